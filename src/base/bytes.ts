@@ -1,0 +1,192 @@
+/**
+ * Bytes in network order. A Reader is a view and an offset and cannot run past its end; a Writer grows.
+ * What a Reader hands out are views on the input, never copies: whoever keeps them longer than the
+ * datagram lives copies them.
+ */
+
+/** Raised by a Reader asked for more than is there. `offset` counts from the start of the outermost input. */
+export class OutOfBytes extends Error {
+  override readonly name = 'OutOfBytes'
+  readonly offset: number
+  readonly wanted: number
+  readonly available: number
+  constructor(offset: number, wanted: number, available: number) {
+    super(`at offset ${offset}: ${wanted} bytes wanted, ${available} left`)
+    this.offset = offset
+    this.wanted = wanted
+    this.available = available
+  }
+}
+
+export class Reader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  readonly #base: number
+  #at = 0
+
+  /** `base` is the offset of `bytes` in the outermost input, so that errors name a place in the datagram. */
+  constructor(bytes: Uint8Array, base = 0) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#base = base
+  }
+
+  /** Offset of the next byte, counted from the start of the outermost input. */
+  get offset(): number {
+    return this.#base + this.#at
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at
+  }
+
+  #advance(count: number): number {
+    const at = this.#at
+    if (count > this.#bytes.length - at) throw new OutOfBytes(this.offset, count, this.remaining)
+    this.#at = at + count
+    return at
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#advance(1))
+  }
+  u16(): number {
+    return this.#view.getUint16(this.#advance(2))
+  }
+  u32(): number {
+    return this.#view.getUint32(this.#advance(4))
+  }
+  u64(): bigint {
+    return this.#view.getBigUint64(this.#advance(8))
+  }
+  /** A view on the next `count` bytes. */
+  bytes(count: number): Uint8Array {
+    const at = this.#advance(count)
+    return this.#bytes.subarray(at, at + count)
+  }
+  /** A view on all that is left. */
+  rest(): Uint8Array {
+    return this.bytes(this.remaining)
+  }
+  /** A Reader over the next `count` bytes, whose errors still count from the outermost input. */
+  sub(count: number): Reader {
+    const base = this.offset
+    return new Reader(this.bytes(count), base)
+  }
+  skip(count: number): void {
+    this.#advance(count)
+  }
+}
+
+/** Bytes put one after the other. `patchU16`/`patchU32` fill in lengths known only later. */
+export class Writer {
+  #bytes: Uint8Array
+  #view: DataView
+  #length = 0
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  #grow(count: number): number {
+    const at = this.#length
+    const needed = at + count
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+      larger.set(this.#bytes.subarray(0, at))
+      this.#bytes = larger
+      this.#view = new DataView(larger.buffer)
+    }
+    this.#length = needed
+    return at
+  }
+
+  u8(value: number): this {
+    const at = this.#grow(1)
+    this.#view.setUint8(at, value)
+    return this
+  }
+  u16(value: number): this {
+    const at = this.#grow(2)
+    this.#view.setUint16(at, value)
+    return this
+  }
+  u32(value: number): this {
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value)
+    return this
+  }
+  u64(value: bigint): this {
+    const at = this.#grow(8)
+    this.#view.setBigUint64(at, value)
+    return this
+  }
+  bytes(value: Uint8Array): this {
+    const at = this.#grow(value.length)
+    this.#bytes.set(value, at)
+    return this
+  }
+  zeros(count: number): this {
+    const at = this.#grow(count)
+    this.#bytes.fill(0, at, at + count)
+    return this
+  }
+  patchU8(at: number, value: number): void {
+    this.#view.setUint8(at, value)
+  }
+  patchU16(at: number, value: number): void {
+    this.#view.setUint16(at, value)
+  }
+  patchU32(at: number, value: number): void {
+    this.#view.setUint32(at, value)
+  }
+  /** A view on what was written; writing on may detach it, so take it last. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
+  }
+}
+
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += part.length
+  const all = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+/** Equality of public bytes. For secrets and authentication tags use crypto's constant-time comparison. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Lexicographic order, shorter first on a common prefix: negative, 0 or positive. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length)
+  for (let i = 0; i < shared; i++) {
+    const difference = a[i]! - b[i]!
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
+/** Bytes of a hex string, white space ignored; throws RangeError on anything else. */
+export function fromHex(text: string): Uint8Array {
+  const digits = text.replace(/\s+/g, '')
+  if (digits.length % 2 !== 0 || /[^0-9a-fA-F]/.test(digits)) throw new RangeError(`not hexadecimal: ${text.slice(0, 40)}`)
+  return new Uint8Array(Buffer.from(digits, 'hex'))
+}

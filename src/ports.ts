@@ -1,0 +1,44 @@
+/**
+ * Where the pure half and the edges meet. The core is handed these and nothing else that is impure; the daemon
+ * implements them over sockets, netlink and clocks (edge/), the simulator over a seeded world (test/simulation/).
+ */
+import type { Milliseconds } from './base/time.ts'
+import type { Endpoint, IpAddress } from './base/ip.ts'
+import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
+
+/** What arrived on one of our UDP sockets, marker and all: `local` is the address and port it was sent to. */
+export interface Datagram {
+  readonly bytes: Uint8Array
+  readonly local: Endpoint
+  readonly remote: Endpoint
+}
+
+export interface Network {
+  /**
+   * Sends from the socket bound to `from.port`, with source address `from.address`. Never throws and never waits:
+   * a datagram that cannot be sent is lost, as datagrams are; the edge counts and reports it.
+   */
+  send(bytes: Uint8Array, from: Endpoint, to: Endpoint): void
+  /** Our address on the route to `destination`, or null when there is no route. */
+  sourceFor(destination: IpAddress): Promise<IpAddress | null>
+  /** Addresses of a host name in the resolver's order; empty when it has none. */
+  resolve(host: string): Promise<readonly IpAddress[]>
+}
+
+export interface Kernel {
+  readonly capabilities: KernelCapabilities
+  /** Performs the operations in order; each has its own outcome, a refused one does not stop the rest. Never rejects. */
+  perform(operations: readonly Operation[]): Promise<readonly Outcome[]>
+}
+
+export interface Clock {
+  /** Monotonic. */
+  now(): Milliseconds
+  /** Wall clock, milliseconds since 1970: for display and certificates only. */
+  wall(): Milliseconds
+}
+
+export interface Entropy {
+  /** `count` bytes fit for keys, nonces and SPIs. */
+  bytes(count: number): Uint8Array
+}
