@@ -1,0 +1,336 @@
+/**
+ * Numbers and names of IKEv2, from IANA's registry "Internet Key Exchange Version 2 (IKEv2) Parameters".
+ * Names are the registry's. A number that is in no table here stays a number (`nameOf` writes it as digits).
+ */
+
+/** RFC 7296 3.1; the rest where noted. */
+export const ExchangeType = {
+  IKE_SA_INIT: 34,
+  IKE_AUTH: 35,
+  CREATE_CHILD_SA: 36,
+  INFORMATIONAL: 37,
+  /** RFC 5723 */
+  IKE_SESSION_RESUME: 38,
+  /** RFC 9838 */
+  GSA_AUTH: 39,
+  GSA_REGISTRATION: 40,
+  GSA_REKEY: 41,
+  GSA_INBAND_REKEY: 42,
+  /** RFC 9242 */
+  IKE_INTERMEDIATE: 43,
+  /** RFC 9370 */
+  IKE_FOLLOWUP_KE: 44,
+} as const
+
+/** RFC 7296 3.2. The keys of the payloads we read are the `kind`s of message/ikev2/payload.ts. */
+export const PayloadType = {
+  NONE: 0,
+  SA: 33,
+  KE: 34,
+  IDi: 35,
+  IDr: 36,
+  CERT: 37,
+  CERTREQ: 38,
+  AUTH: 39,
+  Nonce: 40,
+  Notify: 41,
+  Delete: 42,
+  VendorId: 43,
+  TSi: 44,
+  TSr: 45,
+  SK: 46,
+  CP: 47,
+  EAP: 48,
+  /** RFC 6467 */
+  GSPM: 49,
+  /** RFC 9838 */
+  IDg: 50,
+  GSA: 51,
+  KD: 52,
+  /** RFC 7383 */
+  SKF: 53,
+  /** RFC 8019 */
+  PS: 54,
+} as const
+
+/** RFC 7296 3.10.1: below 16384 errors, from there on status. */
+export const NotifyType = {
+  UNSUPPORTED_CRITICAL_PAYLOAD: 1,
+  INVALID_IKE_SPI: 4,
+  INVALID_MAJOR_VERSION: 5,
+  INVALID_SYNTAX: 7,
+  INVALID_MESSAGE_ID: 9,
+  INVALID_SPI: 11,
+  NO_PROPOSAL_CHOSEN: 14,
+  INVALID_KE_PAYLOAD: 17,
+  AUTHENTICATION_FAILED: 24,
+  SINGLE_PAIR_REQUIRED: 34,
+  NO_ADDITIONAL_SAS: 35,
+  INTERNAL_ADDRESS_FAILURE: 36,
+  FAILED_CP_REQUIRED: 37,
+  TS_UNACCEPTABLE: 38,
+  INVALID_SELECTORS: 39,
+  /** RFC 4555 */
+  UNACCEPTABLE_ADDRESSES: 40,
+  UNEXPECTED_NAT_DETECTED: 41,
+  /** RFC 5026 */
+  USE_ASSIGNED_HoA: 42,
+  TEMPORARY_FAILURE: 43,
+  CHILD_SA_NOT_FOUND: 44,
+  /** RFC 9838 */
+  INVALID_GROUP_ID: 45,
+  AUTHORIZATION_FAILED: 46,
+  /** RFC 9370 */
+  STATE_NOT_FOUND: 47,
+  /** RFC 9611 */
+  TS_MAX_QUEUE: 48,
+  /** RFC 9838 */
+  REGISTRATION_FAILED: 49,
+
+  INITIAL_CONTACT: 16384,
+  SET_WINDOW_SIZE: 16385,
+  ADDITIONAL_TS_POSSIBLE: 16386,
+  IPCOMP_SUPPORTED: 16387,
+  NAT_DETECTION_SOURCE_IP: 16388,
+  NAT_DETECTION_DESTINATION_IP: 16389,
+  COOKIE: 16390,
+  USE_TRANSPORT_MODE: 16391,
+  HTTP_CERT_LOOKUP_SUPPORTED: 16392,
+  REKEY_SA: 16393,
+  ESP_TFC_PADDING_NOT_SUPPORTED: 16394,
+  NON_FIRST_FRAGMENTS_ALSO: 16395,
+  /** MOBIKE, RFC 4555 */
+  MOBIKE_SUPPORTED: 16396,
+  ADDITIONAL_IP4_ADDRESS: 16397,
+  ADDITIONAL_IP6_ADDRESS: 16398,
+  NO_ADDITIONAL_ADDRESSES: 16399,
+  UPDATE_SA_ADDRESSES: 16400,
+  COOKIE2: 16401,
+  NO_NATS_ALLOWED: 16402,
+  /** RFC 4478 */
+  AUTH_LIFETIME: 16403,
+  /** RFC 4739 */
+  MULTIPLE_AUTH_SUPPORTED: 16404,
+  ANOTHER_AUTH_FOLLOWS: 16405,
+  /** RFC 5685 */
+  REDIRECT_SUPPORTED: 16406,
+  REDIRECT: 16407,
+  REDIRECTED_FROM: 16408,
+  /** RFC 5723 */
+  TICKET_LT_OPAQUE: 16409,
+  TICKET_REQUEST: 16410,
+  TICKET_ACK: 16411,
+  TICKET_NACK: 16412,
+  TICKET_OPAQUE: 16413,
+  /** RFC 5739 */
+  LINK_ID: 16414,
+  /** RFC 5840 */
+  USE_WESP_MODE: 16415,
+  /** RFC 5857 */
+  ROHC_SUPPORTED: 16416,
+  /** RFC 5998 */
+  EAP_ONLY_AUTHENTICATION: 16417,
+  /** RFC 6023 */
+  CHILDLESS_IKEV2_SUPPORTED: 16418,
+  /** RFC 6290 */
+  QUICK_CRASH_DETECTION: 16419,
+  /** RFC 6311 */
+  IKEV2_MESSAGE_ID_SYNC_SUPPORTED: 16420,
+  IPSEC_REPLAY_COUNTER_SYNC_SUPPORTED: 16421,
+  IKEV2_MESSAGE_ID_SYNC: 16422,
+  IPSEC_REPLAY_COUNTER_SYNC: 16423,
+  /** RFC 6467 */
+  SECURE_PASSWORD_METHODS: 16424,
+  /** RFC 6631 */
+  PSK_PERSIST: 16425,
+  PSK_CONFIRM: 16426,
+  /** RFC 6867 */
+  ERX_SUPPORTED: 16427,
+  /** 3GPP TS 24.303 */
+  IFOM_CAPABILITY: 16428,
+  /** RFC 9838 */
+  GROUP_SENDER: 16429,
+  /** RFC 7383 */
+  IKEV2_FRAGMENTATION_SUPPORTED: 16430,
+  /** RFC 7427 */
+  SIGNATURE_HASH_ALGORITHMS: 16431,
+  /** RFC 7791 */
+  CLONE_IKE_SA_SUPPORTED: 16432,
+  CLONE_IKE_SA: 16433,
+  /** RFC 8019 */
+  PUZZLE: 16434,
+  /** RFC 8784 */
+  USE_PPK: 16435,
+  PPK_IDENTITY: 16436,
+  NO_PPK_AUTH: 16437,
+  /** RFC 9242 */
+  INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
+  /** RFC 8983 */
+  IP4_ALLOWED: 16439,
+  IP6_ALLOWED: 16440,
+  /** RFC 9370 */
+  ADDITIONAL_KEY_EXCHANGE: 16441,
+  /** RFC 9347 */
+  USE_AGGFRAG: 16442,
+  /** RFC 9593 */
+  SUPPORTED_AUTH_METHODS: 16443,
+  /** RFC 9611 */
+  SA_RESOURCE_INFO: 16444,
+  /** RFC 9867 */
+  USE_PPK_INT: 16445,
+  PPK_IDENTITY_KEY: 16446,
+} as const
+
+/** RFC 7296 3.10.1: notify types below this one are errors, the others status. */
+export const FIRST_STATUS_NOTIFY_TYPE = 16384
+
+/** RFC 7296 3.5 */
+export const IdType = {
+  ID_IPV4_ADDR: 1,
+  ID_FQDN: 2,
+  ID_RFC822_ADDR: 3,
+  ID_IPV6_ADDR: 5,
+  ID_DER_ASN1_DN: 9,
+  ID_DER_ASN1_GN: 10,
+  ID_KEY_ID: 11,
+  /** RFC 4595 */
+  ID_FC_NAME: 12,
+  /** RFC 7619 */
+  ID_NULL: 13,
+} as const
+
+/** RFC 7296 3.8 */
+export const AuthMethod = {
+  RSA_DIGITAL_SIGNATURE: 1,
+  SHARED_KEY_MESSAGE_INTEGRITY_CODE: 2,
+  DSS_DIGITAL_SIGNATURE: 3,
+  /** RFC 4754 */
+  ECDSA_SHA256_P256: 9,
+  ECDSA_SHA384_P384: 10,
+  ECDSA_SHA512_P521: 11,
+  /** RFC 6467 */
+  GENERIC_SECURE_PASSWORD: 12,
+  /** RFC 7619 */
+  NULL_AUTHENTICATION: 13,
+  /** RFC 7427 */
+  DIGITAL_SIGNATURE: 14,
+} as const
+
+/** RFC 7296 3.3.1 */
+export const ProtocolId = {
+  NONE: 0,
+  IKE: 1,
+  AH: 2,
+  ESP: 3,
+  /** RFC 4595 */
+  FC_ESP_HEADER: 4,
+  FC_CT_AUTHENTICATION: 5,
+} as const
+
+/** RFC 7296 3.6 */
+export const CertEncoding = {
+  PKCS7_WRAPPED_X509: 1,
+  PGP: 2,
+  DNS_SIGNED_KEY: 3,
+  X509_SIGNATURE: 4,
+  KERBEROS_TOKEN: 6,
+  CRL: 7,
+  ARL: 8,
+  SPKI: 9,
+  X509_ATTRIBUTE: 10,
+  RAW_RSA_KEY: 11,
+  HASH_AND_URL_X509: 12,
+  HASH_AND_URL_X509_BUNDLE: 13,
+  /** RFC 4806 */
+  OCSP_CONTENT: 14,
+  /** RFC 7670 */
+  RAW_PUBLIC_KEY: 15,
+} as const
+
+/** RFC 7296 3.13.1 */
+export const TsType = {
+  TS_IPV4_ADDR_RANGE: 7,
+  TS_IPV6_ADDR_RANGE: 8,
+  /** RFC 4595 */
+  TS_FC_ADDR_RANGE: 9,
+  /** RFC 9478 */
+  TS_SECLABEL: 10,
+} as const
+
+/** RFC 7296 3.15 */
+export const CpType = {
+  CFG_REQUEST: 1,
+  CFG_REPLY: 2,
+  CFG_SET: 3,
+  CFG_ACK: 4,
+} as const
+
+/** RFC 7296 3.15.1 */
+export const CpAttribute = {
+  INTERNAL_IP4_ADDRESS: 1,
+  INTERNAL_IP4_NETMASK: 2,
+  INTERNAL_IP4_DNS: 3,
+  INTERNAL_IP4_NBNS: 4,
+  INTERNAL_IP4_DHCP: 6,
+  APPLICATION_VERSION: 7,
+  INTERNAL_IP6_ADDRESS: 8,
+  INTERNAL_IP6_DNS: 10,
+  INTERNAL_IP6_DHCP: 12,
+  INTERNAL_IP4_SUBNET: 13,
+  SUPPORTED_ATTRIBUTES: 14,
+  INTERNAL_IP6_SUBNET: 15,
+  /** RFC 5026 */
+  MIP6_HOME_PREFIX: 16,
+  /** RFC 5739 */
+  INTERNAL_IP6_LINK: 17,
+  INTERNAL_IP6_PREFIX: 18,
+  /** 3GPP TS 24.302 */
+  HOME_AGENT_ADDRESS: 19,
+  /** RFC 7651 */
+  P_CSCF_IP4_ADDRESS: 20,
+  P_CSCF_IP6_ADDRESS: 21,
+  FTT_KAT: 22,
+  EXTERNAL_SOURCE_IP4_NAT_INFO: 23,
+  TIMEOUT_PERIOD_FOR_LIVENESS_CHECK: 24,
+  /** RFC 8598 */
+  INTERNAL_DNS_DOMAIN: 25,
+  INTERNAL_DNSSEC_TA: 26,
+  /** RFC 9464 */
+  ENCDNS_IP4: 27,
+  ENCDNS_IP6: 28,
+  ENCDNS_DIGEST_INFO: 29,
+  /** Private use, sent by Microsoft's clients. */
+  INTERNAL_IP4_SERVER: 23456,
+  INTERNAL_IP6_SERVER: 23457,
+  /** Private use, Cisco's Unity extensions. */
+  UNITY_BANNER: 28672,
+  UNITY_SAVE_PASSWD: 28673,
+  UNITY_DEF_DOMAIN: 28674,
+  UNITY_SPLITDNS_NAME: 28675,
+  UNITY_SPLIT_INCLUDE: 28676,
+  UNITY_NATT_PORT: 28677,
+  UNITY_LOCAL_LAN: 28678,
+  UNITY_PFS: 28679,
+  UNITY_FW_TYPE: 28680,
+  UNITY_BACKUP_SERVERS: 28681,
+  UNITY_DDNS_HOSTNAME: 28682,
+} as const
+
+/** RFC 7296 3.3.5: the attributes of a Transform. */
+export const TransformAttributeType = {
+  KEY_LENGTH: 14,
+} as const
+
+/** RFC 3748 4 */
+export const EapCode = {
+  REQUEST: 1,
+  RESPONSE: 2,
+  SUCCESS: 3,
+  FAILURE: 4,
+} as const
+
+/** The key of `table` that has this number, or the number in digits: for logs and error sentences. */
+export function nameOf(table: Readonly<Record<string, number>>, number: number): string {
+  for (const name in table) if (table[name] === number) return name
+  return String(number)
+}

@@ -1,0 +1,137 @@
+/** IKEv2 messages as a whole, RFC 7296 3: bytes to payloads and back, in the clear, protected, and in fragments. */
+import { assert } from '../../base/assert.ts'
+import { Reader, Writer } from '../../base/bytes.ts'
+import { PayloadType } from '../../iana/ikev2.ts'
+import { firstTypeOf, GENERIC_HEADER_LENGTH, readChain, writeChain, type PayloadChain } from './chain.ts'
+import { HEADER_LENGTH, readHeader, writeHeader, type Header } from './header.ts'
+import { MAX_FRAGMENTS, MAX_MESSAGE_LENGTH } from './limits.ts'
+import type { Payload, SkfPayload, SkPayload } from './payload.ts'
+
+export type { PayloadChain } from './chain.ts'
+
+export interface ParsedMessage extends PayloadChain {
+  readonly header: Header
+}
+
+/** A Header before its message is written; the version is 2.0 and flag V clear unless they say otherwise. */
+export type HeaderFields = Omit<Header, 'nextPayload' | 'length' | 'majorVersion' | 'minorVersion' | 'higherVersion'> &
+  Partial<Pick<Header, 'majorVersion' | 'minorVersion' | 'higherVersion'>>
+
+/** What protects the content of SK and SKF payloads: cipher and keys of one direction of an IKE SA. */
+export interface Sealer {
+  /** Bytes of the IV, ciphertext with padding and Pad Length, and ICV that `plaintextLength` bytes become. */
+  sealedLength(plaintextLength: number): number
+  /** IV | ciphertext | ICV over `plaintext`, to which it adds padding and Pad Length; both arguments are only read. */
+  seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
+}
+
+/** Fragment Number and Total Fragments. */
+const FRAGMENT_HEADER_LENGTH = 4
+
+/**
+ * Reads a datagram without its non-ESP marker. An SK or SKF payload, always the last of `payloads`, stays closed:
+ * what is in it is read with `parsePayloads` after decryption. The version is not looked at: `readHeader` comes before
+ * this one for whoever answers INVALID_MAJOR_VERSION. Throws MalformedMessage only.
+ */
+export function parseMessage(bytes: Uint8Array): ParsedMessage {
+  const header = readHeader(bytes)
+  const reader = new Reader(bytes.subarray(HEADER_LENGTH), HEADER_LENGTH)
+  const { payloads, unknownCritical } = readChain(header.nextPayload, reader, true)
+  return { header, payloads, unknownCritical }
+}
+
+/**
+ * Reads the decrypted content of an SK payload, or of fragments put together, padding removed. `firstType` is the SK
+ * payload's `innerFirst`; `baseOffset` is what error offsets count from. Throws MalformedMessage only.
+ */
+export function parsePayloads(firstType: number, bytes: Uint8Array, baseOffset: number): PayloadChain {
+  return readChain(firstType, new Reader(bytes, baseOffset), false)
+}
+
+/** What the integrity of an SK or SKF payload covers besides its content: all of the message before its IV. */
+export function associatedDataOf(bytes: Uint8Array, payload: SkPayload | SkfPayload): Uint8Array {
+  return bytes.subarray(0, payload.bodyOffset)
+}
+
+/** The payloads with their generic headers and nothing else: the plaintext of an SK payload without its padding. */
+export function writePayloads(payloads: readonly Payload[]): Uint8Array {
+  const writer = new Writer(512)
+  writeChain(writer, payloads)
+  return writer.finish()
+}
+
+/** A message in the clear. */
+export function writeMessage(header: HeaderFields, payloads: readonly Payload[]): Uint8Array {
+  const writer = new Writer(512)
+  putHeader(writer, header, firstTypeOf(payloads), 0)
+  writeChain(writer, payloads)
+  assert(writer.length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
+  writer.patchU32(HEADER_LENGTH - 4, writer.length)
+  return writer.finish()
+}
+
+/**
+ * A message whose payloads are all inside one SK payload. The associated data is the IKE header and the generic
+ * header of the SK payload, lengths final (RFC 7296 3.14, RFC 5282 5.1).
+ */
+export function writeProtectedMessage(header: HeaderFields, payloads: readonly Payload[], sealer: Sealer): Uint8Array {
+  const plaintext = writePayloads(payloads)
+  const sealedLength = sealer.sealedLength(plaintext.length)
+  const length = HEADER_LENGTH + GENERIC_HEADER_LENGTH + sealedLength
+  assert(length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
+  const writer = new Writer(length)
+  putHeader(writer, header, PayloadType.SK, length)
+  writer.u8(firstTypeOf(payloads)).u8(0).u16(GENERIC_HEADER_LENGTH + sealedLength)
+  return seal(writer, sealer, plaintext, length)
+}
+
+/**
+ * The same content spread over SKF payloads, one per message, none longer than `maxMessageLength` bytes (of IKE: UDP,
+ * IP and marker come on top), each as full as that allows but the last. The payload type inside is only in the first.
+ * Fragments are made even when one suffices; whether to fragment at all is the caller's choice (RFC 7383 2.5).
+ */
+export function writeProtectedFragments(
+  header: HeaderFields,
+  payloads: readonly Payload[],
+  sealer: Sealer,
+  maxMessageLength: number,
+): Uint8Array[] {
+  assert(maxMessageLength <= MAX_MESSAGE_LENGTH, 'a fragment fits a datagram')
+  const overhead = HEADER_LENGTH + GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH
+  const plaintext = writePayloads(payloads)
+  const chunkLength = mostSealedInto(maxMessageLength - overhead, sealer)
+  const total = Math.max(1, Math.ceil(plaintext.length / chunkLength))
+  assert(total <= MAX_FRAGMENTS, 'fragments are counted with 16 bits')
+  const fragments: Uint8Array[] = []
+  for (let number = 1; number <= total; number++) {
+    const chunk = plaintext.subarray((number - 1) * chunkLength, number * chunkLength)
+    const sealedLength = sealer.sealedLength(chunk.length)
+    const length = overhead + sealedLength
+    const writer = new Writer(length)
+    putHeader(writer, header, PayloadType.SKF, length)
+    writer.u8(number === 1 ? firstTypeOf(payloads) : PayloadType.NONE).u8(0)
+    writer.u16(GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH + sealedLength).u16(number).u16(total)
+    fragments.push(seal(writer, sealer, chunk, length))
+  }
+  return fragments
+}
+
+/** The most bytes of plaintext that become no more than `length` bytes. Block ciphers make steps, so it is searched. */
+function mostSealedInto(length: number, sealer: Sealer): number {
+  let most = length
+  while (most > 0 && sealer.sealedLength(most) > length) most--
+  assert(most > 0, 'a fragment has room for content')
+  return most
+}
+
+/** Finishes a message that `writer`, made for exactly `length` bytes, holds up to the beginning of the sealed body. */
+function seal(writer: Writer, sealer: Sealer, plaintext: Uint8Array, length: number): Uint8Array {
+  const body = sealer.seal(writer.finish(), plaintext)
+  writer.bytes(body)
+  assert(writer.length === length, 'a sealed body has the length announced')
+  return writer.finish()
+}
+
+function putHeader(writer: Writer, fields: HeaderFields, nextPayload: number, length: number): void {
+  writeHeader(writer, { majorVersion: 2, minorVersion: 0, higherVersion: false, ...fields, nextPayload, length })
+}
