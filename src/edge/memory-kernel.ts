@@ -1,0 +1,491 @@
+/**
+ * A kernel in memory, for simulation, benchmarks and machines without ESP (`--kernel memory`): the states, policies
+ * and rules of Linux XFRM as far as a key daemon can see them, and packets that can be sent through. No I/O: time and
+ * dice are handed in, events are handed out from `protect`, `receive` and `handleTimeout`, never from `perform`.
+ *
+ * It is stricter than Linux where Linux would hide our mistake: adding an inbound state over a live one is refused
+ * (Linux updates it and keeps the old keys).
+ */
+import { createHash } from 'node:crypto'
+
+import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
+import { policyKey, portMaskOf } from '../kernel/selectors.ts'
+import type {
+  Encapsulation,
+  KernelCapabilities,
+  KernelEvent,
+  Operation,
+  Outcome,
+  Policy,
+  PolicyDirection,
+  PortRange,
+  Selector,
+  State,
+  StateId,
+  Template,
+  Usage,
+} from '../kernel/vocabulary.ts'
+import type { Clock, Entropy, Kernel } from '../ports.ts'
+
+/** An allocated SPI, or the state that waits for an acquire to be answered, lives this long (Linux: net.core.xfrm_acq_expires, as the real edge sets it). */
+export const ACQUIRE_EXPIRES: Milliseconds = 165 * SECOND
+
+const FIRST_SPI = 0xc000_0000
+const SPI_BITS = 0x0fff_ffff
+const LAST_SHORT_SEQUENCE = 0xffff_ffffn
+const SPI_ATTEMPTS = 100
+
+/** A packet in the clear. `length` in bytes, IP header included. Ports are 0 where the protocol has none. */
+export interface PlainPacket {
+  readonly source: IpAddress
+  readonly destination: IpAddress
+  readonly protocol: number
+  readonly sourcePort: number
+  readonly destinationPort: number
+  readonly length: number
+}
+
+/** An ESP packet on the wire; a NAT in the simulation rewrites source, destination and the ports of the encapsulation. */
+export interface ProtectedPacket {
+  readonly source: IpAddress
+  readonly destination: IpAddress
+  readonly spi: number
+  readonly sequence: bigint
+  readonly encapsulation: Encapsulation | null
+  readonly mode: State['mode']
+  /** See MemoryState. */
+  readonly seal: string
+  readonly inner: PlainPacket
+}
+
+/**
+ * A state without its keys. `seal` is a digest of algorithms and keys: equal exactly for the two ends of one SA,
+ * and fit to be printed.
+ */
+export interface MemoryState extends Omit<State, 'encryption' | 'integrity'> {
+  readonly encryptionId: number
+  readonly integrityId: number | null
+  readonly seal: string
+}
+
+export type Protection =
+  /** No policy wants it protected. */
+  | { readonly kind: 'clear' }
+  | { readonly kind: 'protected'; readonly packet: ProtectedPacket }
+  /** A policy forbids it, or its state is used up; named as in /proc/net/xfrm_stat. */
+  | { readonly kind: 'blocked'; readonly counter: string }
+  /** No state yet; an acquire event was raised, unless one is being waited for already. */
+  | { readonly kind: 'acquire' }
+
+export type Reception =
+  | { readonly kind: 'delivered'; readonly packet: PlainPacket }
+  /** Named as in /proc/net/xfrm_stat: XfrmInNoStates, XfrmInStateMismatch... */
+  | { readonly kind: 'dropped'; readonly counter: string }
+
+export interface MemoryKernelOptions {
+  readonly clock: Clock
+  readonly entropy: Entropy
+  readonly onEvent: (event: KernelEvent) => void
+  /** Fault injection: the errno (positive) an operation is refused with, or null to let it be done. */
+  readonly refuse?: (operation: Operation) => number | null
+}
+
+interface LiveState {
+  state: MemoryState
+  readonly addedAt: Milliseconds
+  /** Sent so far, or highest received. */
+  sequence: bigint
+  /** Received, within the replay window. */
+  readonly seen: Set<bigint>
+  bytes: bigint
+  packets: bigint
+  lastUsed: Milliseconds | null
+  replayed: number
+  integrityFailed: number
+  /** A soft limit was told of. */
+  dying: boolean
+}
+
+interface Reservation {
+  readonly id: StateId
+  readonly expiresAt: Milliseconds
+}
+
+interface LiveAcquire {
+  readonly sequence: number
+  readonly key: string
+  readonly expiresAt: Milliseconds
+}
+
+export class MemoryKernel implements Kernel {
+  readonly capabilities: KernelCapabilities = { missing: [], families: [4, 6] }
+  readonly #clock: Clock
+  readonly #entropy: Entropy
+  readonly #onEvent: (event: KernelEvent) => void
+  readonly #refuse: (operation: Operation) => number | null
+  /** Oldest first, which is the order Linux searches policies of equal priority in. */
+  readonly #policies = new Map<string, Policy>()
+  readonly #states = new Map<string, LiveState>()
+  readonly #reservations = new Map<string, Reservation>()
+  readonly #acquires = new Map<string, LiveAcquire>()
+  readonly #counters = new Map<string, number>()
+  #acquireSequence = 0
+
+  constructor(options: MemoryKernelOptions) {
+    this.#clock = options.clock
+    this.#entropy = options.entropy
+    this.#onEvent = options.onEvent
+    this.#refuse = options.refuse ?? (() => null)
+  }
+
+  perform(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    return Promise.resolve(operations.map((operation) => this.#perform(operation)))
+  }
+
+  /** Installed states, oldest first, reservations not included. */
+  states(): readonly MemoryState[] {
+    return [...this.#states.values()].map((live) => live.state)
+  }
+
+  /** Installed policies, oldest first. */
+  policies(): readonly Policy[] {
+    return [...this.#policies.values()]
+  }
+
+  /** SPIs allocated and not yet installed, given back or expired. */
+  reservations(): readonly StateId[] {
+    this.#dropExpired()
+    return [...this.#reservations.values()].map((reservation) => reservation.id)
+  }
+
+  /** Dropped packets by reason, named as in /proc/net/xfrm_stat. */
+  counters(): ReadonlyMap<string, number> {
+    return this.#counters
+  }
+
+  #perform(operation: Operation): Outcome {
+    this.#dropExpired()
+    const errno = this.#refuse(operation)
+    if (errno !== null) return refused(operation, errno, 'refused for a test')
+    switch (operation.op) {
+      case 'allocate-spi': {
+        const { source, destination } = operation
+        for (let attempt = 0; attempt < SPI_ATTEMPTS; attempt++) {
+          const spi = FIRST_SPI + (new DataView(this.#entropy.bytes(4).slice().buffer).getUint32(0) & SPI_BITS)
+          const key = stateKey({ spi, destination })
+          if (this.#states.has(key) || this.#reservations.has(key)) continue
+          this.#reservations.set(key, { id: { spi, source, destination }, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
+          return { kind: 'spi', spi }
+        }
+        return refused(operation, ERRNO.ENOENT, 'Failed to find a free SPI')
+      }
+      case 'add-state':
+        return this.#add(operation, operation.state)
+      case 'update-state':
+        return this.#update(operation, operation.state)
+      case 'delete-state': {
+        const key = stateKey(operation.id)
+        if (this.#reservations.delete(key)) return { kind: 'done' }
+        if (!this.#states.delete(key)) return refused(operation, ERRNO.ESRCH, null)
+        return { kind: 'done' }
+      }
+      case 'query-state': {
+        const live = this.#states.get(stateKey(operation.id))
+        return live === undefined ? refused(operation, ERRNO.ESRCH, null) : { kind: 'usage', usage: this.#usageOf(live) }
+      }
+      case 'set-policy': {
+        const { policy } = operation
+        this.#policies.set(policyKey(policy.direction, policy.selector), policy)
+        return { kind: 'done' }
+      }
+      case 'delete-policy': {
+        const { direction, selector } = operation.id
+        if (!this.#policies.delete(policyKey(direction, selector))) return refused(operation, ERRNO.ENOENT, null)
+        return { kind: 'done' }
+      }
+    }
+  }
+
+  #add(operation: Operation, state: State): Outcome {
+    const key = stateKey(state)
+    if (this.#states.has(key)) return refused(operation, ERRNO.EEXIST, null)
+    if (state.direction === 'in') this.#reservations.delete(key)
+    for (const [acquireKey, acquire] of this.#acquires) {
+      if (acquire.sequence === state.acquireSequence) this.#acquires.delete(acquireKey)
+    }
+    this.#states.set(key, {
+      state: withoutKeys(state),
+      addedAt: this.#clock.now(),
+      sequence: 0n,
+      seen: new Set(),
+      bytes: 0n,
+      packets: 0n,
+      lastUsed: null,
+      replayed: 0,
+      integrityFailed: 0,
+      dying: false,
+    })
+    return { kind: 'done' }
+  }
+
+  #update(operation: Operation, state: State): Outcome {
+    const live = this.#states.get(stateKey(state))
+    if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
+    if ((live.state.encapsulation === null) !== (state.encapsulation === null)) return refused(operation, ERRNO.EINVAL, null)
+    if (!live.state.source.equals(state.source)) return unchanged(operation, 'the source address of a state cannot be changed in place')
+    live.state = { ...live.state, encapsulation: state.encapsulation, limits: state.limits }
+    live.dying = false
+    return { kind: 'done' }
+  }
+
+  /** Takes a plain packet from the host or a network behind it through the outbound policies. */
+  protect(packet: PlainPacket): Protection {
+    this.#dropExpired()
+    const policy = this.#match('out', packet)
+    if (policy === null || (policy.action === 'allow' && policy.template === null)) return { kind: 'clear' }
+    if (policy.action === 'block' || policy.template === null) return { kind: 'blocked', counter: this.#count('XfrmOutPolBlock') }
+    const live = this.#outboundFor(policy.template, packet)
+    if (live === null) return this.#acquire(policy, policy.template, packet)
+    if (!this.#chargeable(live)) return { kind: 'blocked', counter: this.#count('XfrmOutStateExpired') }
+    const { state } = live
+    if (!state.esn && live.sequence >= LAST_SHORT_SEQUENCE) return { kind: 'blocked', counter: this.#count('XfrmOutStateSeqError') }
+    live.sequence++
+    this.#charge(live, packet)
+    const { spi, source, destination, encapsulation, mode, seal } = state
+    return { kind: 'protected', packet: { source, destination, spi, sequence: live.sequence, encapsulation, mode, seal, inner: packet } }
+  }
+
+  /** Takes an ESP packet off the wire, to the inbound state of its destination and SPI and through the inbound policies. */
+  receive(packet: ProtectedPacket): Reception {
+    this.#dropExpired()
+    const key = stateKey(packet)
+    if (this.#reservations.has(key)) return this.#drop('XfrmAcquireError')
+    const live = this.#states.get(key)
+    if (live === undefined || live.state.direction !== 'in') return this.#drop('XfrmInNoStates')
+    const { state } = live
+    if ((state.encapsulation === null) !== (packet.encapsulation === null)) return this.#drop('XfrmInStateMismatch')
+    if (this.#isReplay(live, packet.sequence)) {
+      live.replayed++
+      return this.#drop('XfrmInStateSeqError')
+    }
+    if (!this.#chargeable(live)) return this.#drop('XfrmInStateExpired')
+    if (state.seal !== packet.seal) {
+      live.integrityFailed++
+      return this.#drop('XfrmInStateProtoError')
+    }
+    if (state.mode !== packet.mode) return this.#drop('XfrmInStateModeError')
+    if (state.selector !== null && !matches(state.selector, packet.inner)) return this.#drop('XfrmInStateMismatch')
+    this.#tellMapping(state, packet)
+    this.#noteSequence(live, packet.sequence)
+    this.#charge(live, packet.inner)
+    // A transport mode packet has no addresses of its own: it has those it arrived with, after all NATs.
+    const { source, destination } = state.mode === 'transport' ? packet : packet.inner
+    const inner: PlainPacket = { ...packet.inner, source, destination }
+    const counter = this.#policyObjection(inner, state)
+    return counter === null ? { kind: 'delivered', packet: inner } : this.#drop(counter)
+  }
+
+  /** Takes a packet that arrived in the clear through the inbound policies. */
+  receiveClear(packet: PlainPacket): Reception {
+    const counter = this.#policyObjection(packet, null)
+    return counter === null ? { kind: 'delivered', packet } : this.#drop(counter)
+  }
+
+  /** When `handleTimeout` has something to do next, or null. */
+  nextTimeout(): Milliseconds | null {
+    let next: Milliseconds | null = null
+    const sooner = (at: Milliseconds): void => {
+      if (next === null || at < next) next = at
+    }
+    for (const live of this.#states.values()) {
+      const { softSeconds, hardSeconds } = live.state.limits
+      if (softSeconds > 0 && !live.dying) sooner(live.addedAt + softSeconds * SECOND)
+      if (hardSeconds > 0) sooner(live.addedAt + hardSeconds * SECOND)
+    }
+    return next
+  }
+
+  /** Raises the expire events whose time has come. */
+  handleTimeout(): void {
+    const now = this.#clock.now()
+    for (const [key, live] of this.#states) {
+      const { softSeconds, hardSeconds } = live.state.limits
+      if (hardSeconds > 0 && now >= live.addedAt + hardSeconds * SECOND) this.#expire(key, live)
+      else if (softSeconds > 0 && !live.dying && now >= live.addedAt + softSeconds * SECOND) this.#tellSoft(live)
+    }
+  }
+
+  #usageOf(live: LiveState): Usage {
+    const { bytes, packets, sequence, replayed, integrityFailed } = live
+    const ago = live.lastUsed === null ? null : this.#clock.now() - live.lastUsed
+    const lastUsedSeconds = ago === null ? null : Math.floor((this.#clock.wall() - ago) / SECOND)
+    return { bytes, packets, lastUsedSeconds, sequence, replayed, integrityFailed }
+  }
+
+  /** The policy in force for a packet: lowest priority, the older of equal ones. */
+  #match(direction: PolicyDirection, packet: PlainPacket): Policy | null {
+    let best: Policy | null = null
+    for (const policy of this.#policies.values()) {
+      if (policy.direction !== direction || !matches(policy.selector, packet)) continue
+      if (best === null || policy.priority < best.priority) best = policy
+    }
+    return best
+  }
+
+  /** The newest state that fits the template, as Linux picks it. */
+  #outboundFor(template: Template, packet: PlainPacket): LiveState | null {
+    const { source, destination } = template.mode === 'tunnel' ? template : packet
+    let newest: LiveState | null = null
+    for (const live of this.#states.values()) {
+      const { state } = live
+      if (state.direction !== 'out' || state.reqid !== template.reqid || state.mode !== template.mode) continue
+      if (template.spi !== 0 && state.spi !== template.spi) continue
+      if (!state.source.equals(source) || !state.destination.equals(destination)) continue
+      if (state.selector !== null && !matches(state.selector, packet)) continue
+      newest = live
+    }
+    return newest
+  }
+
+  #acquire(policy: Policy, template: Template, packet: PlainPacket): Protection {
+    const { source, destination } = template.mode === 'tunnel' ? template : packet
+    const key = `${source.toString()} ${destination.toString()} ${template.mode} ${template.reqid}`
+    if (!this.#acquires.has(key)) {
+      const sequence = ++this.#acquireSequence
+      this.#acquires.set(key, { sequence, key, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
+      this.#onEvent({ event: 'acquire', sequence, reqid: template.reqid, source, destination, packet: selectorOf(packet), policy: policy.selector })
+    }
+    return { kind: 'acquire' }
+  }
+
+  /** Why a packet that came through `state` (null: in the clear) may not go on, or null. */
+  #policyObjection(packet: PlainPacket, state: MemoryState | null): string | null {
+    const local = state === null || packet.destination.equals(state.destination)
+    const policy = this.#match(local ? 'in' : 'fwd', packet)
+    if (policy === null) return null
+    if (policy.action === 'block') return 'XfrmInPolBlock'
+    const { template } = policy
+    if (template === null) return null
+    if (state === null || state.reqid !== template.reqid || state.mode !== template.mode) return 'XfrmInTmplMismatch'
+    if (template.mode === 'transport') return null
+    return state.source.equals(template.source) && state.destination.equals(template.destination) ? null : 'XfrmInTmplMismatch'
+  }
+
+  #tellMapping(state: MemoryState, packet: ProtectedPacket): void {
+    if (state.encapsulation === null || packet.encapsulation === null) return
+    const from = new Endpoint(state.source, state.encapsulation.sourcePort)
+    const to = new Endpoint(packet.source, packet.encapsulation.sourcePort)
+    if (from.equals(to)) return
+    this.#onEvent({ event: 'mapping', spi: state.spi, reqid: state.reqid, destination: state.destination, from, to })
+  }
+
+  #isReplay(live: LiveState, sequence: bigint): boolean {
+    const window = BigInt(live.state.replayWindow)
+    if (window === 0n || sequence > live.sequence) return false
+    return live.sequence - sequence >= window || live.seen.has(sequence)
+  }
+
+  #noteSequence(live: LiveState, sequence: bigint): void {
+    if (sequence > live.sequence) live.sequence = sequence
+    if (live.state.replayWindow === 0) return
+    live.seen.add(sequence)
+    for (const old of live.seen) if (live.sequence - old >= BigInt(live.state.replayWindow)) live.seen.delete(old)
+  }
+
+  /** Whether the limits leave room for one packet more; tells of the ones that are reached. */
+  #chargeable(live: LiveState): boolean {
+    const { hardBytes, hardPackets, softBytes, softPackets } = live.state.limits
+    if (reached(live.bytes, hardBytes) || reached(live.packets, hardPackets)) {
+      this.#expire(stateKey(live.state), live)
+      return false
+    }
+    if (!live.dying && (reached(live.bytes, softBytes) || reached(live.packets, softPackets))) this.#tellSoft(live)
+    return true
+  }
+
+  #charge(live: LiveState, packet: PlainPacket): void {
+    live.bytes += BigInt(packet.length)
+    live.packets++
+    live.lastUsed = this.#clock.now()
+  }
+
+  #tellSoft(live: LiveState): void {
+    live.dying = true
+    this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: false })
+  }
+
+  #expire(key: string, live: LiveState): void {
+    this.#states.delete(key)
+    this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: true })
+  }
+
+  /** Reservations and acquires are kept in the order they expire in. */
+  #dropExpired(): void {
+    const now = this.#clock.now()
+    for (const map of [this.#reservations, this.#acquires]) {
+      for (const [key, { expiresAt }] of map) {
+        if (now < expiresAt) break
+        map.delete(key)
+      }
+    }
+  }
+
+  #count(counter: string): string {
+    this.#counters.set(counter, (this.#counters.get(counter) ?? 0) + 1)
+    return counter
+  }
+
+  #drop(counter: string): Reception {
+    return { kind: 'dropped', counter: this.#count(counter) }
+  }
+}
+
+function stateKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
+  return `${destination.toString()} ${spi}`
+}
+
+function idOf({ spi, source, destination }: StateId): StateId {
+  return { spi, source, destination }
+}
+
+function reached(value: bigint, limit: bigint): boolean {
+  return limit > 0n && value >= limit
+}
+
+/** What the kernel keeps of a state; who installed the keys may destroy them afterwards. */
+function withoutKeys(state: State): MemoryState {
+  const { encryption, integrity, ...rest } = state
+  const digest = createHash('sha256')
+  digest.update(`${encryption.id} ${encryption.keyLength} ${integrity?.id} ${state.esn} ${encryption.key.length} `)
+  digest.update(encryption.key.dangerouslyReveal())
+  if (integrity !== null) digest.update(integrity.key.dangerouslyReveal())
+  return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal: digest.digest('hex') }
+}
+
+/** Linux compares the parts under a mask, so a range of ports that is no aligned power of two matches more than it says. */
+function portMatches(range: PortRange, port: number): boolean {
+  const masked = portMaskOf(range)
+  return (port & masked.mask) === masked.port
+}
+
+function matches(selector: Selector, packet: PlainPacket): boolean {
+  return (
+    selector.source.contains(packet.source) &&
+    selector.destination.contains(packet.destination) &&
+    (selector.protocol === 0 || selector.protocol === packet.protocol) &&
+    portMatches(selector.sourcePorts, packet.sourcePort) &&
+    portMatches(selector.destinationPorts, packet.destinationPort)
+  )
+}
+
+function selectorOf(packet: PlainPacket): Selector {
+  return {
+    source: new IpRange(packet.source, packet.source),
+    destination: new IpRange(packet.destination, packet.destination),
+    protocol: packet.protocol,
+    sourcePorts: { first: packet.sourcePort, last: packet.sourcePort },
+    destinationPorts: { first: packet.destinationPort, last: packet.destinationPort },
+  }
+}

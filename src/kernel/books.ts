@@ -1,0 +1,493 @@
+/**
+ * The books: every kernel object we made has one owner here. Whole CHILD_SAs go in and out; what two of them share
+ * (a policy during a rekey) is counted; what the kernel refuses half-way is undone; what is left at shutdown is removed.
+ *
+ * Changes are made one after the other, so that the order in the register is the order in the kernel. SPIs are unique
+ * over all our addresses: the kernel alone does not see to that (it keys inbound states by destination too).
+ */
+import { assert } from '../base/assert.ts'
+import type { IpAddress } from '../base/ip.ts'
+import type { TrafficSelector } from '../negotiate/selectors.ts'
+import type { Kernel } from '../ports.ts'
+import { policyPriority } from './priority.ts'
+import { describeOperation, ERRNO, errnoName } from './refusals.ts'
+import { Reqids } from './reqids.ts'
+import { addressSelector, outboundSelectors, policyKey, reversed } from './selectors.ts'
+import {
+  KernelError,
+  type Encapsulation,
+  type Limits,
+  type Mode,
+  type Operation,
+  type Outcome,
+  type Policy,
+  type PolicyDirection,
+  type Selector,
+  type State,
+  type StateId,
+  type Usage,
+} from './vocabulary.ts'
+
+/** How often the kernel is asked again when it hands out an SPI we use on another address. 28 random bits: once is rare. */
+const SPI_ATTEMPTS = 8
+
+/** Algorithms and keys of one direction, as in State. */
+export type Keying = Pick<State, 'encryption' | 'integrity'>
+
+/** UDP ports of ESP-in-UDP as the IKE_SA sees them: ours and the peer's. */
+export interface UdpPorts {
+  readonly localPort: number
+  readonly remotePort: number
+}
+
+/** A CHILD_SA pair as the kernel is to have it. */
+export interface ChildInstallation {
+  /** For messages and lists: `home{3}`. */
+  readonly owner: string
+  readonly reqid: number
+  readonly mode: Mode
+  readonly local: IpAddress
+  readonly remote: IpAddress
+  /** From allocateSpi, host order. */
+  readonly inboundSpi: number
+  readonly outboundSpi: number
+  /** The keys are read while `install` runs and not after: the kernel ignores those of an update. Destroy them when it is done. */
+  readonly inbound: Keying
+  readonly outbound: Keying
+  readonly esn: boolean
+  /** Packets, inbound. */
+  readonly replayWindow: number
+  readonly encapsulation: UdpPorts | null
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  readonly copyDf: boolean
+  readonly copyEcn: boolean
+  readonly copyDscpOut: boolean
+  readonly copyDscpIn: boolean
+  /** Of each direction: a soft limit is therefore told of twice. */
+  readonly limits: Limits
+  /** Priority of its policies; 0 = calculated from each selector. */
+  readonly priority: number
+  /** Sequence number of the ACQUIRE this answers, 0 if none. */
+  readonly acquireSequence: number
+}
+
+/** A CHILD_SA that is in the kernel: the handle to update, ask about and remove it. */
+export class InstalledChild {
+  readonly owner: string
+  readonly reqid: number
+  readonly policies: readonly Policy[]
+  #inbound: State
+  #outbound: State
+
+  constructor(owner: string, reqid: number, inbound: State, outbound: State, policies: readonly Policy[]) {
+    this.owner = owner
+    this.reqid = reqid
+    this.#inbound = inbound
+    this.#outbound = outbound
+    this.policies = policies
+  }
+
+  /** As the kernel has them now, endpoint updates included. */
+  get inbound(): State {
+    return this.#inbound
+  }
+  get outbound(): State {
+    return this.#outbound
+  }
+
+  /** Only for the books, after the kernel took the change. */
+  noteUpdated(state: State): void {
+    if (state.direction === 'in') this.#inbound = state
+    else this.#outbound = state
+  }
+}
+
+/** What the books know to be in the kernel. `leftovers`: deletions the kernel refused, tried again by removeAll. */
+export interface InstalledCounts {
+  readonly children: number
+  readonly states: number
+  readonly policies: number
+  /** Allocated and not yet installed. */
+  readonly spis: number
+  readonly leftovers: number
+}
+
+interface Larval {
+  readonly local: IpAddress
+  readonly remote: IpAddress
+}
+
+/** A policy wanted by one child; `order` makes the newest of equal priority win. */
+interface Claim {
+  readonly child: InstalledChild
+  readonly policy: Policy
+  readonly order: number
+}
+
+export class Books {
+  readonly reqids: Reqids
+  readonly #kernel: Kernel
+  readonly #larval = new Map<number, Larval>()
+  readonly #byInboundSpi = new Map<number, InstalledChild>()
+  readonly #byOutbound = new Map<string, InstalledChild>()
+  /** Claims on one kernel policy, the one in force first. */
+  readonly #claims = new Map<string, Claim[]>()
+  #leftovers: Operation[] = []
+  #order = 0
+  /** Settles when the change in progress is done; never rejects. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(kernel: Kernel, options: { readonly reqidBase?: number } = {}) {
+    this.#kernel = kernel
+    this.reqids = new Reqids(options.reqidBase)
+  }
+
+  get installed(): InstalledCounts {
+    return {
+      children: this.#byInboundSpi.size,
+      states: this.#byInboundSpi.size + this.#byOutbound.size,
+      policies: this.#claims.size,
+      spis: this.#larval.size,
+      leftovers: this.#leftovers.length,
+    }
+  }
+
+  /** The child that owns a state named in a kernel event, or null: an event may arrive after its child is gone. */
+  childOf(id: Pick<StateId, 'spi' | 'destination'>): InstalledChild | null {
+    const inbound = this.#byInboundSpi.get(id.spi)
+    if (inbound !== undefined && inbound.inbound.destination.equals(id.destination)) return inbound
+    return this.#byOutbound.get(outboundKey(id)) ?? null
+  }
+
+  /** Every child installed, oldest first. */
+  children(): readonly InstalledChild[] {
+    return [...this.#byInboundSpi.values()]
+  }
+
+  /** Reserves an inbound SPI (host order) for ESP from `remote` to `local`. Rejects with the KernelError. */
+  async allocateSpi(local: IpAddress, remote: IpAddress, mode: Mode): Promise<number> {
+    return this.#inTurn(async () => {
+      const clashes: Operation[] = []
+      try {
+        for (let attempt = 1; ; attempt++) {
+          const operation: Operation = { op: 'allocate-spi', source: remote, destination: local, reqid: 0, mode }
+          const outcome = await this.#one(operation)
+          if (outcome.kind === 'refused') throw outcome.error
+          assert(outcome.kind === 'spi', 'an allocation is answered by an SPI')
+          const { spi } = outcome
+          if (!this.#larval.has(spi) && !this.#byInboundSpi.has(spi)) {
+            this.#larval.set(spi, { local, remote })
+            return spi
+          }
+          clashes.push(deletion(spi, remote, local))
+          if (attempt === SPI_ATTEMPTS) throw alreadyOurs(operation)
+        }
+      } finally {
+        await this.#delete(clashes)
+      }
+    })
+  }
+
+  /** Gives back an SPI that was allocated and will not be installed. Unknown ones (expired, installed, released) are no mistake. */
+  async releaseSpi(spi: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const larval = this.#larval.get(spi)
+      if (larval === undefined) return
+      this.#larval.delete(spi)
+      throwFirst(await this.#delete([deletion(spi, larval.remote, larval.local)]))
+    })
+  }
+
+  /**
+   * Installs a CHILD_SA: inbound state, outbound state, policies. Rejects with the KernelError of the first refusal,
+   * and then nothing of it is left in the kernel, its inbound SPI included.
+   */
+  async install(child: ChildInstallation): Promise<InstalledChild> {
+    return this.#inTurn(async () => {
+      const larval = this.#larval.get(child.inboundSpi)
+      assert(larval !== undefined, `${child.owner} installs an inbound SPI that was allocated`)
+      const installed = new InstalledChild(child.owner, child.reqid, inboundState(child), outboundState(child), policiesOf(child))
+      this.#larval.delete(child.inboundSpi)
+      if (this.#byOutbound.has(outboundKey(installed.outbound))) {
+        // The peer chose an SPI twice; taking the new state back would take away the old one.
+        await this.#delete([deletion(child.inboundSpi, larval.remote, larval.local)])
+        throw alreadyOurs({ op: 'add-state', state: installed.outbound })
+      }
+      this.#byInboundSpi.set(child.inboundSpi, installed)
+      this.#byOutbound.set(outboundKey(installed.outbound), installed)
+      // Our address changed since the allocation: the reservation is on the old one.
+      if (!larval.local.equals(child.local)) await this.#delete([deletion(child.inboundSpi, larval.remote, larval.local)])
+
+      const states = await this.#kernel.perform([
+        { op: 'add-state', state: installed.inbound },
+        { op: 'add-state', state: installed.outbound },
+      ])
+      let refusal = firstRefusal(states)
+      if (refusal === null) refusal = firstRefusal(await this.#kernel.perform(this.#claim(installed)))
+      if (refusal !== null) {
+        // An outbound state that exists without being in our books is somebody else's.
+        const outbound = states[1]
+        const foreign = outbound?.kind === 'refused' && outbound.error.code === 'KERNEL_EXISTS'
+        await this.#takeOut(installed, foreign ? [installed.inbound] : undefined)
+        throw refusal
+      }
+      return installed
+    })
+  }
+
+  /**
+   * Takes a CHILD_SA out of the kernel: policies first, so that no packet asks for an SA that is going, then the
+   * states. States that are gone already (hard limit) are no mistake. Rejects with the first KernelError after
+   * everything was tried; what was refused is tried again by removeAll.
+   */
+  async remove(installed: InstalledChild): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#byInboundSpi.get(installed.inbound.spi) !== installed) return
+      throwFirst(await this.#takeOut(installed))
+    })
+  }
+
+  /**
+   * Moves the UDP ports of a live CHILD_SA in place: sequence numbers and replay window stay, no packet is lost.
+   * Addresses cannot be changed this way, nor encapsulation added or taken away. Rejects with the KernelError; then
+   * the outbound direction, which is tried first, may have moved and the inbound one not.
+   */
+  async update(installed: InstalledChild, ports: UdpPorts): Promise<void> {
+    return this.#inTurn(async () => {
+      assert(this.#byInboundSpi.get(installed.inbound.spi) === installed, `${installed.owner} is in the kernel when it is updated`)
+      for (const state of [installed.outbound, installed.inbound]) {
+        assert(state.encapsulation !== null, `${installed.owner} has UDP encapsulation when its ports move`)
+        const moved: State = { ...state, encapsulation: encapsulationOf(state.direction, ports) }
+        const outcome = await this.#one({ op: 'update-state', state: moved })
+        if (outcome.kind === 'refused') throw outcome.error
+        installed.noteUpdated(moved)
+      }
+    })
+  }
+
+  /** What both directions carried so far, or null when the kernel has one of them no more. Rejects with any other KernelError. */
+  async usage(installed: InstalledChild): Promise<{ readonly in: Usage; readonly out: Usage } | null> {
+    const outcomes = await this.#kernel.perform([
+      { op: 'query-state', id: idOf(installed.inbound) },
+      { op: 'query-state', id: idOf(installed.outbound) },
+    ])
+    const [inbound, outbound] = outcomes
+    for (const outcome of outcomes) {
+      if (outcome.kind !== 'refused') continue
+      if (isAbsent(outcome.error)) return null
+      throw outcome.error
+    }
+    assert(inbound?.kind === 'usage' && outbound?.kind === 'usage', 'a state asked about is answered by its usage')
+    return { in: inbound.usage, out: outbound.usage }
+  }
+
+  /** Children of whom the kernel lacks a state: to be asked after an overrun, when expire events may have been lost. */
+  async findLost(): Promise<readonly InstalledChild[]> {
+    const lost: InstalledChild[] = []
+    for (const child of this.children()) {
+      const usage = await this.usage(child)
+      if (usage === null && this.#byInboundSpi.get(child.inbound.spi) === child) lost.push(child)
+    }
+    return lost
+  }
+
+  /** Takes everything out of the kernel that we put there. Resolves to what the kernel refused to let go: empty when all is gone. */
+  async removeAll(): Promise<readonly KernelError[]> {
+    return this.#inTurn(async () => {
+      const errors: KernelError[] = []
+      const again = this.#leftovers
+      this.#leftovers = []
+      for (const child of this.children()) errors.push(...(await this.#takeOut(child)))
+      const reservations = [...this.#larval].map(([spi, { local, remote }]) => deletion(spi, remote, local))
+      this.#larval.clear()
+      errors.push(...(await this.#delete([...reservations, ...again])))
+      return errors
+    })
+  }
+
+  /** One change at a time, in the order they were asked for. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(change)
+    this.#turn = result.catch(() => undefined)
+    return result
+  }
+
+  async #one(operation: Operation): Promise<Outcome> {
+    const [outcome] = await this.#kernel.perform([operation])
+    assert(outcome !== undefined, 'an operation has an outcome')
+    return outcome
+  }
+
+  /** Enters the child's claims; the operations put those that win into force. */
+  #claim(child: InstalledChild): readonly Operation[] {
+    const operations: Operation[] = []
+    for (const policy of child.policies) {
+      const key = policyKey(policy.direction, policy.selector)
+      const claims = this.#claims.get(key) ?? []
+      const claim = { child, policy, order: this.#order++ }
+      claims.push(claim)
+      claims.sort((a, b) => a.policy.priority - b.policy.priority || b.order - a.order)
+      this.#claims.set(key, claims)
+      if (claims[0] === claim) operations.push({ op: 'set-policy', policy })
+    }
+    return operations
+  }
+
+  /** Strikes the child's claims; the operations bring the next claim into force, or delete the policy. */
+  #disclaim(child: InstalledChild): readonly Operation[] {
+    const operations: Operation[] = []
+    for (const policy of child.policies.toReversed()) {
+      const key = policyKey(policy.direction, policy.selector)
+      const claims = this.#claims.get(key)
+      const index = claims?.findIndex((claim) => claim.child === child) ?? -1
+      if (claims === undefined || index < 0) continue
+      claims.splice(index, 1)
+      const [next] = claims
+      if (next === undefined) {
+        this.#claims.delete(key)
+        operations.push({ op: 'delete-policy', id: { direction: policy.direction, selector: policy.selector } })
+      } else if (index === 0) {
+        operations.push({ op: 'set-policy', policy: next.policy })
+      }
+    }
+    return operations
+  }
+
+  /** Out of the kernel and out of the books, whatever of it is there. */
+  async #takeOut(child: InstalledChild, states: readonly State[] = [child.outbound, child.inbound]): Promise<readonly KernelError[]> {
+    const operations = [...this.#disclaim(child), ...states.map((state): Operation => ({ op: 'delete-state', id: idOf(state) }))]
+    this.#byInboundSpi.delete(child.inbound.spi)
+    this.#byOutbound.delete(outboundKey(child.outbound))
+    return this.#delete(operations)
+  }
+
+  /** Performs operations that take away. What is absent already was the aim; what is refused is kept for removeAll. */
+  async #delete(operations: readonly Operation[]): Promise<readonly KernelError[]> {
+    if (operations.length === 0) return []
+    const errors: KernelError[] = []
+    const outcomes = await this.#kernel.perform(operations)
+    outcomes.forEach((outcome, i) => {
+      if (outcome.kind !== 'refused' || isAbsent(outcome.error)) return
+      errors.push(outcome.error)
+      const operation = operations[i]!
+      // A policy that could not be restored belongs to another child, which will delete it in its turn.
+      if (operation.op !== 'set-policy') this.#leftovers.push(operation)
+    })
+    return errors
+  }
+}
+
+/** The kernel gave or would take an SPI that the books have on another object of ours. */
+function alreadyOurs(operation: Operation): KernelError {
+  return new KernelError('KERNEL_EXISTS', describeOperation(operation), ERRNO.EEXIST, errnoName(ERRNO.EEXIST), 'the SPI is in use by another CHILD_SA of ours')
+}
+
+function isAbsent(error: KernelError): boolean {
+  return error.code === 'KERNEL_NO_SUCH_STATE' || error.code === 'KERNEL_NO_SUCH_POLICY'
+}
+
+function firstRefusal(outcomes: readonly Outcome[]): KernelError | null {
+  for (const outcome of outcomes) if (outcome.kind === 'refused') return outcome.error
+  return null
+}
+
+function throwFirst(errors: readonly KernelError[]): void {
+  if (errors[0] !== undefined) throw errors[0]
+}
+
+function idOf({ spi, source, destination }: StateId): StateId {
+  return { spi, source, destination }
+}
+
+function deletion(spi: number, source: IpAddress, destination: IpAddress): Operation {
+  return { op: 'delete-state', id: { spi, source, destination } }
+}
+
+/** Outbound SPIs are the peers' choice and unique per peer address only. */
+function outboundKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
+  return `${destination.toString()} ${spi}`
+}
+
+function encapsulationOf(direction: 'in' | 'out', { localPort, remotePort }: UdpPorts): Encapsulation {
+  return direction === 'in'
+    ? { sourcePort: remotePort, destinationPort: localPort }
+    : { sourcePort: localPort, destinationPort: remotePort }
+}
+
+function inboundState(child: ChildInstallation): State {
+  const selector = stateSelector(child)
+  return {
+    ...common(child),
+    direction: 'in',
+    spi: child.inboundSpi,
+    source: child.remote,
+    destination: child.local,
+    encryption: child.inbound.encryption,
+    integrity: child.inbound.integrity,
+    encapsulation: child.encapsulation === null ? null : encapsulationOf('in', child.encapsulation),
+    selector: selector === null ? null : reversed(selector),
+    // The packet that asked is waiting for the outbound state.
+    acquireSequence: 0,
+  }
+}
+
+function outboundState(child: ChildInstallation): State {
+  return {
+    ...common(child),
+    direction: 'out',
+    spi: child.outboundSpi,
+    source: child.local,
+    destination: child.remote,
+    encryption: child.outbound.encryption,
+    integrity: child.outbound.integrity,
+    encapsulation: child.encapsulation === null ? null : encapsulationOf('out', child.encapsulation),
+    selector: stateSelector(child),
+    acquireSequence: child.acquireSequence,
+  }
+}
+
+function common(child: ChildInstallation): Omit<State, keyof StateId | 'direction' | 'encryption' | 'integrity' | 'encapsulation' | 'selector' | 'acquireSequence'> {
+  const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits } = child
+  return { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits }
+}
+
+/**
+ * Transport mode states check addresses themselves, which tells apart SAs that share a reqid. With several selectors
+ * none of them fits all the traffic, and the policies have to do.
+ */
+function stateSelector(child: ChildInstallation): Selector | null {
+  const [local, anotherLocal] = child.localSelectors
+  const [remote, anotherRemote] = child.remoteSelectors
+  if (child.mode !== 'transport' || local === undefined || remote === undefined) return null
+  if (anotherLocal !== undefined || anotherRemote !== undefined) return null
+  if (local.range.prefixLength === null || remote.range.prefixLength === null) return null
+  return addressSelector(local.range, remote.range)
+}
+
+/** Every pair of selectors in every direction: tunnel in, fwd, out; transport in, out. */
+function policiesOf(child: ChildInstallation): readonly Policy[] {
+  const inward: readonly PolicyDirection[] = child.mode === 'tunnel' ? ['in', 'fwd'] : ['in']
+  const policies: Policy[] = []
+  for (const outbound of outboundSelectors(child.localSelectors, child.remoteSelectors)) {
+    const inbound = reversed(outbound)
+    const template = { mode: child.mode, reqid: child.reqid }
+    for (const direction of inward) {
+      policies.push({
+        direction,
+        selector: inbound,
+        priority: child.priority === 0 ? policyPriority(inbound, 'normal') : child.priority,
+        action: 'allow',
+        template: { ...template, source: child.remote, destination: child.local, spi: 0 },
+      })
+    }
+    policies.push({
+      direction: 'out',
+      selector: outbound,
+      priority: child.priority === 0 ? policyPriority(outbound, 'normal') : child.priority,
+      action: 'allow',
+      template: { ...template, source: child.local, destination: child.remote, spi: child.outboundSpi },
+    })
+  }
+  return policies
+}
