@@ -1,0 +1,36 @@
+/**
+ * What is wrong, or not done, in a configuration: where it stands and a sentence about it.
+ */
+export interface Problem {
+  readonly file: string
+  /** Counted from 1; 0 where the problem is the file as a whole. */
+  readonly line: number
+  /** Dotted path of the key or section, null where the text could not be read that far. */
+  readonly key: string | null
+  readonly message: string
+}
+
+/** A place in a file that problems point at. */
+export interface Place {
+  readonly file: string
+  readonly line: number
+}
+
+export function problemAt(place: Place, key: string | null, message: string): Problem {
+  return { file: place.file, line: place.line, key, message }
+}
+
+/** `file:line: key: message`, as compilers and editors understand it. */
+export function formatProblem({ file, line, key, message }: Problem): string {
+  return `${file}${line > 0 ? `:${line}` : ''}: ${key === null ? '' : `${key}: `}${message}`
+}
+
+/** The same key inherited by ten connections is still one problem. */
+export function withoutRepeats(problems: readonly Problem[]): Problem[] {
+  const seen = new Set<string>()
+  return problems.filter((problem) => {
+    const name = problem.key?.slice(problem.key.lastIndexOf('.') + 1) ?? ''
+    const text = JSON.stringify([problem.file, problem.line, name, problem.message])
+    return seen.size !== seen.add(text).size
+  })
+}

@@ -1,0 +1,129 @@
+/**
+ * Values of settings: text to booleans, numbers, times, sizes, addresses and secrets, as strongSwan reads them.
+ * Every parser throws EspalierError (caller, bad-value) with what was expected; the caller knows file, line and key.
+ */
+import type { AddressPattern } from '../ike/connection.ts'
+import { EspalierError } from '../base/errors.ts'
+import { IpAddress, IpRange } from '../base/ip.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { Secret } from '../crypto/secret.ts'
+
+/** yes, true, enabled, 1 or no, false, disabled, 0, in any case. */
+export function parseBoolean(text: string): boolean {
+  const word = text.toLowerCase()
+  if (['yes', 'true', 'enabled', '1'].includes(word)) return true
+  if (['no', 'false', 'disabled', '0'].includes(word)) return false
+  throw expected('yes or no', text)
+}
+
+/** A whole number, decimal or with 0x hexadecimal, from `minimum` to `maximum`. */
+export function parseInteger(text: string, minimum: number, maximum: number): number {
+  const number = wholeNumber(text)
+  if (number === null || number < minimum || number > maximum) throw expected(`a whole number from ${minimum} to ${maximum}`, text)
+  return number
+}
+
+/** A number that may have decimals, from `minimum` to `maximum`. */
+export function parseDecimal(text: string, minimum: number, maximum: number): number {
+  const number = /^(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(text) ? Number(text) : NaN
+  if (!(number >= minimum && number <= maximum)) throw expected(`a number from ${minimum} to ${maximum}`, text)
+  return number
+}
+
+/** A time: seconds, or a whole number with s, m, h or d behind it. */
+export function parseTime(text: string): Milliseconds {
+  const [number, unit] = splitUnit(text, /[smhd]/i)
+  const milliseconds = number * SECOND * { s: 1, m: 60, h: 3600, d: 86_400 }[unit === '' ? 's' : unit]!
+  if (!Number.isSafeInteger(milliseconds)) throw expected('a time such as 90, 90s, 5m, 4h or 1d', text)
+  return milliseconds
+}
+
+/** A size: bytes, or a whole number with k, m or g (times 1024 each) behind it. */
+export function parseSize(text: string): bigint {
+  const [number, unit] = splitUnit(text, /[kmg]/i)
+  if (!Number.isSafeInteger(number)) throw expected('a size such as 500000, 100k, 10m or 1g', text)
+  return BigInt(number) * { '': 1n, k: 1n << 10n, m: 1n << 20n, g: 1n << 30n }[unit]!
+}
+
+/** The items of a list with commas, without the spaces around them; empty ones are left out. */
+export function parseList(text: string): string[] {
+  return text.split(',').map((item) => item.trim()).filter((item) => item !== '')
+}
+
+/** One of `words`, in any case. */
+export function parseWord<Word extends string>(text: string, words: readonly Word[]): Word {
+  const word = words.find((word) => word === text.toLowerCase())
+  if (word === undefined) throw expected(words.join(', ').replace(/, (?=\S+$)/, ' or '), text)
+  return word
+}
+
+/**
+ * One entry of local_addrs or remote_addrs: %any (also 0.0.0.0 and :: for their families), an address, a subnet, a
+ * range or a host name. What looks like an address and is none is refused: as a name it would be asked of the DNS.
+ */
+export function parseAddressPattern(text: string): AddressPattern {
+  const any = ANY_ADDRESS[text.toLowerCase()]
+  if (any !== undefined) return { kind: 'any', family: any }
+  const dash = text.indexOf('-')
+  if (text.includes('/') || text.includes(':') || IpAddress.tryParse((dash < 0 ? text : text.slice(0, dash)).trim()) !== null) {
+    try {
+      return { kind: 'range', range: IpRange.parse(text) }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      throw new EspalierError('caller', 'bad-value', `expected an address, a subnet, a range or a host name: ${error.message}`)
+    }
+  }
+  const labels = text.replace(/\.$/, '').split('.')
+  const isName = text.length <= 253 && labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label))
+  if (!isName || /^\d+$/.test(labels.at(-1)!)) throw expected('an address, a subnet, a range, %any or a host name', text)
+  return { kind: 'host', name: text }
+}
+
+/**
+ * A secret: the UTF-8 bytes of the text, or with 0x hexadecimal, with 0s base64. What does not decode is refused, where
+ * strongSwan makes some key of it. Messages never show it.
+ */
+export function parseSecret(text: string): Secret {
+  const encoding = text.slice(0, 2).toLowerCase()
+  const coded = text.slice(2)
+  if (encoding === '0x') {
+    const digits = coded.replaceAll(':', '')
+    if (!/^[0-9a-f]+$/i.test(digits)) throw badSecret('hexadecimal digits behind 0x')
+    return new Secret(Uint8Array.from(Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, 'hex')))
+  }
+  if (encoding === '0s') {
+    if (coded.length % 4 !== 0 || !/^[a-z0-9+/]+={0,2}$/i.test(coded)) throw badSecret('base64 in groups of four characters behind 0s')
+    return new Secret(Uint8Array.from(Buffer.from(coded, 'base64')))
+  }
+  if (text === '') throw badSecret('a secret that is not empty')
+  return new Secret(new TextEncoder().encode(text))
+}
+
+/** NaN for what is no number; the unit in lower case, '' if there is none. */
+function splitUnit(text: string, units: RegExp): [number, string] {
+  const unit = units.test(text.slice(-1)) && !/^0x/i.test(text) ? text.slice(-1).toLowerCase() : ''
+  return [wholeNumber((unit === '' ? text : text.slice(0, -1)).trimEnd()) ?? NaN, unit]
+}
+
+/** A leading zero means octal to one half of strongSwan and nothing to the other: better refused. */
+function wholeNumber(text: string): number | null {
+  return /^(0|[1-9]\d{0,15}|0x[0-9a-f]{1,13})$/i.test(text) ? Number(text) : null
+}
+
+function expected(what: string, text: string): EspalierError {
+  const shown = text.length <= 60 ? text : `${text.slice(0, 57)}...`
+  return new EspalierError('caller', 'bad-value', `expected ${what}, not '${shown}'`)
+}
+function badSecret(what: string): EspalierError {
+  return new EspalierError('caller', 'bad-value', `expected ${what}`)
+}
+
+const ANY_ADDRESS: Readonly<Record<string, 4 | 6 | null>> = {
+  __proto__: null as never,
+  '%any': null,
+  '%any4': 4,
+  '%any6': 6,
+  '0.0.0.0': 4,
+  '::': 6,
+  '0::0': 6,
+}
