@@ -5,7 +5,7 @@
 import type { IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
-import type { Secret } from '../crypto/secret.ts'
+export type { SharedSecret } from '../auth/secrets.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import type { SelectorTemplate } from '../negotiate/selectors.ts'
 
@@ -60,13 +60,6 @@ export interface ChildConnection {
   readonly copyDscp: 'out' | 'in' | 'yes' | 'no'
   /** Added to the calculated policy priority when not 0: replaces it (swanctl.conf `priority`). */
   readonly priority: number
-}
-
-/** A pre-shared key and whose it is; no owners = anyone's. */
-export interface SharedSecret {
-  readonly name: string
-  readonly owners: readonly Identity[]
-  readonly secret: Secret
 }
 
 /** What strongswan.conf says to the core (section charon). */

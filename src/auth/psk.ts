@@ -1,0 +1,36 @@
+/**
+ * Authentication with a pre-shared key (RFC 7296 2.15):
+ *
+ *   AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets> )
+ *   InitiatorSignedOctets = first message of the initiator | Nr | prf(SK_pi, IDi')
+ *   ResponderSignedOctets = first message of the responder | Ni | prf(SK_pr, IDr')
+ *
+ * where ID' is the ID payload without its generic header: type, three reserved octets, data.
+ */
+import { concatBytes } from '../base/bytes.ts'
+import type { Prf } from '../crypto/prf.ts'
+import { constantTimeEqual, type Secret } from '../crypto/secret.ts'
+import type { Identity } from './identity.ts'
+
+const KEY_PAD = new TextEncoder().encode('Key Pad for IKEv2')
+
+/** What one side's AUTH covers. `message` is that side's IKE_SA_INIT as sent, `nonce` the other side's, `macKey` its own SK_p. */
+export interface SignedOctets {
+  readonly message: Uint8Array
+  readonly nonce: Uint8Array
+  readonly identity: Identity
+  readonly macKey: Secret
+}
+
+/** The data of the AUTH payload. */
+export function pskAuthentication(prf: Prf, key: Secret, octets: SignedOctets): Uint8Array {
+  const identity = concatBytes(Uint8Array.of(octets.identity.type, 0, 0, 0), octets.identity.data)
+  const macedIdentity = prf.compute(octets.macKey.dangerouslyReveal(), identity)
+  const padded = prf.compute(key.dangerouslyReveal(), KEY_PAD)
+  return prf.compute(padded, octets.message, octets.nonce, macedIdentity)
+}
+
+/** Constant-time comparison with what the peer sent. */
+export function verifyPsk(prf: Prf, key: Secret, octets: SignedOctets, received: Uint8Array): boolean {
+  return constantTimeEqual(received, pskAuthentication(prf, key, octets))
+}

@@ -1,0 +1,193 @@
+/**
+ * IKE_AUTH (RFC 7296 1.2, 2.15), with pre-shared keys and one CHILD_SA:
+ *
+ *   HDR, SK { IDi, [N(INITIAL_CONTACT)], [IDr], AUTH, SAi2, TSi, TSr }  -->
+ *                    <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
+ *
+ * Who is there is decided first; a CHILD_SA that comes to nothing leaves the IKE_SA standing.
+ */
+import { formatIdentity, identityOfAddress, matchIdentity, type Identity } from '../auth/identity.ts'
+import { pskAuthentication, verifyPsk, type SignedOctets } from '../auth/psk.ts'
+import { sharedSecretsFor, type SharedSecret } from '../auth/secrets.ts'
+import { assert } from '../base/assert.ts'
+import { EspalierError } from '../base/errors.ts'
+import { createPrf, type Prf } from '../crypto/prf.ts'
+import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, nameOf } from '../iana/ikev2.ts'
+import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
+import { childDelete, childRefusalNotify, completeChild, offerChild, respondChild, withdrawChild, type ChildNonces } from './child.ts'
+import type { ChildConnection } from './connection.ts'
+import type { Received } from './exchange.ts'
+import { ExchangeFailure, misbehaved } from './failure.ts'
+import { rejectUnknownCritical, throwOnErrorNotify, type Opening } from './init.ts'
+import { connectionsFor } from './matching.ts'
+import type { Session } from './session.ts'
+
+/** The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. */
+export async function initiateAuth(session: Session, childConnection: ChildConnection): Promise<void> {
+  const { sa, env, exchanges, opening } = session
+  const { connection, suite, keys } = sa
+  assert(connection !== null && opening !== null && suite !== null && keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const prf = createPrf(suite.prf)
+  const localId = connection.local.id ?? identityOfAddress(sa.local.address)
+  sa.localId = localId
+  const expected = connection.remote.id
+  const secret = secretToProve(session, localId, expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address))
+  const offer = await offerChild(session, childConnection)
+
+  let answer: Received
+  try {
+    answer = await exchanges.request(ExchangeType.IKE_AUTH, [
+      { kind: 'IDi', idType: localId.type, data: localId.data },
+      ...(env.hasTwin(sa) ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
+      ...(expected.kind === 'exact' ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const] : []),
+      authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, localId))),
+      ...offer.payloads,
+    ])
+    if (answer.malformed !== null) throw answer.malformed
+    rejectUnknownCritical(answer)
+    if (find(answer.payloads, 'AUTH') === null) throwOnErrorNotify(answer, 'IKE_AUTH')
+    sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
+  } catch (error) {
+    await withdrawChild(session, offer)
+    throw error
+  }
+  establish(session)
+
+  try {
+    session.adopt(await completeChild(session, offer, answer.payloads, noncesOf(opening)))
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    await withdrawChild(session, offer)
+    env.report({ event: 'child-failed', sa, name: childConnection.name, error })
+    // The responder believes in a CHILD_SA that we could not take: it is told, so that its kernel lets go (RFC 7296 1.4.1).
+    if (find(answer.payloads, 'SA') !== null) {
+      await exchanges.request(ExchangeType.INFORMATIONAL, [childDelete([offer.inboundSpi])])
+    }
+  } finally {
+    session.dropOpening()
+  }
+}
+
+/** The responder's side: the payloads of the answer. Throws ExchangeFailure whose notify ends the IKE_SA. */
+export async function respondAuth(session: Session, request: Received): Promise<readonly Payload[]> {
+  const { sa, env, opening } = session
+  assert(opening !== null && sa.suite !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  rejectUnknownCritical(request)
+  const prf = createPrf(sa.suite.prf)
+  const idi = find(request.payloads, 'IDi')
+  const idr = find(request.payloads, 'IDr')
+  const auth = find(request.payloads, 'AUTH')
+  if (idi === null) throw misbehaved('an IKE_AUTH request without IDi payload')
+  const remoteId: Identity = { type: idi.idType, data: idi.data.slice() }
+  const requestedId: Identity | null = idr === null ? null : { type: idr.idType, data: idr.data.slice() }
+  if (auth === null) throw authenticationFailed(`${formatIdentity(remoteId)} wants EAP, which is not configured for it`)
+  if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
+    throw authenticationFailed(`${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`)
+  }
+
+  const candidates = connectionsFor(opening.candidates, remoteId, requestedId)
+  const connection = candidates[0]
+  if (connection === undefined) {
+    const asked = requestedId === null ? '' : ` and us as ${formatIdentity(requestedId)}`
+    throw authenticationFailed(`no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`)
+  }
+  const localId = connection.local.id ?? requestedId ?? identityOfAddress(request.local.address)
+  const peerOctets = initiatorOctets(session, opening, remoteId)
+  const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) => verifyPsk(prf, candidate.secret, peerOctets, auth.data))
+  if (secret === undefined) {
+    const reason = sharedSecretsFor(env.secrets(), localId, remoteId).length === 0 ? 'no pre-shared key is configured for it' : 'its pre-shared key is not ours'
+    throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: ${reason}`)
+  }
+
+  sa.connection = connection
+  sa.localId = localId
+  sa.remoteId = remoteId
+  // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
+  sa.local = request.local
+  sa.remote = request.remote
+  establish(session)
+  if (findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null) env.forgetTwins(sa)
+
+  const answer: Payload[] = [
+    { kind: 'IDr', idType: localId.type, data: localId.data },
+    authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, localId))),
+  ]
+  try {
+    refuseAddressRequest(request)
+    const { child, payloads } = await respondChild(session, request.payloads, noncesOf(opening))
+    session.adopt(child)
+    answer.push(...payloads)
+  } catch (error) {
+    const refusal = childRefusalNotify(error)
+    if (refusal === null || !(error instanceof EspalierError)) throw error
+    answer.push(refusal)
+    env.report({ event: 'child-failed', sa, name: connection.name, error })
+  } finally {
+    session.dropOpening()
+  }
+  return answer
+}
+
+function establish(session: Session): void {
+  const { sa, env } = session
+  sa.state = 'established'
+  sa.established = env.clock.now()
+  env.report({ event: 'ike-established', sa })
+}
+
+/** The peer's identity, after its AUTH was found right. Throws AUTHENTICATION_FAILED. */
+function authenticatedResponder(session: Session, prf: Prf, opening: Opening, localId: Identity, answer: Received): Identity {
+  const { sa, env } = session
+  const idr = find(answer.payloads, 'IDr')
+  const auth = find(answer.payloads, 'AUTH')
+  if (idr === null || auth === null) throw misbehaved('an IKE_AUTH response without IDr or AUTH payload')
+  const remoteId: Identity = { type: idr.idType, data: idr.data.slice() }
+  assert(sa.connection !== null, 'an initiator knows its connection')
+  if (matchIdentity(sa.connection.remote.id, remoteId) === 0) throw authenticationFailed(`the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`)
+  if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
+    throw authenticationFailed(`the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`)
+  }
+  const octets = responderOctets(session, opening, remoteId)
+  const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) => verifyPsk(prf, candidate.secret, octets, auth.data))
+  if (!isProven) throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: its pre-shared key is not ours`)
+  return remoteId
+}
+
+function secretToProve(session: Session, localId: Identity, remoteId: Identity): SharedSecret {
+  const [secret] = sharedSecretsFor(session.env.secrets(), localId, remoteId)
+  if (secret !== undefined) return secret
+  throw new ExchangeFailure('caller', 'NO_SHARED_SECRET', `no pre-shared key is configured between ${formatIdentity(localId)} and ${formatIdentity(remoteId)}`)
+}
+
+function initiatorOctets(session: Session, opening: Opening, identity: Identity): SignedOctets {
+  assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
+  return { message: opening.initiatorMessage, nonce: opening.responderNonce, identity, macKey: session.sa.keys.pi }
+}
+
+function responderOctets(session: Session, opening: Opening, identity: Identity): SignedOctets {
+  assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
+  return { message: opening.responderMessage, nonce: opening.initiatorNonce, identity, macKey: session.sa.keys.pr }
+}
+
+/** We hand out no virtual addresses yet; a peer that asks for one must hear no, and gets no CHILD_SA (RFC 7296 3.15.4). */
+function refuseAddressRequest(request: Received): void {
+  const cp = find(request.payloads, 'CP')
+  if (cp === null || cp.cpType !== CpType.CFG_REQUEST) return
+  const asks = cp.attributes.some((attribute) => attribute.type === CpAttribute.INTERNAL_IP4_ADDRESS || attribute.type === CpAttribute.INTERNAL_IP6_ADDRESS)
+  if (!asks) return
+  throw new ExchangeFailure('policy', 'NO_VIRTUAL_ADDRESS', 'the peer asks for a virtual IP address; pools are not supported yet', NotifyType.INTERNAL_ADDRESS_FAILURE)
+}
+
+function authPayload(data: Uint8Array): Payload {
+  return { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data }
+}
+
+function noncesOf(opening: Opening): ChildNonces {
+  return { initiator: opening.initiatorNonce, responder: opening.responderNonce }
+}
+
+function authenticationFailed(message: string): ExchangeFailure {
+  return new ExchangeFailure('peer-misbehaved', 'AUTHENTICATION_FAILED', message, NotifyType.AUTHENTICATION_FAILED)
+}
+

@@ -1,0 +1,288 @@
+/**
+ * The CHILD_SA part of an exchange (RFC 7296 1.2, 2.9, 2.17): offered, chosen, narrowed, keyed and installed.
+ *
+ *   [N(USE_TRANSPORT_MODE)], SA, TSi, TSr
+ */
+import { assert } from '../base/assert.ts'
+import { Reader, Writer } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
+import type { IpAddress } from '../base/ip.ts'
+import { deriveChildKeys } from '../crypto/keys.ts'
+import { NotifyType, ProtocolId, TsType } from '../iana/ikev2.ts'
+import type { ChildInstallation } from '../kernel/books.ts'
+import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
+import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
+import { encapsulates } from '../nat/detection.ts'
+import { checkChosen, childSuiteOf, chooseProposal, toWire, toWireChosen, type ChildSuite } from '../negotiate/proposals.ts'
+import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import type { ChildConnection } from './connection.ts'
+import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** The nonces of the exchange that makes the CHILD_SA: those of IKE_SA_INIT for the first one. */
+export interface ChildNonces {
+  readonly initiator: Uint8Array
+  readonly responder: Uint8Array
+}
+
+/** What we offered as initiator, until the answer comes. */
+export interface ChildOffer {
+  readonly connection: ChildConnection
+  readonly inboundSpi: number
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  readonly payloads: readonly Payload[]
+}
+
+/** The initiator's half before the request: reserves an SPI and writes the payloads. Throws KernelError, ExchangeFailure. */
+export async function offerChild(session: Session, connection: ChildConnection): Promise<ChildOffer> {
+  const { sa, env } = session
+  if (connection.mode === 'transport' && encapsulates(sa.nat)) {
+    throw new ExchangeFailure('policy', 'TRANSPORT_BEHIND_NAT', `child ${connection.name} wants transport mode, which is not supported through a NAT yet; use mode = tunnel`)
+  }
+  const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, connection.mode)
+  const localSelectors = resolved(connection.localSelectors, sa.local.address)
+  const remoteSelectors = resolved(connection.remoteSelectors, sa.remote.address)
+  const spi = new Writer(4).u32(inboundSpi).finish()
+  return {
+    connection,
+    inboundSpi,
+    localSelectors,
+    remoteSelectors,
+    payloads: [
+      ...(connection.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
+      { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, spi, { withoutKe: true })) },
+      { kind: 'TSi', selectors: localSelectors.map(onWire) },
+      { kind: 'TSr', selectors: remoteSelectors.map(onWire) },
+    ],
+  }
+}
+
+/** The offer came to nothing: its SPI goes back. */
+export async function withdrawChild(session: Session, offer: ChildOffer): Promise<void> {
+  await session.env.books.releaseSpi(offer.inboundSpi)
+}
+
+/** The initiator's half after the answer: checks what the responder made of the offer and installs it. */
+export async function completeChild(session: Session, offer: ChildOffer, answer: readonly Payload[], nonces: ChildNonces): Promise<ChildSa> {
+  const sa = find(answer, 'SA')
+  const tsi = find(answer, 'TSi')
+  const tsr = find(answer, 'TSr')
+  if (sa === null || tsi === null || tsr === null) throw childRefusal(answer)
+  const [proposal, surplus] = sa.proposals
+  if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
+  const chosen = checkChosen(proposal, offer.connection.proposals)
+  if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
+  const localSelectors = understood(tsi.selectors)
+  const remoteSelectors = understood(tsr.selectors)
+  assertNarrowed('local', localSelectors, offer.localSelectors)
+  assertNarrowed('remote', remoteSelectors, offer.remoteSelectors)
+  const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
+  if (isTransport && offer.connection.mode !== 'transport') throw misbehaved('the peer chose transport mode, which we did not offer')
+  return install(session, offer.connection, {
+    mode: isTransport ? 'transport' : 'tunnel',
+    suite: childSuiteOf(chosen),
+    inboundSpi: offer.inboundSpi,
+    outboundSpi: espSpi(proposal),
+    localSelectors,
+    remoteSelectors,
+    weInitiate: true,
+    nonces,
+  })
+}
+
+/**
+ * The responder's half: chooses a child of the connection, narrows, installs. The payloads answer the request. Throws
+ * ExchangeFailure whose notify is the answer.
+ */
+export async function respondChild(session: Session, request: readonly Payload[], nonces: ChildNonces): Promise<{ readonly child: ChildSa; readonly payloads: readonly Payload[] }> {
+  const { sa, env } = session
+  const offered = find(request, 'SA')
+  const tsi = find(request, 'TSi')
+  const tsr = find(request, 'TSr')
+  if (offered === null || tsi === null || tsr === null) throw misbehaved('a CHILD_SA request without SA, TSi or TSr payload')
+  assert(sa.connection !== null, 'the peer is known before it gets a CHILD_SA')
+
+  const fit = fittingChild(session, sa.connection.children, understood(tsr.selectors), understood(tsi.selectors))
+  if (fit === null) {
+    const wanted = `${understood(tsr.selectors).map(formatSelector).join(' ')} === ${understood(tsi.selectors).map(formatSelector).join(' ')}`
+    throw new ExchangeFailure('policy', 'TS_UNACCEPTABLE', `no child of ${sa.connection.name} allows ${wanted}`, NotifyType.TS_UNACCEPTABLE)
+  }
+  const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: true })
+  if (choice === null) {
+    throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', `no CHILD_SA proposal of the peer fits child ${fit.connection.name}`, NotifyType.NO_PROPOSAL_CHOSEN)
+  }
+  // Behind a NAT a transport-mode selector holds an address the peer does not have; declining leaves a tunnel (RFC 7296 1.3.1).
+  const wantsTransport = findNotify(request, NotifyType.USE_TRANSPORT_MODE) !== null
+  const mode = wantsTransport && fit.connection.mode === 'transport' && !encapsulates(sa.nat) ? 'transport' : 'tunnel'
+
+  const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
+  const child = await install(session, fit.connection, {
+    mode,
+    suite: childSuiteOf(choice.chosen),
+    inboundSpi,
+    outboundSpi: espSpi(choice),
+    localSelectors: fit.localSelectors,
+    remoteSelectors: fit.remoteSelectors,
+    weInitiate: false,
+    nonces,
+  })
+  return {
+    child,
+    payloads: [
+      ...(mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
+      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
+      { kind: 'TSi', selectors: fit.remoteSelectors.map(onWire) },
+      { kind: 'TSr', selectors: fit.localSelectors.map(onWire) },
+    ],
+  }
+}
+
+interface Agreement {
+  readonly mode: 'tunnel' | 'transport'
+  readonly suite: ChildSuite
+  readonly inboundSpi: number
+  readonly outboundSpi: number
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  readonly weInitiate: boolean
+  readonly nonces: ChildNonces
+}
+
+/** Derives the keys and hands everything to the books. The SPI is given back when the kernel refuses. */
+async function install(session: Session, connection: ChildConnection, agreed: Agreement): Promise<ChildSa> {
+  const { sa, env } = session
+  const { suite } = agreed
+  assert(sa.keys !== null && sa.suite !== null, 'a CHILD_SA is keyed from its IKE_SA')
+  const keys = deriveChildKeys({
+    prf: sa.suite.prf,
+    d: sa.keys.d,
+    sharedSecret: null,
+    nonceInitiator: agreed.nonces.initiator,
+    nonceResponder: agreed.nonces.responder,
+    encr: suite.encr,
+    integ: suite.integ,
+  })
+  const outbound = agreed.weInitiate ? keys.initiator : keys.responder
+  const inbound = agreed.weInitiate ? keys.responder : keys.initiator
+  const reqidKey = connection.reqid === 0 ? selectorKey(agreed.localSelectors, agreed.remoteSelectors) : null
+  const reqid = reqidKey === null ? connection.reqid : env.books.reqids.allocate(reqidKey)
+  const encapsulated = encapsulates(sa.nat)
+  const algorithms = (key: typeof inbound): ChildInstallation['inbound'] => ({
+    encryption: { ...suite.encr, key: key.encryption },
+    integrity: suite.integ === null || key.integrity === null ? null : { id: suite.integ.id, key: key.integrity },
+  })
+  try {
+    const installed = await env.books.install({
+      owner: `${connection.name} of ${session.toString()}`,
+      reqid,
+      mode: agreed.mode,
+      local: sa.local.address,
+      remote: sa.remote.address,
+      inboundSpi: agreed.inboundSpi,
+      outboundSpi: agreed.outboundSpi,
+      inbound: algorithms(inbound),
+      outbound: algorithms(outbound),
+      esn: suite.esn,
+      replayWindow: connection.replayWindow,
+      encapsulation: encapsulated ? { localPort: sa.local.port, remotePort: sa.remote.port } : null,
+      localSelectors: agreed.localSelectors,
+      remoteSelectors: agreed.remoteSelectors,
+      copyDf: connection.copyDf,
+      copyEcn: connection.copyEcn,
+      copyDscpOut: connection.copyDscp === 'out' || connection.copyDscp === 'yes',
+      copyDscpIn: connection.copyDscp === 'in' || connection.copyDscp === 'yes',
+      limits: NO_LIMITS,
+      priority: connection.priority,
+      acquireSequence: 0,
+    })
+    return {
+      uniqueId: env.nextUniqueId(),
+      connection,
+      mode: agreed.mode,
+      suite,
+      reqid,
+      reqidKey,
+      inboundSpi: agreed.inboundSpi,
+      outboundSpi: agreed.outboundSpi,
+      localSelectors: agreed.localSelectors,
+      remoteSelectors: agreed.remoteSelectors,
+      encapsulated,
+      installed,
+    }
+  } catch (error) {
+    if (reqidKey !== null) env.books.reqids.release(reqidKey)
+    throw error
+  } finally {
+    for (const key of [inbound, outbound]) {
+      key.encryption.destroy()
+      key.integrity?.destroy()
+    }
+  }
+}
+
+interface Fit {
+  readonly connection: ChildConnection
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+}
+
+/** The first child whose selectors have something in common with the wanted ones on both sides. */
+function fittingChild(session: Session, children: readonly ChildConnection[], wantedLocal: readonly TrafficSelector[], wantedRemote: readonly TrafficSelector[]): Fit | null {
+  const { sa } = session
+  for (const connection of children) {
+    const localSelectors = narrow(resolved(connection.localSelectors, sa.local.address), wantedLocal)
+    const remoteSelectors = narrow(resolved(connection.remoteSelectors, sa.remote.address), wantedRemote)
+    if (localSelectors.length > 0 && remoteSelectors.length > 0) return { connection, localSelectors, remoteSelectors }
+  }
+  return null
+}
+
+/** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */
+export function childRefusalNotify(error: unknown): Payload | null {
+  if (error instanceof ExchangeFailure && error.notify !== null) return notify(error.notify, error.data)
+  // A kernel that refuses has no notify of its own; NO_ADDITIONAL_SAS says that this one cannot be had now.
+  if (error instanceof KernelError) return notify(NotifyType.NO_ADDITIONAL_SAS)
+  return null
+}
+
+function childRefusal(answer: readonly Payload[]): EspalierError {
+  for (const payload of answer) {
+    if (payload.kind === 'Notify' && payload.notifyType < 16384) return refusedByPeer(payload.notifyType, 'the CHILD_SA request')
+  }
+  return misbehaved('the peer answered a CHILD_SA request without SA, TSi or TSr payload')
+}
+
+function assertNarrowed(side: string, answered: readonly TrafficSelector[], offered: readonly TrafficSelector[]): void {
+  const isWithin = answered.length > 0 && answered.every((selector) => offered.some((wider) => isSubset(selector, wider)))
+  if (!isWithin) throw misbehaved(`the peer answered with ${side} traffic selectors outside what we offered: ${answered.map(formatSelector).join(' ')}`)
+}
+
+function resolved(templates: readonly SelectorTemplate[], address: IpAddress): readonly TrafficSelector[] {
+  return templates.map((template) => resolveTemplate(template, address))
+}
+
+/** Selector types we do not know are passed over (RFC 7296 3.13.1). */
+function understood(selectors: readonly WireSelector[]): readonly TrafficSelector[] {
+  return selectors.flatMap((wire) => (wire.selector === null ? [] : [wire.selector]))
+}
+
+function onWire(selector: TrafficSelector): WireSelector {
+  return { tsType: selector.range.family === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE, selector, body: new Uint8Array() }
+}
+
+function espSpi(proposal: Pick<WireProposal, 'spi'>): number {
+  if (proposal.spi.length !== 4) throw misbehaved(`an ESP proposal with an SPI of ${proposal.spi.length} octets instead of 4`)
+  return new Reader(proposal.spi).u32()
+}
+
+function selectorKey(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {
+  return `${local.map(formatSelector).join(' ')} === ${remote.map(formatSelector).join(' ')}`
+}
+
+/** The Delete payload for CHILD_SAs: our inbound SPIs (RFC 7296 1.4.1). */
+export function childDelete(inboundSpis: readonly number[]): Payload {
+  return { kind: 'Delete', protocol: ProtocolId.ESP, spis: inboundSpis.map((spi) => new Writer(4).u32(spi).finish()) }
+}

@@ -1,0 +1,65 @@
+/**
+ * Deletion (RFC 7296 1.4.1) and the empty INFORMATIONAL (1.4, 2.4):
+ *
+ *   HDR, SK { [D] }  -->
+ *               <--  HDR, SK { [D] }
+ *
+ * Deleting the IKE_SA takes its CHILD_SAs with it and is answered with nothing; deleting CHILD_SAs names the sender's
+ * inbound SPIs and is answered with ours of the same pairs.
+ */
+import { Reader } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
+import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
+import { findNotify } from '../message/ikev2/find.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
+import { childDelete } from './child.ts'
+import type { CloseReason } from './events.ts'
+import type { Received } from './exchange.ts'
+import { refusedByPeer } from './failure.ts'
+import { rejectUnknownCritical } from './init.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** The responder's side of any INFORMATIONAL. `closes` tells that the IKE_SA ends once the answer has left. */
+export async function respondInformational(session: Session, request: Received): Promise<{ readonly payloads: readonly Payload[]; readonly closes: CloseReason | null }> {
+  rejectUnknownCritical(request)
+  const { sa, env } = session
+  const answer: number[] = []
+  for (const payload of request.payloads) {
+    if (payload.kind !== 'Delete') continue
+    if (payload.protocol === ProtocolId.IKE) return { payloads: [], closes: 'deleted-by-peer' }
+    if (payload.protocol !== ProtocolId.ESP) continue
+    for (const spi of payload.spis) {
+      const child = sa.children.find((candidate) => spi.length === 4 && candidate.outboundSpi === new Reader(spi).u32())
+      // An SPI we do not know was deleted by both at once; there is nothing to answer for it (RFC 7296 1.4.1).
+      if (child === undefined) continue
+      await session.closeChild(child, 'deleted-by-peer')
+      answer.push(child.inboundSpi)
+    }
+  }
+  // An initiator that could not authenticate us says so here (RFC 7296 2.21.2).
+  if (findNotify(request.payloads, NotifyType.AUTHENTICATION_FAILED) !== null) {
+    env.report({ event: 'ike-failed', sa, error: refusedByPeer(NotifyType.AUTHENTICATION_FAILED, 'our authentication') })
+    return { payloads: [], closes: 'failed' }
+  }
+  return { payloads: answer.length === 0 ? [] : [childDelete(answer)], closes: null }
+}
+
+/** Deletes the IKE_SA with the peer and closes it, whether or not the peer answers. */
+export async function deleteIkeSa(session: Session, reason: CloseReason): Promise<void> {
+  if (session.sa.state !== 'established') return session.close(reason)
+  session.sa.state = 'deleting'
+  try {
+    await session.exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }])
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+  }
+  await session.close(reason)
+}
+
+/** Deletes one CHILD_SA with the peer: first out of our kernel, since nothing may be sent on it any more. */
+export async function deleteChildSa(session: Session, child: ChildSa): Promise<void> {
+  if (session.sa.state !== 'established' || !session.sa.children.includes(child)) return
+  await session.closeChild(child, 'deleted-by-us')
+  await session.exchanges.request(ExchangeType.INFORMATIONAL, [childDelete([child.inboundSpi])])
+}

@@ -1,0 +1,31 @@
+/**
+ * What the exchanges of a shard have in their hands: the ports, the books, what is configured, and nobody's globals.
+ */
+import type { SharedSecret } from '../auth/secrets.ts'
+import type { Endpoint } from '../base/ip.ts'
+import type { Books } from '../kernel/books.ts'
+import type { OwnPorts } from '../nat/ports.ts'
+import type { Clock, Entropy, Network } from '../ports.ts'
+import type { Connection, IkeSettings } from './connection.ts'
+import type { IkeEvent } from './events.ts'
+import type { IkeSa } from './sa.ts'
+
+export interface Environment {
+  readonly network: Network
+  readonly clock: Clock
+  readonly entropy: Entropy
+  readonly books: Books
+  /** The ports our sockets are really bound to. */
+  readonly ports: OwnPorts
+  /** Hashed as our source address under `encap = yes`. */
+  readonly fakeSource: Endpoint
+  settings(): IkeSettings
+  connections(): readonly Connection[]
+  secrets(): readonly SharedSecret[]
+  nextUniqueId(): number
+  /** Whether another established IKE_SA joins the same two identities (decides about INITIAL_CONTACT, RFC 7296 2.4). */
+  hasTwin(sa: IkeSa): boolean
+  /** The peer of this IKE_SA says that it holds no other: those with the same two identities go (RFC 7296 2.4). */
+  forgetTwins(sa: IkeSa): void
+  report(event: IkeEvent): void
+}

@@ -1,0 +1,58 @@
+/**
+ * What the life of an IKE_SA tells the outside: facts, no wording. report/ turns them into sentences.
+ */
+import type { EspalierError } from '../base/errors.ts'
+import type { Endpoint } from '../base/ip.ts'
+import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
+
+export type CloseReason =
+  | 'deleted-by-us'
+  | 'deleted-by-peer'
+  | 'half-open-timeout'
+  | 'peer-silent'
+  | 'failed'
+  /** The peer came back with INITIAL_CONTACT. */
+  | 'replaced'
+  | 'shutdown'
+
+export type IkeEvent =
+  /** We begin, or a stranger's IKE_SA_INIT was accepted for an answer. */
+  | { readonly event: 'ike-initiating'; readonly sa: IkeSa }
+  | { readonly event: 'ike-responding'; readonly sa: IkeSa }
+  /** The peer's hashes were compared (first message that carried them). */
+  | { readonly event: 'nat-detected'; readonly sa: IkeSa }
+  | { readonly event: 'floated'; readonly sa: IkeSa; readonly from: { readonly local: Endpoint; readonly remote: Endpoint } }
+  | { readonly event: 'cookie-demanded'; readonly remote: Endpoint }
+  | { readonly event: 'cookie-returned'; readonly sa: IkeSa }
+  | { readonly event: 'key-exchange-retry'; readonly sa: IkeSa; readonly group: number }
+  | { readonly event: 'retransmitting'; readonly sa: IkeSa; readonly messageId: number; readonly attempt: number }
+  | { readonly event: 'ike-established'; readonly sa: IkeSa }
+  | { readonly event: 'ike-failed'; readonly sa: IkeSa; readonly error: EspalierError }
+  /** A connection of `start_action = start` did not come up. */
+  | { readonly event: 'start-failed'; readonly connection: string; readonly error: EspalierError }
+  | { readonly event: 'ike-closed'; readonly sa: IkeSa; readonly reason: CloseReason }
+  | { readonly event: 'child-established'; readonly sa: IkeSa; readonly child: ChildSa }
+  | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
+  | { readonly event: 'child-closed'; readonly sa: IkeSa; readonly child: ChildSa; readonly reason: CloseReason }
+  | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
+  | { readonly event: 'kernel-refused'; readonly error: KernelError }
+  /** News of the kernel that nothing follows from yet. */
+  | { readonly event: 'kernel-event'; readonly news: KernelEvent; readonly sa: IkeSa | null }
+  /** Our own mistake came up while this IKE_SA was handled; it is given up. */
+  | { readonly event: 'broken'; readonly sa: IkeSa; readonly error: unknown }
+  /** A request refused before there was an IKE_SA. */
+  | { readonly event: 'request-refused'; readonly remote: Endpoint; readonly local: Endpoint; readonly error: EspalierError }
+  /** Bytes that led nowhere; counted, and told at a bounded rate. */
+  | { readonly event: 'datagram-dropped'; readonly remote: Endpoint; readonly local: Endpoint; readonly reason: DropReason }
+
+export type DropReason =
+  | 'not-ike'
+  | 'malformed'
+  | 'unknown-spi'
+  | 'version'
+  | 'not-authentic'
+  | 'out-of-window'
+  | 'queue-full'
+  | 'half-open-limit'
+  | 'unexpected'

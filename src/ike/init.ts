@@ -1,0 +1,263 @@
+/**
+ * IKE_SA_INIT (RFC 7296 1.2, 2.6, 2.7, 2.23):
+ *
+ *   HDR(SPIi, 0), [N(COOKIE)], SAi1, KEi, Ni, N(NAT_DETECTION_*)  -->
+ *                <--  HDR(SPIi, SPIr), SAr1, KEr, Nr, N(NAT_DETECTION_*)
+ *
+ * Agrees on a suite and keys, finds out about NATs, floats to the NAT-T port.
+ */
+import { assert } from '../base/assert.ts'
+import { Reader, Writer } from '../base/bytes.ts'
+import { createKeyExchange } from '../crypto/key-exchange.ts'
+import { deriveIkeKeys } from '../crypto/keys.ts'
+import type { Suite } from '../crypto/protection.ts'
+import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
+import { TransformType } from '../iana/transforms.ts'
+import { find, findNotify, notifies, notify } from '../message/ikev2/find.ts'
+import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
+import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
+import { floated, floats } from '../nat/ports.ts'
+import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen } from '../negotiate/proposals.ts'
+import type { Connection } from './connection.ts'
+import type { Received } from './exchange.ts'
+import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
+import type { Session } from './session.ts'
+
+/** Octets of our nonces; at least half the PRF's key (RFC 7296 2.10), enough for any. */
+const NONCE_LENGTH = 32
+/** An honest peer asks for a cookie and another group once each, and may repeat the cookie when its secret changes. */
+const INIT_ATTEMPTS_MAX = 6
+/** RFC 7296 2.6. */
+const COOKIE_LENGTH_MAX = 64
+const FIRST_ERROR_NOTIFY_BEYOND = 16384
+
+/** What IKE_SA_INIT leaves for IKE_AUTH: both messages as on the wire and both nonces, since AUTH covers them. */
+export interface Opening {
+  readonly initiatorMessage: Uint8Array
+  readonly responderMessage: Uint8Array
+  readonly initiatorNonce: Uint8Array
+  readonly responderNonce: Uint8Array
+  /** At a responder: the connections whose addresses and proposals fit. */
+  readonly candidates: readonly Connection[]
+}
+
+/** The initiator's side. Throws ExchangeFailure; when it returns, the IKE_SA has keys, NAT facts and its final ports. */
+export async function initiateInit(session: Session): Promise<void> {
+  const { sa, env, exchanges } = session
+  const connection = sa.connection
+  assert(connection !== null, 'an initiator knows its connection')
+  const nonce = env.entropy.bytes(NONCE_LENGTH)
+  let cookie: Uint8Array | null = null
+  let keyExchange = createKeyExchange(firstGroup(connection), env.entropy)
+
+  for (let attempt = 0; attempt < INIT_ATTEMPTS_MAX; attempt++) {
+    const waiting = exchanges.request(ExchangeType.IKE_SA_INIT, [
+      ...(cookie === null ? [] : [notify(NotifyType.COOKIE, cookie)]),
+      { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, new Uint8Array())) },
+      { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
+      { kind: 'Nonce', data: nonce },
+      ...natDetection(session),
+    ])
+    const initiatorMessage = exchanges.outstandingBytes
+    const answer = await waiting
+    rejectUnknownCritical(answer)
+
+    const demanded = findNotify(answer.payloads, NotifyType.COOKIE)
+    if (demanded !== null && find(answer.payloads, 'SA') === null) {
+      if (demanded.data.length === 0 || demanded.data.length > COOKIE_LENGTH_MAX) throw misbehaved(`the peer's cookie has ${demanded.data.length} octets, not 1 to 64`)
+      cookie = demanded.data
+      env.report({ event: 'cookie-returned', sa })
+      continue
+    }
+    const otherGroup = findNotify(answer.payloads, NotifyType.INVALID_KE_PAYLOAD)
+    if (otherGroup !== null) {
+      const group = groupWanted(otherGroup.data, connection)
+      if (group === keyExchange.group) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
+      keyExchange.destroy()
+      keyExchange = createKeyExchange(group, env.entropy)
+      env.report({ event: 'key-exchange-retry', sa, group })
+      continue
+    }
+    throwOnErrorNotify(answer, 'IKE_SA_INIT')
+
+    const { proposals, keyData, group, peerNonce } = required(answer)
+    if (answer.responderSpi === 0n) throw misbehaved("the peer's IKE_SA_INIT response has no SPI")
+    const [proposal, surplus] = proposals
+    if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several proposals instead of one')
+    const chosen = checkChosen(proposal, connection.proposals)
+    if (chosen === null) throw misbehaved('the peer chose a proposal that we did not offer')
+    const suite = suiteOf(chosen)
+    if (suite.ke !== keyExchange.group || group !== keyExchange.group) throw misbehaved('the peer chose another key exchange group than it used')
+
+    sa.peerSpi = answer.responderSpi
+    // The address we are reached at is news, the address we reach the peer at is not: nothing is authentic yet.
+    sa.local = answer.local
+    const secret = keyExchange.agree(keyData)
+    keyExchange.destroy()
+    adoptKeys(session, suite, secret, nonce, peerNonce)
+    session.opening = {
+      initiatorMessage,
+      responderMessage: answer.bytes.slice(),
+      initiatorNonce: nonce,
+      responderNonce: peerNonce.slice(),
+      candidates: [],
+    }
+    sa.nat = observedNat(session, answer, connection.forceEncapsulation)
+    env.report({ event: 'nat-detected', sa })
+    float(session, connection.mobike)
+    return
+  }
+  throw new ExchangeFailure('peer-misbehaved', 'INIT_ENDLESS', `the peer answered ${INIT_ATTEMPTS_MAX} IKE_SA_INIT requests with a new demand each`)
+}
+
+/** What an IKE_SA_INIT request asks for, checked as far as it can be without spending anything on it. */
+export interface InitRequest {
+  readonly received: Received
+  readonly initiatorSpi: bigint
+  readonly candidates: readonly Connection[]
+  readonly suite: Suite
+  readonly answerProposal: WireProposal
+  readonly keyData: Uint8Array
+  readonly peerNonce: Uint8Array
+}
+
+/** The responder's first half: which connections it may be for, which suite. Throws ExchangeFailure with the notify to answer. */
+export function readInitRequest(received: Received, initiatorSpi: bigint, candidates: readonly Connection[]): InitRequest {
+  rejectUnknownCritical(received)
+  const { proposals, keyData, group, peerNonce } = required(received)
+  for (const connection of candidates) {
+    const choice = chooseProposal(connection.proposals, proposals)
+    if (choice === null) continue
+    const suite = suiteOf(choice.chosen)
+    if (suite.ke !== group) {
+      throw new ExchangeFailure(
+        'peer-incompatible',
+        'KE_GROUP_MISMATCH',
+        'the peer guessed another key exchange group than we choose; it is asked to try again',
+        NotifyType.INVALID_KE_PAYLOAD,
+        new Writer(2).u16(suite.ke).finish(),
+      )
+    }
+    const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
+    // Another connection that would have agreed to the same suite may still turn out to be the right one.
+    const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
+    return { received, initiatorSpi, candidates: fitting, suite, answerProposal, keyData, peerNonce }
+  }
+  const reason = candidates.length === 0 ? 'no connection is configured for these addresses' : 'no proposal of the peer fits any connection for these addresses'
+  throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', reason, NotifyType.NO_PROPOSAL_CHOSEN)
+}
+
+/** The responder's second half: spends the key exchange and answers. Throws ExchangeFailure or InvalidKeyExchange on a bad KE. */
+export function respondInit(session: Session, request: InitRequest): void {
+  const { sa, env, exchanges } = session
+  const keyExchange = createKeyExchange(request.suite.ke, env.entropy)
+  const secret = keyExchange.agree(request.keyData)
+  const nonce = env.entropy.bytes(NONCE_LENGTH)
+  const forced = request.candidates.some((connection) => connection.forceEncapsulation)
+  adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
+  sa.nat = observedNat(session, request.received, forced)
+  const responderMessage = exchanges.respond(request.received, [
+    { kind: 'SA', proposals: [request.answerProposal] },
+    { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
+    { kind: 'Nonce', data: nonce },
+    // The responder answers hashes with hashes and never offers them by itself (strongSwan).
+    ...(sa.nat.supported ? natDetection(session, forced) : []),
+  ])
+  keyExchange.destroy()
+  session.opening = {
+    initiatorMessage: request.received.bytes.slice(),
+    responderMessage,
+    initiatorNonce: request.peerNonce.slice(),
+    responderNonce: nonce,
+    candidates: request.candidates,
+  }
+  env.report({ event: 'nat-detected', sa })
+}
+
+/** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */
+function observedNat(session: Session, received: Received, forced: boolean): NatFacts {
+  const { initiatorSpi } = session.sa.spis
+  return natFacts({
+    spis: { initiatorSpi, responderSpi: received.responderSpi },
+    sources: notifies(received.payloads, NotifyType.NAT_DETECTION_SOURCE_IP).map((found) => found.data),
+    destinations: notifies(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).map((found) => found.data),
+    local: received.local,
+    remote: received.remote,
+    forced,
+  })
+}
+
+/** Our own two notifies for the message about to leave; recomputed for every attempt, since addresses may have changed. */
+function natDetection(session: Session, forced = session.sa.connection?.forceEncapsulation ?? false): Payload[] {
+  const { sa, env } = session
+  const hashes = natDetectionHashes(sa.spis, sa.local, sa.remote, forced ? env.fakeSource : null)
+  return [notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination)]
+}
+
+function float(session: Session, mobike: boolean): void {
+  const { sa, env } = session
+  if (!floats(sa.nat, mobike)) return
+  const from = { local: sa.local, remote: sa.remote }
+  const to = floated(sa.local, sa.remote, env.ports)
+  if (to.local.equals(from.local) && to.remote.equals(from.remote)) return
+  sa.local = to.local
+  sa.remote = to.remote
+  env.report({ event: 'floated', sa, from })
+}
+
+function adoptKeys(session: Session, suite: Suite, sharedSecret: ReturnType<ReturnType<typeof createKeyExchange>['agree']>, initiatorNonce: Uint8Array, responderNonce: Uint8Array): void {
+  const { sa } = session
+  sa.suite = suite
+  sa.keys = deriveIkeKeys({ suite, nonceInitiator: initiatorNonce, nonceResponder: responderNonce, sharedSecret, ...sa.spis })
+  sharedSecret.destroy()
+  session.exchanges.protect(suite, sa.keys)
+}
+
+function firstGroup(connection: Connection): number {
+  for (const proposal of connection.proposals) {
+    const transform = proposal.transforms.find((candidate) => candidate.type === TransformType.KE)
+    if (transform !== undefined) return transform.id
+  }
+  throw new ExchangeFailure('caller', 'NO_KE_GROUP', `connection ${connection.name} proposes no key exchange group`)
+}
+
+function groupWanted(data: Uint8Array, connection: Connection): number {
+  if (data.length !== 2) throw misbehaved('INVALID_KE_PAYLOAD names no group')
+  const group = new Reader(data).u16()
+  const offered = connection.proposals.some((proposal) => proposal.transforms.some((transform) => transform.type === TransformType.KE && transform.id === group))
+  if (!offered) throw new ExchangeFailure('peer-incompatible', 'KE_GROUP_NOT_OFFERED', `the peer wants key exchange group ${group}, which is not among our proposals`)
+  return group
+}
+
+function required(received: Received): {
+  readonly proposals: readonly WireProposal[]
+  readonly group: number
+  readonly keyData: Uint8Array
+  readonly peerNonce: Uint8Array
+} {
+  const sa = find(received.payloads, 'SA')
+  const ke = find(received.payloads, 'KE')
+  const nonce = find(received.payloads, 'Nonce')
+  if (sa === null || ke === null || nonce === null) throw misbehaved('an IKE_SA_INIT without SA, KE or Nonce payload')
+  return { proposals: sa.proposals, group: ke.group, keyData: ke.data, peerNonce: nonce.data }
+}
+
+/** RFC 7296 2.5: an unknown critical payload refuses the whole message and names its type. */
+export function rejectUnknownCritical(received: Received): void {
+  if (received.unknownCritical === null) return
+  throw new ExchangeFailure(
+    'peer-incompatible',
+    'UNSUPPORTED_CRITICAL_PAYLOAD',
+    `the peer sent payload type ${received.unknownCritical}, marked critical, which we do not know`,
+    NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+    Uint8Array.of(received.unknownCritical),
+  )
+}
+
+/** An error notify (type below 16384, RFC 7296 3.10.1) in an answer ends the exchange. */
+export function throwOnErrorNotify(received: Received, during: string): void {
+  for (const payload of received.payloads) {
+    if (payload.kind === 'Notify' && payload.notifyType < FIRST_ERROR_NOTIFY_BEYOND) throw refusedByPeer(payload.notifyType, during)
+  }
+}
+

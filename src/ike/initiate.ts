@@ -1,0 +1,85 @@
+/**
+ * An initiation from nothing to an IKE_SA with its first CHILD_SA: where the peer is, IKE_SA_INIT, IKE_AUTH, and again
+ * while the peer is silent and tries are left.
+ */
+import { EspalierError } from '../base/errors.ts'
+import { Endpoint, type IpAddress } from '../base/ip.ts'
+import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
+import { notify } from '../message/ikev2/find.ts'
+import { initialLocalPort } from '../nat/ports.ts'
+import { initiateAuth } from './auth.ts'
+import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
+import type { Environment } from './environment.ts'
+import { isPeerSilent, SA_CLOSED } from './exchange.ts'
+import { ExchangeFailure } from './failure.ts'
+import { initiateInit } from './init.ts'
+import { startKeepalives } from './liveness.ts'
+import type { Session } from './session.ts'
+
+/** What an initiation needs of the shard: a new IKE_SA of the initiator's role, entered in the table. */
+export type OpenSession = (connection: Connection, local: Endpoint, remote: Endpoint) => Session
+
+/**
+ * Brings a connection up with one child. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
+ * failed, which is reported); rejects with an EspalierError after everything of it is gone.
+ */
+export async function initiate(env: Environment, open: OpenSession, connection: Connection, child: ChildConnection, isStopping: () => boolean): Promise<Session> {
+  for (let attempt = 1; ; attempt++) {
+    const { local, remote } = await endpointsOf(env, connection)
+    const session = open(connection, local, remote)
+    let failure: unknown = null
+    await session.runExchange(async () => {
+      try {
+        env.report({ event: 'ike-initiating', sa: session.sa })
+        await initiateInit(session)
+        await initiateAuth(session, child)
+        startKeepalives(session)
+      } catch (error) {
+        failure = error
+        tellPeer(session, error)
+        if (!(error instanceof EspalierError)) return session.breakDown(error)
+        if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa: session.sa, error })
+        await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
+      }
+    })
+    if (failure === null) return session
+    const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
+    if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
+  }
+}
+
+/**
+ * A responder that we could not authenticate believes that the IKE_SA stands; it is told once, without waiting for an
+ * answer (RFC 7296 2.21.2).
+ */
+function tellPeer(session: Session, error: unknown): void {
+  const isOurVerdict = error instanceof ExchangeFailure && error.code === 'AUTHENTICATION_FAILED'
+  if (!isOurVerdict || session.exchanges.isWaiting) return
+  session.exchanges.request(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]).catch(() => {
+    // Closing the IKE_SA abandons the request at once; that is meant.
+  })
+}
+
+async function endpointsOf(env: Environment, connection: Connection): Promise<{ readonly local: Endpoint; readonly remote: Endpoint }> {
+  const candidates = await addressesOf(env, connection.remoteAddresses)
+  if (candidates.length === 0) {
+    throw new EspalierError('caller', 'NO_REMOTE_ADDRESS', `connection ${connection.name} cannot be initiated: remote_addrs names no single address, or its host name has none`)
+  }
+  const ownAddresses = await addressesOf(env, connection.localAddresses)
+  const port = initialLocalPort(connection.localPort, connection.remotePort, env.ports)
+  for (const remote of candidates) {
+    const local = ownAddresses.find((address) => address.family === remote.family) ?? (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
+    if (local !== null) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
+  }
+  throw new EspalierError('system', 'NO_ROUTE', `connection ${connection.name} cannot be initiated: there is no route, or no address of ours, to reach ${candidates.join(', ')}`)
+}
+
+/** The single addresses among the patterns, host names resolved; ranges and %any name nobody in particular. */
+async function addressesOf(env: Environment, patterns: readonly AddressPattern[]): Promise<readonly IpAddress[]> {
+  const addresses: IpAddress[] = []
+  for (const pattern of patterns) {
+    if (pattern.kind === 'host') addresses.push(...(await env.network.resolve(pattern.name)))
+    else if (pattern.kind === 'range' && pattern.range.first.equals(pattern.range.last)) addresses.push(pattern.range.first)
+  }
+  return addresses
+}

@@ -1,0 +1,81 @@
+/**
+ * What an IKE_SA and a CHILD_SA are between exchanges: plain records. What a half-done exchange knows lives in its
+ * function (init.ts, auth.ts); what waits on the wire lives in exchange.ts.
+ */
+import type { Identity } from '../auth/identity.ts'
+import type { Endpoint } from '../base/ip.ts'
+import type { Milliseconds } from '../base/time.ts'
+import type { IkeKeys } from '../crypto/keys.ts'
+import type { Suite } from '../crypto/protection.ts'
+import type { InstalledChild } from '../kernel/books.ts'
+import { NO_NAT_TRAVERSAL, type NatFacts, type SpiPair } from '../nat/detection.ts'
+import type { ChildSuite } from '../negotiate/proposals.ts'
+import type { TrafficSelector } from '../negotiate/selectors.ts'
+import type { ChildConnection, Connection } from './connection.ts'
+
+export type Role = 'initiator' | 'responder'
+
+/**
+ * connecting: IKE_SA_INIT or IKE_AUTH under way; established: authenticated; deleting: we asked the peer to delete it;
+ * closed: gone from every table, kept only by whoever still holds a reference.
+ */
+export type IkeSaState = 'connecting' | 'established' | 'deleting' | 'closed'
+
+export class IkeSa {
+  /** Handed out by the gateway, shown to people; never on the wire. */
+  readonly uniqueId: number
+  readonly role: Role
+  readonly ownSpi: bigint
+  /** 0 until the peer's first message told it. */
+  peerSpi = 0n
+  state: IkeSaState = 'connecting'
+  /** Null at a responder until IKE_AUTH told who the peer is. */
+  connection: Connection | null
+  /** The endpoints our own requests use, re-read at each transmission. */
+  local: Endpoint
+  remote: Endpoint
+  nat: NatFacts = NO_NAT_TRAVERSAL
+  suite: Suite | null = null
+  keys: IkeKeys | null = null
+  localId: Identity | null = null
+  remoteId: Identity | null = null
+  readonly children: ChildSa[] = []
+  readonly created: Milliseconds
+  established: Milliseconds | null = null
+  /** When anything last left towards the peer (IKE), and last came authenticated from it. */
+  lastOutbound: Milliseconds = 0
+  lastInbound: Milliseconds = 0
+
+  constructor(uniqueId: number, role: Role, ownSpi: bigint, connection: Connection | null, local: Endpoint, remote: Endpoint, created: Milliseconds) {
+    this.uniqueId = uniqueId
+    this.role = role
+    this.ownSpi = ownSpi
+    this.connection = connection
+    this.local = local
+    this.remote = remote
+    this.created = created
+  }
+
+  /** Both SPIs in the order of the header. */
+  get spis(): SpiPair {
+    return this.role === 'initiator'
+      ? { initiatorSpi: this.ownSpi, responderSpi: this.peerSpi }
+      : { initiatorSpi: this.peerSpi, responderSpi: this.ownSpi }
+  }
+}
+
+export interface ChildSa {
+  readonly uniqueId: number
+  readonly connection: ChildConnection
+  readonly mode: 'tunnel' | 'transport'
+  readonly suite: ChildSuite
+  readonly reqid: number
+  /** Key under which the reqid was handed out, to give it back; null for a configured reqid. */
+  readonly reqidKey: string | null
+  readonly inboundSpi: number
+  readonly outboundSpi: number
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  readonly encapsulated: boolean
+  readonly installed: InstalledChild
+}

@@ -1,0 +1,155 @@
+/**
+ * One IKE_SA at work: the record, its queue, its wire side, its deadlines, its own exchanges one after another, and
+ * how all of it ends.
+ */
+import { assert } from '../base/assert.ts'
+import type { Deadline, Milliseconds } from '../base/time.ts'
+import { KernelError } from '../kernel/vocabulary.ts'
+import type { DeadlineName, DeadlineOwner, Deadlines } from './deadlines.ts'
+import type { Environment } from './environment.ts'
+import type { CloseReason } from './events.ts'
+import { Exchanges, type RetransmissionTimer } from './exchange.ts'
+import type { Opening } from './init.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
+import { Turns } from './turns.ts'
+
+export class Session implements DeadlineOwner, RetransmissionTimer {
+  readonly sa: IkeSa
+  readonly env: Environment
+  readonly turns = new Turns()
+  readonly exchanges: Exchanges
+  readonly deadlines: Partial<Record<DeadlineName, Deadline<DeadlineOwner>>> = {}
+  /** What IKE_SA_INIT left for IKE_AUTH; null before and after. */
+  opening: Opening | null = null
+  /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
+  espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
+  readonly #deadlines: Deadlines<Session>
+  readonly #onClosed: (session: Session) => void
+  #tasks: (() => Promise<void>)[] = []
+  #isTaskRunning = false
+
+  constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, onClosed: (session: Session) => void) {
+    this.sa = sa
+    this.env = env
+    this.#deadlines = deadlines
+    this.#onClosed = onClosed
+    this.exchanges = new Exchanges(sa, env, this.turns, this)
+  }
+
+  arm(at: Milliseconds): void {
+    this.#deadlines.set(this, 'retransmit', at)
+  }
+
+  disarm(): void {
+    this.#deadlines.clear(this, 'retransmit')
+  }
+
+  setDeadline(name: DeadlineName, at: Milliseconds): void {
+    if (this.sa.state !== 'closed') this.#deadlines.set(this, name, at)
+  }
+
+  clearDeadline(name: DeadlineName): void {
+    this.#deadlines.clear(this, name)
+  }
+
+  /** Adds a piece of work (turns.ts). What it throws is our own mistake: it costs this IKE_SA and no other. */
+  enqueue(work: () => void | Promise<void>): void {
+    this.turns.enqueue(async () => {
+      try {
+        await work()
+      } catch (error) {
+        await this.breakDown(error)
+      }
+    })
+  }
+
+  /** Like enqueue, and resolves when the piece is done. */
+  run(work: () => void | Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      this.enqueue(async () => {
+        await work()
+        resolve()
+      })
+    })
+  }
+
+  async breakDown(error: unknown): Promise<void> {
+    this.env.report({ event: 'broken', sa: this.sa, error })
+    await this.close('failed')
+  }
+
+  /**
+   * Runs an own exchange when those before it are over (the window is one). Resolves when it has ended, also when the
+   * IKE_SA was closed before it could begin; an exchange handles its own failures.
+   */
+  runExchange(exchange: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#tasks.push(() => exchange().then(resolve, reject))
+      this.#startNextTask()
+    })
+  }
+
+  #startNextTask(): void {
+    if (this.#isTaskRunning) return
+    const task = this.#tasks.shift()
+    if (task === undefined) return
+    this.#isTaskRunning = true
+    this.turns.enqueue(() =>
+      this.turns.drive(() => {
+        void task().then(() => {
+          this.#isTaskRunning = false
+          this.#startNextTask()
+          this.turns.park()
+        })
+      }),
+    )
+  }
+
+  /** Adds a CHILD_SA that is installed, and tells so. */
+  adopt(child: ChildSa): void {
+    this.sa.children.push(child)
+    this.env.report({ event: 'child-established', sa: this.sa, child })
+  }
+
+  /** Takes a CHILD_SA out of the books and the kernel. */
+  async closeChild(child: ChildSa, reason: CloseReason): Promise<void> {
+    const at = this.sa.children.indexOf(child)
+    if (at < 0) return
+    this.sa.children.splice(at, 1)
+    try {
+      await this.env.books.remove(child.installed)
+    } catch (error) {
+      // The books try again at shutdown; the CHILD_SA is over all the same.
+      if (!(error instanceof KernelError)) throw error
+      this.env.report({ event: 'kernel-refused', error })
+    }
+    if (child.reqidKey !== null) this.env.books.reqids.release(child.reqidKey)
+    this.env.report({ event: 'child-closed', sa: this.sa, child, reason })
+  }
+
+  /** The end: no deadline, no waiting exchange, nothing in the kernel, no key left. Idempotent. */
+  async close(reason: CloseReason): Promise<void> {
+    if (this.sa.state === 'closed') return
+    this.sa.state = 'closed'
+    this.#deadlines.clearAll(this)
+    this.exchanges.abandon()
+    this.#onClosed(this)
+    this.dropOpening()
+    for (const child of [...this.sa.children]) await this.closeChild(child, reason)
+    assert(this.sa.children.length === 0, 'a closed IKE_SA has no CHILD_SA')
+    this.sa.keys?.destroy()
+    this.sa.keys = null
+    this.env.report({ event: 'ike-closed', sa: this.sa, reason })
+  }
+
+  /** IKE_AUTH is over, one way or the other. */
+  dropOpening(): void {
+    this.opening = null
+    this.clearDeadline('half-open')
+  }
+
+  toString(): string {
+    return `${this.sa.connection?.name ?? '(unnamed)'}[${this.sa.uniqueId}]`
+  }
+}
+

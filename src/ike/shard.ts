@@ -1,0 +1,347 @@
+/**
+ * A shard: the table of IKE_SAs, who gets which datagram, and what a stranger must show before anything is spent on it.
+ *
+ * The way of a datagram: marker -> header -> table by our own SPI (or IKE_SA_INIT) -> the IKE_SA's queue -> window and
+ * protection (exchange.ts) -> the exchange's step -> answer.
+ */
+import { identitiesEqual } from '../auth/identity.ts'
+import { Reader, toHex } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
+import type { Endpoint } from '../base/ip.ts'
+import type { Milliseconds } from '../base/time.ts'
+import { sha1 } from '../crypto/digest.ts'
+import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
+import type { KernelEvent } from '../kernel/vocabulary.ts'
+import { findNotify, notify } from '../message/ikev2/find.ts'
+import type { Header } from '../message/ikev2/header.ts'
+import { MalformedMessage } from '../message/ikev2/malformed.ts'
+import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
+import { KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
+import type { Datagram } from '../ports.ts'
+import { respondAuth } from './auth.ts'
+import type { ChildConnection, Connection } from './connection.ts'
+import { Cookies } from './cookies.ts'
+import { Deadlines, type DeadlineName } from './deadlines.ts'
+import { deleteChildSa, deleteIkeSa, respondInformational } from './delete.ts'
+import type { Environment } from './environment.ts'
+import type { CloseReason, DropReason, IkeEvent } from './events.ts'
+import type { Arrival, Received } from './exchange.ts'
+import { ExchangeFailure, misbehaved } from './failure.ts'
+import { readInitRequest, respondInit } from './init.ts'
+import { initiate } from './initiate.ts'
+import { handleKeepalive, startKeepalives } from './liveness.ts'
+import { connectionsBetween } from './matching.ts'
+import { IkeSa, type Role } from './sa.ts'
+import { Session } from './session.ts'
+
+/** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
+const QUEUE_MAX = 32
+/** IKE_SAs that strangers may have half open at once, cookie or not: about 100 MB at the very worst. */
+const HALF_OPEN_MAX = 10_000
+
+interface HalfOpen {
+  /** Hash of the IKE_SA_INIT request: its retransmission is known by its bytes, whatever port a NAT gave it meanwhile. */
+  readonly hash: string
+  readonly address: string
+}
+
+export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
+
+export class Shard {
+  readonly #env: Environment
+  readonly #deadlines: Deadlines<Session>
+  readonly #cookies: Cookies
+  readonly #table = new Map<bigint, Session>()
+  readonly #halfOpen = new Map<Session, HalfOpen>()
+  readonly #byInitHash = new Map<string, Session>()
+  readonly #halfOpenByAddress = new Map<string, number>()
+  #isStopping = false
+
+  /** `armed` hears of every new deadline (absolute), so that whoever has the real timer can move it forward. */
+  constructor(env: ShardEnvironment, armed: (at: Milliseconds) => void) {
+    this.#env = {
+      ...env,
+      hasTwin: (sa) => this.#twinsOf(sa).length > 0,
+      forgetTwins: (sa) => this.#forgetTwins(sa),
+      report: (event) => this.#report(event),
+    }
+    this.#upstream = env.report
+    this.#deadlines = new Deadlines(armed)
+    this.#cookies = new Cookies(env.entropy)
+  }
+
+  readonly #upstream: (event: IkeEvent) => void
+
+  sessions(): readonly Session[] {
+    return [...this.#table.values()]
+  }
+
+  get halfOpenCount(): number {
+    return this.#halfOpen.size
+  }
+
+  /** See ike/initiate.ts. */
+  initiate(connection: Connection, child: ChildConnection): Promise<Session> {
+    const open = (_: Connection, local: Endpoint, remote: Endpoint): Session => {
+      const session = this.#newSession('initiator', connection, local, remote)
+      this.#table.set(session.sa.ownSpi, session)
+      return session
+    }
+    return initiate(this.#env, open, connection, child, () => this.#isStopping)
+  }
+
+  /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */
+  handleDatagram(datagram: Datagram): void {
+    const bytes = withoutMarker(datagram.bytes, datagram.local.port, this.#env.ports)
+    // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless.
+    if (bytes === null || (bytes.length === 1 && bytes[0] === KEEPALIVE[0])) return this.#drop(datagram, 'not-ike')
+    let arrival: Arrival
+    try {
+      arrival = { message: parseMessage(bytes), bytes, local: datagram.local, remote: datagram.remote }
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      return this.#drop(datagram, 'malformed')
+    }
+    const { header } = arrival.message
+    if (header.majorVersion !== 2) return this.#refuseVersion(arrival)
+    if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#handleInitRequest(arrival)
+    const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
+    if (session === undefined || header.fromInitiator !== (session.sa.role === 'responder')) return this.#drop(datagram, 'unknown-spi')
+    if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full')
+    session.enqueue(() => this.#handleMessage(session, arrival))
+  }
+
+  /** Takes in news of the kernel. */
+  handleKernelEvent(news: KernelEvent): void {
+    if (news.event === 'expire' && news.hard) {
+      for (const session of this.#table.values()) {
+        const child = session.sa.children.find((candidate) => candidate.inboundSpi === news.id.spi || candidate.outboundSpi === news.id.spi)
+        if (child !== undefined) return void session.runExchange(() => deleteChildSa(session, child))
+      }
+    }
+    const spi = news.event === 'mapping' ? news.spi : null
+    const session = spi === null ? undefined : this.sessions().find((candidate) => candidate.sa.children.some((child) => child.inboundSpi === spi))
+    this.#env.report({ event: 'kernel-event', news, sa: session?.sa ?? null })
+  }
+
+  nextDeadline(): Milliseconds | null {
+    return this.#deadlines.next()
+  }
+
+  /** Sees to every deadline that is due. */
+  handleDeadlines(): void {
+    const now = this.#env.clock.now()
+    for (;;) {
+      const due = this.#deadlines.take(now)
+      if (due === null) return
+      due.owner.enqueue(() => this.#handleDeadline(due.owner, due.name, due.at))
+    }
+  }
+
+  /** Deletes every IKE_SA with its peer; resolves when all are gone, however long their peers take. */
+  async stop(reason: CloseReason): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(this.sessions().map((session) => this.#stopSession(session, reason)))
+  }
+
+  /** Closes whatever is left without another word to the peers. */
+  async abandon(reason: CloseReason): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(this.sessions().map((session) => session.run(() => session.close(reason))))
+  }
+
+  async #stopSession(session: Session, reason: CloseReason): Promise<void> {
+    // What is not established yet has no peer to tell.
+    if (session.sa.state === 'connecting') return session.run(() => session.close(reason))
+    await session.runExchange(() => deleteIkeSa(session, reason))
+  }
+
+  async #handleDeadline(session: Session, name: DeadlineName, due: Milliseconds): Promise<void> {
+    if (session.sa.state === 'closed') return
+    switch (name) {
+      case 'retransmit':
+        return session.exchanges.retransmit()
+      case 'half-open':
+        return session.close('half-open-timeout')
+      case 'keepalive':
+        return handleKeepalive(session, due)
+    }
+  }
+
+  async #handleMessage(session: Session, arrival: Arrival): Promise<void> {
+    if (session.sa.state === 'closed') return this.#drop(arrival, 'unknown-spi')
+    if (arrival.message.header.response) {
+      const accepted = session.exchanges.acceptResponse(arrival)
+      return typeof accepted === 'string' ? this.#drop(arrival, accepted) : accepted
+    }
+    const request = session.exchanges.openRequest(arrival)
+    if (request === 'repeated') return
+    if (typeof request === 'string') return this.#drop(arrival, request)
+    await this.#answer(session, request)
+  }
+
+  /** Answers an authentic request that is next in line. */
+  async #answer(session: Session, request: Received): Promise<void> {
+    const { sa, exchanges } = session
+    try {
+      if (request.malformed !== null) throw misbehaved(request.malformed.message)
+      if (request.exchangeType === ExchangeType.IKE_AUTH && sa.role === 'responder' && session.opening !== null) {
+        exchanges.respond(request, await respondAuth(session, request))
+        startKeepalives(session)
+        return
+      }
+      if (sa.state === 'connecting') throw misbehaved(`exchange type ${request.exchangeType} before IKE_AUTH`)
+      switch (request.exchangeType) {
+        case ExchangeType.INFORMATIONAL: {
+          const { payloads, closes } = await respondInformational(session, request)
+          exchanges.respond(request, payloads)
+          if (closes !== null) await session.close(closes)
+          return
+        }
+        case ExchangeType.CREATE_CHILD_SA:
+          // RFC 7296 1.3 lets an implementation with one CHILD_SA say so.
+          exchanges.respond(request, [notify(NotifyType.NO_ADDITIONAL_SAS)])
+          return
+        default:
+          throw misbehaved(`exchange type ${request.exchangeType} is not known`)
+      }
+    } catch (error) {
+      if (!(error instanceof EspalierError)) throw error
+      const isNotify = error instanceof ExchangeFailure && error.notify !== null
+      exchanges.respond(request, [isNotify ? notify(error.notify, error.data) : notify(NotifyType.AUTHENTICATION_FAILED)])
+      if (sa.state === 'established') return
+      // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
+      this.#env.report({ event: 'ike-failed', sa, error })
+      await session.close('failed')
+    }
+  }
+
+  #handleInitRequest(arrival: Arrival): void {
+    const { header, payloads } = arrival.message
+    if (!header.fromInitiator || header.responderSpi !== 0n || header.initiatorSpi === 0n || header.messageId !== 0) return this.#drop(arrival, 'unexpected')
+    const hash = toHex(sha1(arrival.bytes))
+    const known = this.#byInitHash.get(hash)
+    if (known !== undefined) return known.enqueue(() => this.#repeatInit(known, arrival))
+    if (this.#isStopping) return this.#drop(arrival, 'unexpected')
+    if (this.#halfOpen.size >= HALF_OPEN_MAX) return this.#drop(arrival, 'half-open-limit')
+
+    const { remote, local } = arrival
+    const address = remote.address.toString()
+    if (this.#isCookieDue(address)) {
+      const cookie = findNotify(payloads, NotifyType.COOKIE)
+      const now = this.#env.clock.now()
+      if (cookie === null || !this.#cookies.verify(cookie.data, header.initiatorSpi, remote.address, now)) {
+        this.#env.report({ event: 'cookie-demanded', remote })
+        return this.#answerUnprotected(arrival, notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)))
+      }
+    }
+    const received: Received = { ...header, payloads, unknownCritical: arrival.message.unknownCritical, malformed: null, bytes: arrival.bytes, local, remote }
+    try {
+      const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
+      const session = this.#newSession('responder', null, local, remote)
+      session.sa.peerSpi = header.initiatorSpi
+      this.#env.report({ event: 'ike-responding', sa: session.sa })
+      respondInit(session, request)
+      this.#table.set(session.sa.ownSpi, session)
+      this.#halfOpen.set(session, { hash, address })
+      this.#byInitHash.set(hash, session)
+      this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
+      session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
+    } catch (error) {
+      if (!(error instanceof EspalierError)) throw error
+      this.#env.report({ event: 'request-refused', remote, local, error })
+      const isNotify = error instanceof ExchangeFailure && error.notify !== null
+      this.#answerUnprotected(arrival, isNotify ? notify(error.notify, error.data) : notify(NotifyType.INVALID_SYNTAX))
+    }
+  }
+
+  #repeatInit(session: Session, arrival: Arrival): void {
+    // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler.
+    if (session.opening === null) return this.#drop(arrival, 'out-of-window')
+    session.exchanges.repeatResponse(arrival)
+  }
+
+  #isCookieDue(address: string): boolean {
+    const { cookieThreshold, cookieThresholdIp } = this.#env.settings()
+    const fromThere = this.#halfOpenByAddress.get(address) ?? 0
+    return (cookieThreshold > 0 && this.#halfOpen.size >= cookieThreshold) || (cookieThresholdIp > 0 && fromThere >= cookieThresholdIp)
+  }
+
+  /** RFC 7296 2.5: a request of another major version hears which one we speak. */
+  #refuseVersion(arrival: Arrival): void {
+    const { header } = arrival.message
+    if (!header.response && header.majorVersion > 2) this.#answerUnprotected(arrival, notify(NotifyType.INVALID_MAJOR_VERSION))
+    this.#drop(arrival, 'version')
+  }
+
+  /** One unprotected notify to a stranger, with the SPIs and the message ID it used. */
+  #answerUnprotected(arrival: Arrival, payload: Payload): void {
+    const { header } = arrival.message
+    const answer: Omit<Header, 'nextPayload' | 'length'> = {
+      initiatorSpi: header.initiatorSpi,
+      responderSpi: header.responderSpi,
+      majorVersion: 2,
+      minorVersion: 0,
+      exchangeType: header.exchangeType,
+      fromInitiator: !header.fromInitiator,
+      higherVersion: false,
+      response: true,
+      messageId: header.messageId,
+    }
+    const { local, remote } = arrival
+    this.#env.network.send(withMarker(writeMessage(answer, [payload]), local.port, this.#env.ports), local, remote)
+  }
+
+  #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
+    const sa = new IkeSa(this.#env.nextUniqueId(), role, this.#newSpi(), connection, local, remote, this.#env.clock.now())
+    return new Session(sa, this.#env, this.#deadlines, (session) => this.#forget(session))
+  }
+
+  #newSpi(): bigint {
+    for (;;) {
+      const spi = new Reader(this.#env.entropy.bytes(8)).u64()
+      if (spi !== 0n && !this.#table.has(spi)) return spi
+    }
+  }
+
+  #forget(session: Session): void {
+    this.#table.delete(session.sa.ownSpi)
+    this.#noLongerHalfOpen(session)
+  }
+
+  #noLongerHalfOpen(session: Session): void {
+    const entry = this.#halfOpen.get(session)
+    if (entry === undefined) return
+    this.#halfOpen.delete(session)
+    this.#byInitHash.delete(entry.hash)
+    const left = (this.#halfOpenByAddress.get(entry.address) ?? 1) - 1
+    if (left > 0) this.#halfOpenByAddress.set(entry.address, left)
+    else this.#halfOpenByAddress.delete(entry.address)
+  }
+
+  #report(event: IkeEvent): void {
+    if (event.event === 'ike-established') {
+      const session = this.#table.get(event.sa.ownSpi)
+      if (session !== undefined) this.#noLongerHalfOpen(session)
+    }
+    this.#upstream(event)
+  }
+
+  #twinsOf(sa: IkeSa): readonly Session[] {
+    const { localId, remoteId } = sa
+    return this.sessions().filter(({ sa: other }) => {
+      if (other === sa || other.state !== 'established' || other.localId === null || other.remoteId === null) return false
+      const sameRemote = remoteId === null ? other.connection === sa.connection : identitiesEqual(other.remoteId, remoteId)
+      return localId !== null && sameRemote && identitiesEqual(other.localId, localId)
+    })
+  }
+
+  #forgetTwins(sa: IkeSa): void {
+    for (const twin of this.#twinsOf(sa)) twin.enqueue(() => twin.close('replaced'))
+  }
+
+  #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason): void {
+    this.#env.report({ event: 'datagram-dropped', remote: way.remote, local: way.local, reason })
+  }
+}
