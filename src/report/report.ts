@@ -11,7 +11,8 @@ import type { NatFacts } from '../nat/detection.ts'
 import { formatChildSuite, formatSuite } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
 
-export type Level = 'debug' | 'info' | 'warn' | 'error'
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export type Level = (typeof LEVELS)[number]
 
 export interface Line {
   readonly level: Level

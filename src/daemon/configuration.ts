@@ -1,0 +1,46 @@
+/**
+ * Where the configuration is on this machine, and what becomes of its problems.
+ */
+import { join } from 'node:path'
+
+import { loadConfiguration, type Configuration } from '../config/load.ts'
+import { formatProblem } from '../config/problems.ts'
+import { diskFiles } from '../edge/files.ts'
+import type { Line } from '../report/report.ts'
+
+export interface ConfigurationPaths {
+  readonly strongswanConf: string
+  readonly swanctlDir: string
+}
+
+/** strongSwan's own variables and defaults, so that both read the same files. */
+export function configurationPaths(environment: Readonly<Record<string, string | undefined>>): ConfigurationPaths {
+  return {
+    strongswanConf: environment['STRONGSWAN_CONF'] ?? '/etc/strongswan.conf',
+    swanctlDir: environment['SWANCTL_DIR'] ?? '/etc/swanctl',
+  }
+}
+
+export interface LoadedConfiguration {
+  /** Null when there are errors. */
+  readonly configuration: Configuration | null
+  readonly lines: readonly Line[]
+}
+
+/** Reads everything; each problem is one line with its file and line number. */
+export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguration {
+  const { configuration, errors, warnings } = loadConfiguration({ ...paths, files: diskFiles })
+  const lines: Line[] = [
+    ...warnings.map((problem): Line => ({ level: 'warn', message: formatProblem(problem), fields: { event: 'configuration-warning' } })),
+    ...errors.map((problem): Line => ({ level: 'error', message: formatProblem(problem), fields: { event: 'configuration-error' } })),
+  ]
+  return { configuration: errors.length > 0 ? null : configuration, lines }
+}
+
+export function describeConfiguration(configuration: Configuration, paths: ConfigurationPaths): string {
+  const { connections, secrets } = configuration
+  const children = connections.reduce((sum, connection) => sum + connection.children.length, 0)
+  const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
+  const from = join(paths.swanctlDir, 'swanctl.conf')
+  return `${count(connections.length, 'connection')} with ${children} ${children === 1 ? 'child' : 'children'} and ${count(secrets.length, 'pre-shared key')} from ${from}`
+}

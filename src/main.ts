@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+/**
+ * The `espalier` command; nothing else happens here.
+ */
+import { enableCompileCache } from 'node:module'
+
+// Two hundred modules start in 0.3 s with the cache and in about 1 s without.
+enableCompileCache()
+const { runProgram } = await import('./cli/program.ts')
+process.exitCode = await runProgram(process.argv.slice(2), process.env)
