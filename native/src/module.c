@@ -1,10 +1,11 @@
-/* The addon as JavaScript sees it: UdpSocket, sourceAddress() and socketsInExistence(). */
+/* The addon as JavaScript sees it: UdpSocket, sourceAddress(), socketsInExistence() and extendNetlinkSocket(). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "netlink.h"
 #include "socket.h"
 
 void module_release(struct module *module) {
@@ -128,6 +129,7 @@ NAPI_MODULE_INIT() {
   }
   const napi_property_descriptor functions[] = {
       {"sourceAddress", NULL, js_source_address, NULL, NULL, NULL, napi_enumerable, module},
+      {"extendNetlinkSocket", NULL, js_extend_netlink_socket, NULL, NULL, NULL, napi_enumerable, NULL},
       {"socketsInExistence", NULL, js_sockets_in_existence, NULL, NULL, NULL, napi_enumerable, module},
   };
   if (!succeeded(env, napi_add_async_cleanup_hook(env, on_teardown, module, NULL))) return NULL;

@@ -1,6 +1,6 @@
 /**
  * Loads the addon of native/ and gives it types; docs/native.md describes it. Addresses are raw bytes here, 4 or 16 of
- * them; edge/udp.ts is the only one to use this.
+ * them; edge/udp.ts and edge/netlink.ts use this.
  */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -82,6 +82,11 @@ export interface NativeUdp {
   ) => NativeSocket
   /** Source address the kernel would send from; throws with syscall 'connect' when there is no route. */
   sourceAddress(destination: Uint8Array, mark: number, bypassPolicy: boolean): Uint8Array
+  /**
+   * Sets on this process's netlink socket of `protocol`, bound to `port`, what the npm package netlink cannot:
+   * NETLINK_CAP_ACK, NETLINK_EXT_ACK and SO_RCVBUFFORCE (SO_RCVBUF where we may not).
+   */
+  extendNetlinkSocket(protocol: number, port: number, receiveBufferBytes: number): void
   /** Native sockets whose memory is not freed yet, in this thread: closed ones that await garbage collection included. */
   socketsInExistence(): number
 }
