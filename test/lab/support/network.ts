@@ -1,0 +1,246 @@
+/**
+ * Hosts, cables and NAT routers out of network namespaces, veth pairs and nftables. A `Lab` belongs to one test and
+ * takes everything down when that test ends, however it ends.
+ *
+ *   const lab = new Lab(t)
+ *   const client = await lab.host('client')
+ *   const router = await lab.router('router')
+ *   await lab.cable(client, 'lan', '10.1.0.2/24', router, 'inside', '10.1.0.1/24')
+ *   await router.masquerade('outside')
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+import { Daemon, type Finished, type RunOptions, run, tryRun } from './process.ts'
+
+let labs = 0
+
+/** The world of one test. */
+export class Lab {
+  readonly #prefix: string
+  readonly #undo: (() => Promise<unknown>)[] = []
+  readonly #test: TestContext
+  #directory: Promise<string> | null = null
+
+  constructor(test: TestContext) {
+    // Namespaces have names that the whole machine shares, and several test files may run at once.
+    this.#prefix = `esp${process.pid}-${++labs}-`
+    this.#test = test
+    test.after(() => this.#close())
+  }
+
+  /** Something to be done at the end of the test, before whatever was registered earlier is undone. */
+  atEnd(action: () => Promise<unknown>): void {
+    this.#undo.push(action)
+  }
+
+  /** Shown with the test's result if it fails, for instance a daemon's log. */
+  tellIfFailed(title: string, text: () => Promise<string>): void {
+    this.atEnd(async () => {
+      if (!this.#test.passed) this.#test.diagnostic(`${title}:\n${await text()}`)
+    })
+  }
+
+  /** A directory of this test's own, removed at its end. */
+  async directory(): Promise<string> {
+    this.#directory ??= mkdtemp(join(tmpdir(), 'espalier-test-')).then((path) => {
+      this.#undo.unshift(() => rm(path, { recursive: true, force: true }))
+      return path
+    })
+    return await this.#directory
+  }
+
+  async host(name: string): Promise<Host> {
+    const host = new Host(this, name, this.#prefix + name)
+    await this.#create(host)
+    return host
+  }
+
+  /** A host that forwards, and may translate addresses. */
+  async router(name: string): Promise<Router> {
+    const router = new Router(this, name, this.#prefix + name)
+    await this.#create(router)
+    await router.run('sysctl', ['-q', '-w', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    return router
+  }
+
+  /** A veth pair between two hosts: interface name and addresses ("10.0.0.1/24", "2001:db8::1/64") of either end. */
+  async cable(
+    left: Host,
+    leftInterface: string,
+    leftAddress: string | readonly string[],
+    right: Host,
+    rightInterface: string,
+    rightAddress: string | readonly string[],
+  ): Promise<void> {
+    await run('ip', [
+      ...['link', 'add', leftInterface, 'netns', left.namespace, 'type', 'veth'],
+      ...['peer', 'name', rightInterface, 'netns', right.namespace],
+    ])
+    await left.addressed(leftInterface, leftAddress)
+    await right.addressed(rightInterface, rightAddress)
+  }
+
+  /** A switch: every host gets an interface of this name on one network. */
+  async network(interfaceName: string, members: readonly (readonly [Host, string | readonly string[]])[]): Promise<Host> {
+    const hub = await this.host(`hub-${interfaceName}`)
+    await hub.run('ip', ['link', 'add', 'bridge', 'type', 'bridge'])
+    await hub.run('ip', ['link', 'set', 'bridge', 'up'])
+    for (const [index, [member, addresses]] of members.entries()) {
+      await this.cable(hub, `port${index}`, [], member, interfaceName, addresses)
+      await hub.run('ip', ['link', 'set', `port${index}`, 'master', 'bridge'])
+    }
+    return hub
+  }
+
+  async #create(host: Host): Promise<void> {
+    await run('ip', ['netns', 'add', host.namespace])
+    this.atEnd(() => run('ip', ['netns', 'delete', host.namespace]))
+    await host.run('ip', ['link', 'set', 'lo', 'up'])
+    // Addresses are used right after they are given; waiting for duplicates to answer only costs time.
+    await host.run('sysctl', ['-q', '-w', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0'])
+  }
+
+  async #close(): Promise<void> {
+    const failures: unknown[] = []
+    // One thing that cannot be undone must not keep the others from being undone.
+    for (let action = this.#undo.pop(); action !== undefined; action = this.#undo.pop()) {
+      try {
+        await action()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'the lab did not come down cleanly')
+  }
+}
+
+/** A network namespace: what a test thinks of as a machine. */
+export class Host {
+  readonly lab: Lab
+  readonly name: string
+  readonly namespace: string
+
+  constructor(lab: Lab, name: string, namespace: string) {
+    this.lab = lab
+    this.name = name
+    this.namespace = namespace
+  }
+
+  /** Runs a command here; it must succeed. Returns what it wrote to standard output. */
+  async run(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<string> {
+    return await run('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+  }
+
+  /** Runs a command here, whatever its exit status. */
+  async tryRun(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Finished> {
+    return await tryRun('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+  }
+
+  /** Starts a program here; it is stopped at the end of the test at the latest. */
+  start(command: string, args: readonly string[] = [], env: Record<string, string> = {}): Daemon {
+    // `ip netns exec` becomes the command, so the process identifier is the command's.
+    const daemon = new Daemon('ip', ['netns', 'exec', this.namespace, command, ...args], env)
+    this.lab.atEnd(() => daemon.stop())
+    return daemon
+  }
+
+  /** Gives an interface its addresses ("10.0.0.1/24") and sets it up. */
+  async addressed(interfaceName: string, addresses: string | readonly string[]): Promise<void> {
+    for (const address of [addresses].flat()) {
+      await this.run('ip', ['address', 'add', address, 'dev', interfaceName])
+    }
+    await this.run('ip', ['link', 'set', interfaceName, 'up'])
+  }
+
+  /** A network behind this host, as seen by tunnels: an interface with nothing attached. */
+  async stub(interfaceName: string, addresses: string | readonly string[]): Promise<void> {
+    await this.run('ip', ['link', 'add', interfaceName, 'type', 'dummy'])
+    await this.addressed(interfaceName, addresses)
+  }
+
+  /** "default" or a prefix, and the next hop. */
+  async route(to: string, via: string, ...more: string[]): Promise<void> {
+    await this.run('ip', ['route', 'add', to, 'via', via, ...more])
+  }
+
+  /** How many of `count` echo requests to `to` were answered; `from` is an address or interface of this host. */
+  async ping(to: string, from?: string, count = 1): Promise<number> {
+    const source = from === undefined ? [] : ['-I', from]
+    const { stdout, stderr } = await this.tryRun('ping', ['-c', `${count}`, '-i', '0.2', '-W', '2', ...source, to])
+    const received = /(\d+) received/.exec(stdout)
+    if (received === null) throw new Error(`ping ${to} from ${this.name}: ${stdout}${stderr}`)
+    return Number(received[1])
+  }
+}
+
+/** What a router's address translation made of a flow that began inside. */
+export interface Mapping {
+  readonly protocol: string
+  readonly inside: { readonly address: string; readonly port: number }
+  readonly outside: { readonly address: string; readonly port: number }
+  readonly remote: { readonly address: string; readonly port: number }
+}
+
+export class Router extends Host {
+  /** Everything that leaves through the interface gets its address; with `randomPorts` a port of the router's choice. */
+  async masquerade(outside: string, options: { readonly randomPorts?: boolean } = {}): Promise<void> {
+    const how = options.randomPorts === true ? 'masquerade random' : 'masquerade'
+    // The filter table makes the router deaf to strangers, as such routers are: only answers to flows from inside pass.
+    await this.nft(`
+      table ip nat {
+        chain postrouting { type nat hook postrouting priority srcnat; oifname "${outside}" ${how}; }
+      }
+      table ip filter {
+        chain forward {
+          type filter hook forward priority filter; policy accept;
+          iifname "${outside}" ct state new drop;
+        }
+      }`)
+  }
+
+  /** A way in from outside: UDP to this port of the router goes to an inside host. */
+  async forwardPort(outside: string, port: number, to: { readonly address: string; readonly port: number }): Promise<void> {
+    await this.nft(`
+      table ip nat {
+        chain prerouting {
+          type nat hook prerouting priority dstnat;
+          iifname "${outside}" udp dport ${port} dnat to ${to.address}:${to.port};
+        }
+      }
+      table ip filter {
+        chain forward {
+          type filter hook forward priority filter; policy accept;
+          ct status dnat accept;
+        }
+      }`)
+  }
+
+  async nft(rules: string): Promise<void> {
+    await this.run('nft', ['-f', '-'], { input: rules })
+  }
+
+  /** The translations in force, asked of the kernel. */
+  async mappings(protocol = 'udp'): Promise<Mapping[]> {
+    const listing = await this.run('conntrack', ['-L', '-p', protocol])
+    return listing.split('\n').flatMap((line) => {
+      // Two tuples a line: the packet as it came from inside, and the answer as it is expected from outside.
+      const tuples = [...line.matchAll(/src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)/g)]
+      const [original, reply] = tuples
+      if (original === undefined || reply === undefined) return []
+      return {
+        protocol,
+        inside: { address: original[1]!, port: Number(original[3]) },
+        remote: { address: original[2]!, port: Number(original[4]) },
+        outside: { address: reply[2]!, port: Number(reply[4]) },
+      }
+    })
+  }
+
+  /** Forgets every flow, as a router does that loses its power: the next packet from inside gets a new mapping. */
+  async forget(): Promise<void> {
+    await this.run('conntrack', ['-F'])
+  }
+}
