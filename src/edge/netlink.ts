@@ -1,0 +1,361 @@
+/**
+ * The real kernel: XFRM over netlink. Two sockets of the npm package netlink, one for requests and their answers, one
+ * for events, so that a flood of the latter cannot lose the former.
+ *
+ * The package hides a trap: when the kernel marks a socket with an error (ENOBUFS, a receive buffer that overflowed),
+ * libuv reports EBADF and the package closes the socket. Either socket is therefore opened anew after an error: the
+ * requests that were waiting have failed, and of the events an overrun is told.
+ */
+import { writeFile } from 'node:fs/promises'
+
+import { RawNetlinkSocket } from 'netlink/dist/raw.js'
+
+import { messageOf } from '../base/errors.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
+import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
+import type { KernelCapabilities, KernelEvent, Operation, Outcome, State } from '../kernel/vocabulary.ts'
+import type { AlgorithmChoice } from '../kernel/xfrm/algorithms.ts'
+import { type ReceivedMessage, readMessages } from '../kernel/xfrm/attributes.ts'
+import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
+import { decodeAcknowledgement, decodeEvent, decodeState, type ReportedState } from '../kernel/xfrm/replies.ts'
+import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '../kernel/xfrm/requests.ts'
+import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
+import type { Kernel } from '../ports.ts'
+import { native } from './native.ts'
+
+/** Messages in one send. Their answers must fit the receive buffer: a state, the largest, takes about 2 KiB there. */
+const MESSAGES_PER_SEND = 64
+
+/** strongSwan: 8 MiB. Doubled by the kernel, which counts its overhead. */
+const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+
+/** The kernel answers before the send returns; what takes longer than this will not come. */
+const REPLY_TIMEOUT: Milliseconds = 10 * SECOND
+
+/** strongSwan: reserved SPIs and unanswered acquires live as long as an IKE exchange may take with all retransmissions. */
+const ACQUIRE_EXPIRES_SECONDS = 165
+const ACQUIRE_EXPIRES_PATH = '/proc/sys/net/core/xfrm_acq_expires'
+
+const EBADMSG = 74
+
+export interface NetlinkKernelOptions {
+  /** Called once per event, never from within `perform`. */
+  readonly onEvent: (event: KernelEvent) => void
+  /** What befell the sockets, a sentence each: for the log. */
+  readonly onTrouble?: (sentence: string) => void
+  /** ESP algorithms that are configured: the kernel is tried for each. */
+  readonly algorithms?: readonly AlgorithmChoice[]
+  readonly replyTimeout?: Milliseconds
+  readonly receiveBufferBytes?: number
+}
+
+export interface NetlinkKernel extends Kernel {
+  /** Closes the sockets; what waits for an answer is refused. Kernel objects stay: the books remove them before. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the kernel and tries what it can. Never rejects: what is missing, down to XFRM itself, is in `capabilities`,
+ * and operations are then refused.
+ */
+export async function openNetlinkKernel(options: NetlinkKernelOptions): Promise<NetlinkKernel> {
+  const kernel = new XfrmKernel(options)
+  await kernel.open(options.algorithms ?? [])
+  return kernel
+}
+
+/** What a request came to. `errno` positive, 0 for done. */
+interface Answer {
+  readonly errno: number
+  readonly text: string | null
+  /** The state that came with it. */
+  readonly state: ReportedState | null
+}
+
+/** A request on its way. */
+interface Exchange {
+  readonly sequence: number
+  readonly bytes: Uint8Array
+  readonly settle: (answer: Answer) => void
+  state: ReportedState | null
+}
+
+class XfrmKernel implements NetlinkKernel {
+  readonly #onEvent: (event: KernelEvent) => void
+  readonly #onTrouble: (sentence: string) => void
+  readonly #replyTimeout: Milliseconds
+  readonly #receiveBufferBytes: number
+  #capabilities: KernelCapabilities = { missing: [], families: [] }
+  #requests: RawNetlinkSocket | null = null
+  #events: RawNetlinkSocket | null = null
+  #closed = false
+  #sequence = 0
+  #waiting: Exchange[] = []
+  readonly #inFlight = new Map<number, Exchange>()
+  #timer: NodeJS.Timeout | null = null
+  #pumpIsDue = false
+
+  constructor(options: NetlinkKernelOptions) {
+    this.#onEvent = options.onEvent
+    this.#onTrouble = options.onTrouble ?? (() => undefined)
+    this.#replyTimeout = options.replyTimeout ?? REPLY_TIMEOUT
+    this.#receiveBufferBytes = options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES
+  }
+
+  get capabilities(): KernelCapabilities {
+    return this.#capabilities
+  }
+
+  async open(algorithms: readonly AlgorithmChoice[]): Promise<void> {
+    try {
+      this.#openRequests()
+      this.#openEvents()
+    } catch (error) {
+      const sentence = isPermission(error) ? lackOfPermission() : lackOfXfrm(messageOf(error))
+      this.#capabilities = { missing: [sentence], families: [] }
+      this.#dropSockets()
+      return
+    }
+    // Where this fails, reservations die after the kernel's 30 s; the states are then added anew, which works as well.
+    await writeFile(ACQUIRE_EXPIRES_PATH, String(ACQUIRE_EXPIRES_SECONDS)).catch(() => undefined)
+    this.#capabilities = await probeKernel(this, algorithms)
+  }
+
+  /** Sends what can be sent together in one datagram. An inbound state is waited for, as it may take a second attempt. */
+  async perform(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    const outcomes: Promise<Outcome>[] = []
+    for (const operation of operations) {
+      const outcome = this.#outcomeOf(operation)
+      outcomes.push(outcome)
+      if (operation.op === 'add-state' && operation.state.direction === 'in') await outcome
+    }
+    return Promise.all(outcomes)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#failAll(ERRNO.ENOTCONN, 'the netlink socket was closed')
+    // We may be inside a callback of the very socket, which does not bear to be closed there.
+    await new Promise((resolve) => void setImmediate(resolve))
+    this.#dropSockets()
+  }
+
+  async #outcomeOf(operation: Operation): Promise<Outcome> {
+    try {
+      switch (operation.op) {
+        case 'add-state':
+          return await this.#addState(operation, operation.state)
+        case 'update-state':
+          return await this.#updateState(operation, operation.state)
+        default: {
+          const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
+          if (answer.errno !== 0) return refused(operation, answer.errno, answer.text)
+          if (operation.op !== 'allocate-spi' && operation.op !== 'query-state') return { kind: 'done' }
+          if (answer.state === null) return refused(operation, EBADMSG, 'the kernel agreed, but did not answer')
+          return operation.op === 'allocate-spi' ? { kind: 'spi', spi: answer.state.spi } : { kind: 'usage', usage: answer.state.usage }
+        }
+      }
+    } catch (error) {
+      if (error instanceof UnknownTransform) return refused(operation, ERRNO.ENOSYS, error.message)
+      throw error
+    }
+  }
+
+  async #addState(operation: Operation, state: State): Promise<Outcome> {
+    let answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
+    // The reservation of its SPI has expired, or there was none.
+    if (answer.errno === ERRNO.ESRCH && state.direction === 'in') answer = await this.#exchange((sequence) => encodeState(state, 'new', sequence))
+    return answer.errno === 0 ? { kind: 'done' } : refused(operation, answer.errno, answer.text)
+  }
+
+  /** The kernel may agree to an update and change nothing, so the state is read back with it. */
+  async #updateState(operation: Operation, state: State): Promise<Outcome> {
+    const [update, reading] = await Promise.all([
+      this.#exchange((sequence) => encodeState(state, 'update', sequence)),
+      this.#exchange((sequence) => encodeStateId(XFRM_MSG.GETSA, state, sequence)),
+    ])
+    if (update.errno !== 0) return refused(operation, update.errno, update.text)
+    if (reading.errno !== 0) return refused(operation, reading.errno, reading.text)
+    const difference = reading.state === null ? 'it could not be read back' : differenceOf(state, reading.state)
+    return difference === null ? { kind: 'done' } : unchanged(operation, difference)
+  }
+
+  /** Queues a request; it leaves with the others of this turn of the loop. */
+  #exchange(encode: (sequence: number) => Uint8Array): Promise<Answer> {
+    if (this.#closed || this.#requests === null) {
+      return Promise.resolve({ errno: ERRNO.ENOTCONN, text: 'there is no open XFRM netlink socket', state: null })
+    }
+    this.#sequence = this.#sequence === 0xffff_ffff ? 1 : this.#sequence + 1
+    const sequence = this.#sequence
+    const bytes = encode(sequence)
+    return new Promise((settle) => {
+      this.#waiting.push({ sequence, bytes, settle, state: null })
+      this.#pumpSoon()
+    })
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpIsDue) return
+    this.#pumpIsDue = true
+    queueMicrotask(() => {
+      this.#pumpIsDue = false
+      this.#pump()
+    })
+  }
+
+  /** Sends the next datagram when the last one is answered. */
+  #pump(): void {
+    if (this.#inFlight.size > 0 || this.#waiting.length === 0 || this.#requests === null) return
+    const batch = this.#waiting.slice(0, MESSAGES_PER_SEND)
+    this.#waiting = this.#waiting.slice(MESSAGES_PER_SEND)
+    for (const exchange of batch) this.#inFlight.set(exchange.sequence, exchange)
+    this.#timer = setTimeout(() => this.#timeOut(), this.#replyTimeout)
+    const sent = (error?: { readonly errno: number }): void => {
+      for (const { bytes } of batch) bytes.fill(0)
+      if (error !== undefined) for (const { sequence } of batch) this.#settle(sequence, Math.abs(error.errno), 'the request could not be sent')
+    }
+    try {
+      this.#requests.send(batch.map(({ bytes }) => bytes), {}, sent)
+    } catch (error) {
+      // The package closed the socket behind our back; its error event, which opens another, is on its way.
+      this.#onTrouble(`a netlink request could not be sent: ${messageOf(error)}`)
+      sent({ errno: ERRNO.ENOTCONN })
+    }
+  }
+
+  /**
+   * A send in which the kernel loads modules or tests algorithms can block the loop for longer than the timer runs:
+   * the answers are then there but not yet read, so the loop has a turn to read them before we give up.
+   */
+  #timeOut(): void {
+    const given = [...this.#inFlight.keys()]
+    setImmediate(() => {
+      for (const sequence of given) this.#settle(sequence, ERRNO.ETIMEDOUT, null)
+    })
+  }
+
+  #settle(sequence: number, errno: number, text: string | null): void {
+    const exchange = this.#inFlight.get(sequence)
+    if (exchange === undefined) return
+    this.#inFlight.delete(sequence)
+    exchange.settle({ errno, text, state: exchange.state })
+    if (this.#inFlight.size > 0) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#pumpSoon()
+  }
+
+  #failAll(errno: number, text: string): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { bytes, settle } of waiting) {
+      bytes.fill(0)
+      settle({ errno, text, state: null })
+    }
+    for (const { sequence, bytes } of [...this.#inFlight.values()]) {
+      bytes.fill(0)
+      this.#settle(sequence, errno, text)
+    }
+  }
+
+  #openRequests(): void {
+    this.#requests = this.#openSocket(
+      (message) => this.#handleReply(message),
+      (error) => {
+        this.#onTrouble(`the netlink socket for requests failed and is opened anew: ${messageOf(error)}`)
+        this.#failAll(ERRNO.ENOBUFS, 'the answer was lost')
+        this.#reopen(() => this.#openRequests())
+      },
+    )
+  }
+
+  #openEvents(): void {
+    const socket = this.#openSocket(
+      (message) => this.#handleEvent(message),
+      (error) => {
+        this.#onTrouble(`the netlink socket for events failed and is opened anew: ${messageOf(error)}`)
+        this.#reopen(() => {
+          this.#openEvents()
+          this.#onEvent({ event: 'overrun' })
+        })
+      },
+    )
+    this.#events = socket
+    for (const group of Object.values(XFRMNLGRP)) socket.addMembership(group)
+  }
+
+  #openSocket(onMessage: (message: ReceivedMessage) => void, onError: (error: Error) => void): RawNetlinkSocket {
+    const socket = new RawNetlinkSocket(NETLINK_XFRM)
+    socket.on('message', (datagram, { port }) => {
+      // Port 0 is the kernel; others may write to us as well, and are not heard.
+      if (port !== 0 || this.#closed) return
+      try {
+        readMessages(datagram).forEach(onMessage)
+      } catch (error) {
+        if (!(error instanceof XfrmFormatError)) throw error
+        this.#onTrouble(error.message)
+      }
+    })
+    socket.once('error', (error) => {
+      // A second error of a socket that is being given up says nothing new.
+      socket.on('error', () => undefined)
+      setImmediate(() => {
+        socket.close()
+        if (!this.#closed) onError(error)
+      })
+    })
+    try {
+      native.extendNetlinkSocket(NETLINK_XFRM, socket.address().port, this.#receiveBufferBytes)
+    } catch (error) {
+      socket.close()
+      throw error
+    }
+    return socket
+  }
+
+  #reopen(open: () => void): void {
+    try {
+      open()
+    } catch (error) {
+      this.#onTrouble(`a netlink socket cannot be opened anew: ${messageOf(error)}`)
+    }
+  }
+
+  #dropSockets(): void {
+    this.#requests?.close()
+    this.#events?.close()
+    this.#requests = null
+    this.#events = null
+  }
+
+  #handleReply(message: ReceivedMessage): void {
+    const exchange = this.#inFlight.get(message.sequence)
+    if (exchange === undefined) return
+    if (message.type === XFRM_MSG.NEWSA) {
+      exchange.state = decodeState(message)
+    } else if (message.type === NLMSG_ERROR) {
+      const { errno, text } = decodeAcknowledgement(message)
+      this.#settle(message.sequence, errno, text)
+    }
+  }
+
+  #handleEvent(message: ReceivedMessage): void {
+    const event = decodeEvent(message)
+    if (event !== null) this.#onEvent(event)
+  }
+}
+
+function isPermission(error: unknown): boolean {
+  const errno = error instanceof Error && 'errno' in error && typeof error.errno === 'number' ? Math.abs(error.errno) : 0
+  return errno === ERRNO.EPERM || errno === ERRNO.EACCES
+}
+
+/** What of an update is not in the state that was read back, or null. */
+function differenceOf(wanted: State, found: ReportedState): string | null {
+  if (!found.source.equals(wanted.source)) return `its source address is still ${found.source.toString()}`
+  const ports = (state: Pick<State, 'encapsulation'>): string =>
+    state.encapsulation === null ? 'none' : `${state.encapsulation.sourcePort} to ${state.encapsulation.destinationPort}`
+  return ports(found) === ports(wanted) ? null : `its UDP ports are still ${ports(found)}`
+}
