@@ -204,11 +204,20 @@ class FileParser {
     }
     if (pattern === '') return this.#error(place, 'include names no file')
     const absolute = pattern.startsWith('/') ? pattern : `${escapePattern(directoryOf(this.#file))}${pattern}`
-    const matches = this.#job.files.glob(absolute).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+    const matches = this.#matches(absolute, place)
     if (matches.length === 0 && !/[*?[]/.test(pattern)) {
       this.#job.warnings.push(problemAt(place, null, `there is no file ${pattern} to include`))
     }
     for (const path of matches) this.#includeFile(path, place)
+  }
+
+  #matches(pattern: string, place: Place): string[] {
+    try {
+      return this.#job.files.glob(pattern).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+    } catch (error) {
+      this.#error(place, `${pattern} cannot be searched for: ${messageOf(error)}`)
+      return []
+    }
   }
 
   #includeFile(path: string, place: Place): void {

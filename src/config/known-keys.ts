@@ -1,0 +1,370 @@
+/**
+ * Every key strongSwan knows in swanctl.conf and strongswan.conf, and what becomes of it here. Names, defaults and
+ * value types are those of strongSwan 6.0 (swanctl.opt, conf/options). docs/configuration.md repeats the honoured ones;
+ * test/config/documentation.test.ts compares.
+ */
+import { EspalierError } from '../base/errors.ts'
+import { parseBoolean, parseInteger, parseSize, parseTime } from './values.ts'
+
+export type Treatment =
+  /** Read by load.ts. `fallback`: the default, as one writes it. */
+  | { readonly kind: 'honoured'; readonly fallback: string; readonly meaning: string }
+  /** Nothing to do about it: it concerns another program, or a way of working we don't have. */
+  | { readonly kind: 'silent' }
+  /** Not honoured: a warning says what is not done, unless the value asks for nothing but what is done anyway. */
+  | { readonly kind: 'unhonoured'; readonly lost: string; readonly unless: Harmless }
+  /** Not honoured, and going on without it could let traffic or peers through that the user wanted kept out. */
+  | { readonly kind: 'refused'; readonly lost: string; readonly unless: Harmless }
+
+/** Whether a value asks for nothing that is not done. */
+export type Harmless = (value: string) => boolean
+
+/** What may stand in a section. Prefixed names have any suffix, so they are tried after exact ones. */
+export interface SectionRules {
+  readonly keys: Readonly<Record<string, Treatment>>
+  readonly prefixedKeys: Readonly<Record<string, Treatment>>
+  /** For keys of any name. */
+  readonly otherKeys: Treatment | null
+  readonly sections: Readonly<Record<string, SectionRules>>
+  readonly prefixedSections: Readonly<Record<string, SectionRules>>
+  /** For sections of any name. */
+  readonly otherSections: SectionRules | null
+  /** Set where the section is treated as one; its keys, if any are listed, still have to be known ones. */
+  readonly whole: Treatment | null
+  /** VICI compares the names of keys without regard to case, the settings library does not. */
+  readonly foldCase: boolean
+}
+
+const honoured = (fallback: string, meaning: string): Treatment => ({ kind: 'honoured', fallback, meaning })
+const unhonoured = (lost: string, unless: Harmless = never): Treatment => ({ kind: 'unhonoured', lost, unless })
+const refused = (lost: string, unless: Harmless = never): Treatment => ({ kind: 'refused', lost, unless })
+const SILENT: Treatment = { kind: 'silent' }
+
+const NOTHING: SectionRules = {
+  keys: {}, prefixedKeys: {}, otherKeys: null, sections: {}, prefixedSections: {}, otherSections: null, whole: null, foldCase: false,
+}
+const rules = (given: Partial<SectionRules>): SectionRules => ({ ...NOTHING, ...given })
+const whole = (treatment: Treatment, ...keys: string[]): SectionRules => rules({ whole: treatment, keys: silently(...keys) })
+const silently = (...names: string[]): Record<string, Treatment> => Object.fromEntries(names.map((name) => [name, SILENT]))
+
+const LIFETIMES = 'CHILD_SAs are not rekeyed and have no limit yet'
+const IKE_LIFETIMES = 'IKE_SAs are neither rekeyed nor reauthenticated yet'
+const CERTIFICATES = 'certificates and public keys are not read yet'
+const CONSTRAINT = 'the peer authenticates with a pre-shared key, which cannot fulfil it, and without it more peers would be let in'
+const MARKS = 'policies without the mark would apply to other traffic'
+const VIRTUAL_ADDRESSES = 'virtual addresses are not supported yet'
+const MEDIATION = 'mediation is not supported'
+
+const CHILD: SectionRules = rules({
+  foldCase: true,
+  keys: {
+    ah_proposals: refused('AH is not supported'),
+    esp_proposals: honoured('default', 'What is offered and accepted for ESP, best first, separated by commas.'),
+    sha256_96: unhonoured('HMAC-SHA-256 is always cut to 128 bits, so that packets of a peer with 96 will be dropped', isNo),
+    local_ts: honoured('dynamic', 'Traffic on our side, separated by commas: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, `dynamic` (our own address), each with `[protocol/port]` behind it.'),
+    remote_ts: honoured('dynamic', 'Traffic on the peer\'s side, written as in `local_ts`.'),
+    rekey_time: unhonoured(LIFETIMES, isZeroTime),
+    life_time: unhonoured(LIFETIMES, isZeroTime),
+    rand_time: unhonoured(LIFETIMES, isZeroTime),
+    rekey_bytes: unhonoured(LIFETIMES, isZeroSize),
+    life_bytes: unhonoured(LIFETIMES, isZeroSize),
+    rand_bytes: unhonoured(LIFETIMES, isZeroSize),
+    rekey_packets: unhonoured(LIFETIMES, isZero),
+    life_packets: unhonoured(LIFETIMES, isZero),
+    rand_packets: unhonoured(LIFETIMES, isZero),
+    updown: unhonoured('no script is run, so what it opens in the firewall stays closed'),
+    hostaccess: SILENT,
+    mode: honoured('tunnel', '`tunnel` or `transport`; other modes are refused.'),
+    policies: refused('policies are always installed', isYes),
+    policies_fwd_out: unhonoured('no outbound forward policies are installed', isNo),
+    dpd_action: unhonoured('no liveness checks are made yet', oneOf('clear', 'none')),
+    ipcomp: unhonoured('packets are not compressed', isNo),
+    inactivity: unhonoured('idle CHILD_SAs are not closed', isZeroTime),
+    reqid: honoured('0', 'A fixed reqid for the kernel\'s states and policies; 0 hands out one.'),
+    priority: honoured('0', 'A fixed priority of the policies; 0 calculates one from the selectors.'),
+    interface: refused('policies without the interface would apply to other traffic', isEmpty),
+    mark_in: refused(MARKS, isNoMark),
+    mark_in_sa: unhonoured('inbound states have no mark', isNo),
+    mark_out: refused(MARKS, isNoMark),
+    set_mark_in: refused('packets would reach the firewall without the mark', isNoMark),
+    set_mark_out: refused('packets would reach the firewall without the mark', isNoMark),
+    if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
+    if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
+    label: refused('policies without the security label would apply to other traffic', isEmpty),
+    label_mode: SILENT,
+    tfc_padding: unhonoured('packets are not padded', isZero),
+    replay_window: honoured('32', 'Packets of the window against replays, up to 4096; 0 switches it off. The default is that of `charon.replay_window`.'),
+    per_cpu_sas: unhonoured('one CHILD_SA serves all CPUs', isNo),
+    hw_offload: unhonoured('the CPU encrypts', isNo),
+    copy_df: honoured('yes', 'Copy the DF bit to the outer IPv4 header.'),
+    copy_ecn: honoured('yes', 'Copy ECN to and from the outer header.'),
+    copy_dscp: honoured('out', 'Copy DSCP: `out` to the outer header, `in` from it, `yes` both, `no` neither.'),
+    icmp: unhonoured('ICMP errors of hosts outside the selectors are dropped', isNo),
+    start_action: honoured('none', '`none`, or `start` to initiate when the configuration is loaded. `trap` is not honoured yet.'),
+    close_action: unhonoured('a CHILD_SA the peer closes stays closed', oneOf('none', 'clear')),
+  },
+})
+
+const CERTIFICATE_KEYS = ['file', 'handle', 'slot', 'module']
+const CERTIFICATE: SectionRules = whole(unhonoured(CERTIFICATES), ...CERTIFICATE_KEYS)
+const DEMANDED_CERTIFICATE: SectionRules = whole(refused(CONSTRAINT), ...CERTIFICATE_KEYS)
+
+const LOCAL: SectionRules = rules({
+  foldCase: true,
+  keys: {
+    round: SILENT,
+    auth: honoured('pubkey', 'How we authenticate. Only `psk` is supported yet, so it has to be written.'),
+    id: honoured('', 'Who we say we are; without it our IP address.'),
+    certs: unhonoured(`${CERTIFICATES}; without an id, our IP address is it, not a subject`),
+    pubkeys: unhonoured(CERTIFICATES),
+    eap_id: unhonoured('EAP is not supported yet'),
+    aaa_id: unhonoured('EAP is not supported yet'),
+    xauth_id: unhonoured('XAuth is not supported'),
+  },
+  prefixedSections: { cert: CERTIFICATE },
+})
+
+const REMOTE: SectionRules = rules({
+  foldCase: true,
+  keys: {
+    round: SILENT,
+    auth: honoured('pubkey', 'How the peer has to authenticate. Only `psk` is supported yet, so it has to be written.'),
+    id: honoured('%any', 'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values.'),
+    eap_id: refused(CONSTRAINT),
+    groups: refused(CONSTRAINT, isEmpty),
+    cert_policy: refused(CONSTRAINT, isEmpty),
+    certs: refused(CONSTRAINT, isEmpty),
+    cacerts: refused(CONSTRAINT, isEmpty),
+    ca_id: refused(CONSTRAINT),
+    pubkeys: refused(CONSTRAINT, isEmpty),
+    revocation: refused(CONSTRAINT, oneOf('relaxed')),
+  },
+  prefixedSections: { cert: DEMANDED_CERTIFICATE, cacert: DEMANDED_CERTIFICATE },
+})
+
+const CONNECTION: SectionRules = rules({
+  foldCase: true,
+  keys: {
+    version: honoured('0', 'IKE version: 2, or 0, which is the same here. 1 is refused.'),
+    local_addrs: honoured('%any', 'Our addresses, separated by commas: addresses, subnets, ranges, host names.'),
+    remote_addrs: honoured('%any', 'The peer\'s addresses, written as in `local_addrs`. To initiate, one has to be a single address or a name.'),
+    local_port: honoured('500', 'Our UDP port: that of `charon.port` or `charon.port_nat_t`.'),
+    remote_port: honoured('500', 'The peer\'s UDP port. With 500, IKE moves to 4500 where NAT traversal asks for it; any other port is taken to be one for NAT traversal from the first message on.'),
+    proposals: honoured('default', 'What is offered and accepted for IKE, best first, separated by commas.'),
+    vips: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
+    aggressive: SILENT,
+    pull: SILENT,
+    dscp: unhonoured('IKE packets are sent with DSCP 0', (value) => /^0+$/.test(value)),
+    encap: honoured('no', 'Pretend a NAT, so that ESP always travels in UDP.'),
+    mobike: honoured('yes', 'Let addresses change under the IKE_SA (RFC 4555).'),
+    dpd_delay: unhonoured('no liveness checks are made yet', isZeroTime),
+    dpd_timeout: SILENT,
+    fragmentation: unhonoured('IKE messages are not fragmented yet', isNo),
+    childless: unhonoured('the first CHILD_SA always comes with IKE_AUTH', oneOf('never')),
+    send_certreq: SILENT,
+    send_cert: SILENT,
+    ocsp: SILENT,
+    ppk_id: unhonoured('post-quantum pre-shared keys are not supported yet'),
+    ppk_required: refused('post-quantum pre-shared keys are not supported yet, and without one the keys are weaker than asked for', isNo),
+    keyingtries: honoured('1', 'How often to try an initiation that got no answer; 0 for ever.'),
+    unique: unhonoured('an older IKE_SA of the same peer stays beside a new one', oneOf('never')),
+    reauth_time: unhonoured(IKE_LIFETIMES, isZeroTime),
+    rekey_time: unhonoured(IKE_LIFETIMES, isZeroTime),
+    over_time: unhonoured(IKE_LIFETIMES, isZeroTime),
+    rand_time: unhonoured(IKE_LIFETIMES, isZeroTime),
+    pools: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
+    if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
+    if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
+    mediation: unhonoured(MEDIATION, isNo),
+    mediated_by: unhonoured(MEDIATION),
+    mediation_peer: unhonoured(MEDIATION),
+  },
+  sections: { children: rules({ otherSections: CHILD }) },
+  prefixedSections: { local: LOCAL, remote: REMOTE },
+})
+
+const OWNERS = silently('id')
+const sharedSecret = (lost: string): SectionRules => ({ ...whole(unhonoured(lost), 'secret'), prefixedKeys: OWNERS })
+const PRIVATE_KEY = whole(unhonoured('private keys are not read yet'), 'file', 'secret')
+
+const SECRETS: SectionRules = rules({
+  prefixedSections: {
+    ike: rules({
+      keys: { secret: honoured('', 'The pre-shared key: text, hexadecimal behind `0x` or base64 behind `0s`.') },
+      prefixedKeys: { id: honoured('', 'Whose key it is; any suffix makes it a list (`id-1`, `id-2`). Without any it is everyone\'s.') },
+    }),
+    eap: sharedSecret('EAP is not supported yet'),
+    xauth: sharedSecret('XAuth is not supported'),
+    ntlm: sharedSecret('EAP is not supported yet'),
+    ppk: sharedSecret('post-quantum pre-shared keys are not supported yet'),
+    private: PRIVATE_KEY,
+    rsa: PRIVATE_KEY,
+    ecdsa: PRIVATE_KEY,
+    pkcs8: PRIVATE_KEY,
+    pkcs12: PRIVATE_KEY,
+    token: whole(unhonoured('tokens are not supported yet'), 'handle', 'slot', 'module', 'pin'),
+  },
+})
+
+/** Attributes by name, or by number. */
+const POOL_KEYS = ['addrs', 'dns', 'nbns', 'dhcp', 'netmask', 'server', 'subnet', 'p_cscf', 'split_include', 'split_exclude']
+const POOL: SectionRules = { ...whole(unhonoured(VIRTUAL_ADDRESSES), ...POOL_KEYS), prefixedKeys: silently(...'0123456789') }
+
+export const SWANCTL: SectionRules = rules({
+  sections: {
+    connections: rules({ otherSections: CONNECTION }),
+    secrets: SECRETS,
+    pools: rules({ otherSections: POOL }),
+    authorities: rules({
+      otherSections: whole(unhonoured(CERTIFICATES), ...CERTIFICATE_KEYS, 'cacert', 'crl_uris', 'ocsp_uris', 'cert_uri_base'),
+    }),
+  },
+})
+
+const LOGGING: SectionRules = whole(unhonoured('the log is not configured here'))
+const SCRIPTS: SectionRules = whole(unhonoured('no scripts are run'))
+const TLS: SectionRules = whole(unhonoured('TLS-based EAP methods are not supported yet'))
+const TRUSTED_NETWORK = whole(unhonoured('Trusted Network Connect is not supported'))
+
+const CHARON: SectionRules = rules({
+  keys: {
+    port: honoured('500', 'UDP port of IKE; 0 takes any.'),
+    port_nat_t: honoured('4500', 'UDP port of IKE and ESP behind NAT; 0 takes any.'),
+    keep_alive: honoured('20s', 'Time without a packet after which a keepalive holds the NAT\'s mapping; 0 switches keepalives off.'),
+    keep_alive_dpd_margin: honoured('0s', 'If a keepalive comes later than this, the peer is asked whether it is still there; 0 switches that off.'),
+    retransmit_timeout: honoured('4.0', 'Seconds until a request is first sent again.'),
+    retransmit_base: honoured('1.8', 'Factor from one wait to the next.'),
+    retransmit_tries: honoured('5', 'How often a request is sent again before the peer is given up.'),
+    retransmit_jitter: honoured('0', 'Percent, up to 20, by which a wait may be shortened at random.'),
+    retransmit_limit: honoured('0', 'Longest wait in seconds; 0 for none.'),
+    cookie_threshold: honoured('30', 'Half-open IKE_SAs from which on initiators have to return a cookie; 0 never asks.'),
+    cookie_threshold_ip: honoured('3', 'The same for those of one source address.'),
+    half_open_timeout: honoured('30', 'Seconds until an IKE_SA that was only begun is forgotten.'),
+    dos_protection: honoured('yes', '`no` sets both cookie thresholds to 0.'),
+    replay_window: honoured('32', 'Default of `replay_window` in the children.'),
+    accept_private_algs: unhonoured('private algorithm numbers are not accepted', isNo),
+    block_threshold: unhonoured('half-open IKE_SAs of one address are limited by cookies only', isZero),
+    close_ike_on_child_failure: unhonoured('an IKE_SA without CHILD_SA stays', isNo),
+    delete_rekeyed: unhonoured(LIFETIMES, isNo),
+    delete_rekeyed_delay: unhonoured(LIFETIMES),
+    dns1: unhonoured(VIRTUAL_ADDRESSES),
+    dns2: unhonoured(VIRTUAL_ADDRESSES),
+    nbns1: unhonoured(VIRTUAL_ADDRESSES),
+    nbns2: unhonoured(VIRTUAL_ADDRESSES),
+    follow_redirects: unhonoured('redirects are not followed', isNo),
+    fragment_size: unhonoured('IKE messages are not fragmented yet'),
+    fragment_size_v4: unhonoured('IKE messages are not fragmented yet'),
+    fragment_size_v6: unhonoured('IKE messages are not fragmented yet'),
+    group: unhonoured('the process keeps its group'),
+    user: unhonoured('the process keeps its user'),
+    hash_and_url: unhonoured(CERTIFICATES, isNo),
+    ignore_routing_tables: unhonoured('all routing tables are looked at'),
+    ikesa_limit: unhonoured('the number of IKE_SAs is not limited', isZero),
+    inactivity_close_ike: unhonoured('idle CHILD_SAs are not closed', isNo),
+    init_limit_half_open: unhonoured('new IKE_SAs are limited by cookies only', isZero),
+    init_limit_job_load: unhonoured('new IKE_SAs are limited by cookies only', isZero),
+    initiator_only: refused('requests of other initiators would be answered', isNo),
+    install_routes: unhonoured('no routes are installed', isNo),
+    install_virtual_ip: unhonoured(VIRTUAL_ADDRESSES, isNo),
+    install_virtual_ip_on: unhonoured(VIRTUAL_ADDRESSES),
+    interfaces_ignore: refused('IKE would be answered on these interfaces', isEmpty),
+    interfaces_use: refused('IKE would be answered on other interfaces, too', isEmpty),
+    make_before_break: unhonoured(IKE_LIFETIMES),
+    prefer_best_path: unhonoured('a working path is kept', isNo),
+    prefer_configured_proposals: unhonoured('the order of our proposals decides', isYes),
+    prefer_temporary_addrs: unhonoured('the kernel chooses the address', isNo),
+    process_route: unhonoured('the kernel is asked for routes anyway'),
+    rdn_matching: unhonoured('attributes of distinguished names have to match in order', oneOf('strict')),
+    reqid_base: unhonoured('reqids start with 1', (value) => value === '1'),
+    retry_initiate_interval: unhonoured('initiations are repeated by keyingtries only', isZeroTime),
+    reuse_ikesa: unhonoured('an existing IKE_SA is used', isYes),
+    routing_table: unhonoured('no routes are installed'),
+    routing_table_prio: unhonoured('no routes are installed'),
+    send_vendor_id: unhonoured('no vendor ID is sent', isNo),
+    spi_label: unhonoured('SPIs have no label', isZero),
+    spi_mask: unhonoured('SPIs have no label', isZero),
+    spi_min: unhonoured('the kernel chooses SPIs'),
+    spi_max: unhonoured('the kernel chooses SPIs'),
+    ...silently(
+      // IKEv1, certificates, EAP: nothing of the kind is done, and the connections that ask for it are told so.
+      'accept_unencrypted_mainmode_messages', 'cisco_flexvpn', 'cisco_unity', 'dh_exponent_ansi_x9_42', 'force_eap_only_authentication',
+      'i_dont_care_about_security_and_use_aggressive_mode_psk', 'max_ikev1_exchanges', 'multiple_authentication', 'cert_cache', 'cache_crls',
+      'ocsp_nonce_len', 'reject_trusted_end_entity', 'rsa_pss', 'rsa_pss_trailerfield', 'signature_authentication',
+      'signature_authentication_constraints', 'flush_auth_cfg', 'ignore_acquire_ts', 'check_current_path',
+      // How charon works inside, and its tests.
+      'dlopen_use_rtld_now', 'ikesa_table_segments', 'ikesa_table_size', 'integrity_test', 'load', 'load_modular', 'max_packet', 'threads',
+      'receive_delay', 'receive_delay_response', 'receive_delay_request', 'receive_delay_type', 'send_delay', 'send_delay_response',
+      'send_delay_request', 'send_delay_type',
+    ),
+  },
+  sections: {
+    filelog: LOGGING,
+    syslog: LOGGING,
+    journal: LOGGING,
+    plugins: rules({
+      otherSections: rules({ keys: { load: SILENT }, otherKeys: unhonoured('espalier has no plugins'), otherSections: whole(unhonoured('espalier has no plugins')) }),
+    }),
+    'start-scripts': SCRIPTS,
+    'stop-scripts': SCRIPTS,
+    tls: TLS,
+    imcv: TRUSTED_NETWORK,
+    tnc: TRUSTED_NETWORK,
+    iptfs: whole(unhonoured('IP-TFS is not supported')),
+    x509: whole(SILENT),
+    crypto_test: whole(SILENT),
+    host_resolver: whole(SILENT),
+    leak_detective: whole(SILENT),
+    processor: whole(SILENT),
+  },
+})
+
+/** Sections of other programs and of libraries we don't have: no business of this daemon. */
+const OTHER_PROGRAMS = [
+  'aikgen', 'attest', 'charon-cmd', 'charon-nm', 'charon-svc', 'charon-tkm', 'conftest', 'imv_policy_manager', 'manager', 'medcli', 'medsrv', 'openac',
+  'pki', 'pool', 'pt-tls-client', 'scepclient', 'sec-updater', 'starter', 'sw-collector', 'swanctl', 'tpm_extendpcr', 'libimcv', 'libstrongswan',
+  'libtls', 'libtnccs',
+]
+
+/** strongSwan's systemd daemon, whose place we take, reads `charon-systemd` first and `charon` for what is not there. */
+export const STRONGSWAN: SectionRules = rules({
+  sections: { charon: CHARON, 'charon-systemd': CHARON, ...Object.fromEntries(OTHER_PROGRAMS.map((name) => [name, whole(SILENT)])) },
+})
+
+function never(): boolean {
+  return false
+}
+function isNo(value: string): boolean {
+  return holds(() => !parseBoolean(value))
+}
+function isYes(value: string): boolean {
+  return holds(() => parseBoolean(value))
+}
+function isZero(value: string): boolean {
+  return holds(() => parseInteger(value.replace(/^0x0+$/i, '0'), 0, 0) === 0)
+}
+function isZeroTime(value: string): boolean {
+  return holds(() => parseTime(value) === 0)
+}
+function isZeroSize(value: string): boolean {
+  return holds(() => parseSize(value) === 0n)
+}
+function isEmpty(value: string): boolean {
+  return value === ''
+}
+/** A mark of 0 with the mask 0 matches every packet, as no mark does. */
+function isNoMark(value: string): boolean {
+  const [mark, mask] = value.split('/') as [string, string?]
+  return isZero(mark) && mask !== undefined && isZero(mask)
+}
+function oneOf(...words: string[]): Harmless {
+  return (value) => words.includes(value.toLowerCase())
+}
+/** A value that cannot be read is not harmless. */
+function holds(condition: () => boolean): boolean {
+  try {
+    return condition()
+  } catch (error) {
+    if (error instanceof EspalierError) return false
+    throw error
+  }
+}
