@@ -13,7 +13,7 @@ import { nameOf, PayloadType } from '../../iana/ikev2.ts'
 import { MAX_PAYLOADS } from './limits.ts'
 import { MalformedMessage } from './malformed.ts'
 import { payloadTypeOf, readPayload, writePayload, type Payload } from './payload.ts'
-import { patchLength } from './put.ts'
+import { patchLength, putU8 } from './put.ts'
 
 export const GENERIC_HEADER_LENGTH = 4
 const FLAG_CRITICAL = 0x80
@@ -39,13 +39,18 @@ export function readChain(firstType: number, reader: Reader, outermost: boolean)
   try {
     for (let count = 0; type !== PayloadType.NONE; count++) {
       const start = reader.offset
-      if (count === MAX_PAYLOADS) throw new MalformedMessage(nameOf(PayloadType, type), start, `more than ${MAX_PAYLOADS} payloads`)
+      if (count === MAX_PAYLOADS)
+        throw new MalformedMessage(nameOf(PayloadType, type), start, `more than ${MAX_PAYLOADS} payloads`)
       const next = reader.u8()
       const critical = (reader.u8() & FLAG_CRITICAL) !== 0
       const length = reader.u16()
       if (length < GENERIC_HEADER_LENGTH || length - GENERIC_HEADER_LENGTH > reader.remaining) {
         const most = reader.remaining + GENERIC_HEADER_LENGTH
-        throw new MalformedMessage(nameOf(PayloadType, type), start + 2, `the payload length ${length} is not within 4 to ${most}`)
+        throw new MalformedMessage(
+          nameOf(PayloadType, type),
+          start + 2,
+          `the payload length ${length} is not within 4 to ${most}`,
+        )
       }
       const encrypted = type === PayloadType.SK || type === PayloadType.SKF
       if (encrypted && !outermost) {
@@ -60,7 +65,11 @@ export function readChain(firstType: number, reader: Reader, outermost: boolean)
       }
       if (encrypted) {
         if (reader.remaining > 0) {
-          throw new MalformedMessage(nameOf(PayloadType, type), reader.offset, `${reader.remaining} bytes after a payload that must be the last`)
+          throw new MalformedMessage(
+            nameOf(PayloadType, type),
+            reader.offset,
+            `${reader.remaining} bytes after a payload that must be the last`,
+          )
         }
         break
       }
@@ -71,7 +80,8 @@ export function readChain(firstType: number, reader: Reader, outermost: boolean)
     const reason = `${error.wanted} bytes wanted, ${error.available} left`
     throw new MalformedMessage(nameOf(PayloadType, type), error.offset, reason)
   }
-  if (reader.remaining > 0) throw new MalformedMessage('message', reader.offset, `${reader.remaining} bytes after the last payload`)
+  if (reader.remaining > 0)
+    throw new MalformedMessage('message', reader.offset, `${reader.remaining} bytes after the last payload`)
   return { payloads, unknownCritical }
 }
 
@@ -90,9 +100,9 @@ export function writeChain(writer: Writer, payloads: readonly Payload[]): void {
     const start = writer.length
     if (payload.kind === 'SK' || payload.kind === 'SKF') {
       assert(i === payloads.length - 1, 'an encrypted payload is the last')
-      writer.u8(payload.innerFirst)
+      putU8(writer, payload.innerFirst, 'next payload')
     } else {
-      writer.u8(i === payloads.length - 1 ? PayloadType.NONE : payloadTypeOf(payloads[i + 1]!))
+      putU8(writer, i === payloads.length - 1 ? PayloadType.NONE : payloadTypeOf(payloads[i + 1]!), 'next payload')
     }
     writer.u8(payload.kind === 'Unknown' && payload.critical ? FLAG_CRITICAL : 0).u16(0)
     writePayload(writer, payload)

@@ -39,7 +39,8 @@ export function readCp(body: Reader): CpPayload {
   const attributes: WireAttribute[] = []
   while (body.remaining > 0) {
     const start = body.offset
-    if (attributes.length === MAX_CP_ATTRIBUTES) throw new MalformedMessage('CP', start, `more than ${MAX_CP_ATTRIBUTES} attributes`)
+    if (attributes.length === MAX_CP_ATTRIBUTES)
+      throw new MalformedMessage('CP', start, `more than ${MAX_CP_ATTRIBUTES} attributes`)
     const type = body.u16() & ATTRIBUTE_TYPE_MASK
     const length = body.u16()
     if (length > body.remaining) {

@@ -34,12 +34,17 @@ export function readDelete(body: Reader): DeletePayload {
     throw new MalformedMessage('Delete', spiSizeOffset, `the SPI size ${spiSize} does not suit protocol ${protocol}`)
   }
   if (count * spiSize !== body.remaining) {
-    throw new MalformedMessage('Delete', countOffset, `${count} SPIs of ${spiSize} bytes are not the ${body.remaining} bytes left`)
+    throw new MalformedMessage(
+      'Delete',
+      countOffset,
+      `${count} SPIs of ${spiSize} bytes are not the ${body.remaining} bytes left`,
+    )
   }
   const spis: Uint8Array[] = []
   // Without an SPI size the number means nothing: some announce the IKE SA itself as one SPI of no bytes.
   if (spiSize > 0) {
-    if (count > MAX_DELETE_SPIS) throw new MalformedMessage('Delete', countOffset, `${count} SPIs are more than ${MAX_DELETE_SPIS}`)
+    if (count > MAX_DELETE_SPIS)
+      throw new MalformedMessage('Delete', countOffset, `${count} SPIs are more than ${MAX_DELETE_SPIS}`)
     for (let i = 0; i < count; i++) spis.push(body.bytes(spiSize))
   }
   return { kind: 'Delete', protocol, spis }

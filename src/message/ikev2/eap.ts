@@ -48,7 +48,8 @@ export function writeEap(writer: Writer, payload: EapPayload): void {
 }
 
 function problemWithEap(data: Uint8Array): { at: number; reason: string } | null {
-  if (data.length < HEADER_LENGTH) return { at: data.length, reason: `${data.length} bytes are fewer than the 4 of an EAP header` }
+  if (data.length < HEADER_LENGTH)
+    return { at: data.length, reason: `${data.length} bytes are fewer than the 4 of an EAP header` }
   const code = data[0]!
   const length = (data[2]! << 8) | data[3]!
   if (length !== data.length) return { at: 2, reason: `the EAP length ${length} is not that of the packet, ${data.length}` }

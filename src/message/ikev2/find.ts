@@ -5,7 +5,10 @@ import type { NotifyPayload, Payload } from './payload.ts'
 const NO_BYTES = new Uint8Array(0)
 
 /** The first payload of this kind, or null. */
-export function find<Kind extends Payload['kind']>(payloads: readonly Payload[], kind: Kind): Extract<Payload, { kind: Kind }> | null {
+export function find<Kind extends Payload['kind']>(
+  payloads: readonly Payload[],
+  kind: Kind,
+): Extract<Payload, { kind: Kind }> | null {
   for (const payload of payloads) if (payload.kind === kind) return payload as Extract<Payload, { kind: Kind }>
   return null
 }

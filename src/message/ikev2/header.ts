@@ -55,7 +55,11 @@ const MAX_SPI = 0xffff_ffff_ffff_ffffn
  */
 export function readHeader(bytes: Uint8Array): Header {
   if (bytes.length < HEADER_LENGTH) {
-    throw new MalformedMessage('header', bytes.length, `${bytes.length} bytes are fewer than the ${HEADER_LENGTH} of an IKE header`)
+    throw new MalformedMessage(
+      'header',
+      bytes.length,
+      `${bytes.length} bytes are fewer than the ${HEADER_LENGTH} of an IKE header`,
+    )
   }
   const reader = new Reader(bytes)
   const initiatorSpi = reader.u64()

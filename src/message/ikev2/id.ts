@@ -50,7 +50,10 @@ export function writeId(writer: Writer, payload: IdPayload): void {
   putU8(writer, payload.idType, 'ID type')
   const reserved = payload.reserved ?? 0
   checkFits(reserved, 0xff_ffff, 'reserved bits')
-  writer.u8(reserved >> 16).u16(reserved & 0xffff).bytes(payload.data)
+  writer
+    .u8(reserved >> 16)
+    .u16(reserved & 0xffff)
+    .bytes(payload.data)
 }
 
 function problemWithId(idType: number, data: Uint8Array): string | null {

@@ -81,7 +81,10 @@ export function writeProtectedMessage(header: HeaderFields, payloads: readonly P
   assert(length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
   const writer = new Writer(length)
   putHeader(writer, header, PayloadType.SK, length)
-  writer.u8(firstTypeOf(payloads)).u8(0).u16(GENERIC_HEADER_LENGTH + sealedLength)
+  writer
+    .u8(firstTypeOf(payloads))
+    .u8(0)
+    .u16(GENERIC_HEADER_LENGTH + sealedLength)
   return seal(writer, sealer, plaintext, length)
 }
 
@@ -110,7 +113,10 @@ export function writeProtectedFragments(
     const writer = new Writer(length)
     putHeader(writer, header, PayloadType.SKF, length)
     writer.u8(number === 1 ? firstTypeOf(payloads) : PayloadType.NONE).u8(0)
-    writer.u16(GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH + sealedLength).u16(number).u16(total)
+    writer
+      .u16(GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH + sealedLength)
+      .u16(number)
+      .u16(total)
     fragments.push(seal(writer, sealer, chunk, length))
   }
   return fragments

@@ -34,7 +34,11 @@ export function readNotify(body: Reader): NotifyPayload {
   const spiSize = body.u8()
   const notifyType = body.u16()
   if (spiSize > body.remaining || !isSpiSize(protocol, spiSize)) {
-    throw new MalformedMessage('Notify', spiSizeOffset, `the SPI size ${spiSize} does not suit protocol ${protocol} with ${body.remaining} bytes left`)
+    throw new MalformedMessage(
+      'Notify',
+      spiSizeOffset,
+      `the SPI size ${spiSize} does not suit protocol ${protocol} with ${body.remaining} bytes left`,
+    )
   }
   return { kind: 'Notify', protocol, spi: body.bytes(spiSize), notifyType, data: body.rest() }
 }

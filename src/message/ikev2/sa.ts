@@ -74,7 +74,11 @@ export function readSa(body: Reader): SaPayload {
     const proposal = readProposal(body.sub(length - 4))
     more = body.remaining > 0
     if (last !== (more ? MORE_PROPOSALS : LAST)) {
-      throw new MalformedMessage('SA', start, `${last} is no sign for ${more ? 'a proposal before another' : 'the last proposal'}`)
+      throw new MalformedMessage(
+        'SA',
+        start,
+        `${last} is no sign for ${more ? 'a proposal before another' : 'the last proposal'}`,
+      )
     }
     transforms += proposal.transforms.length
     if (transforms > MAX_TRANSFORMS) throw new MalformedMessage('SA', start, `more than ${MAX_TRANSFORMS} transforms`)
@@ -92,7 +96,11 @@ function readProposal(reader: Reader): WireProposal {
   const countOffset = reader.offset
   const count = reader.u8()
   if (spiSize > reader.remaining || !isSpiSize(protocol, spiSize)) {
-    throw new MalformedMessage('SA', spiSizeOffset, `the SPI size ${spiSize} does not suit protocol ${protocol} with ${reader.remaining} bytes left`)
+    throw new MalformedMessage(
+      'SA',
+      spiSizeOffset,
+      `the SPI size ${spiSize} does not suit protocol ${protocol} with ${reader.remaining} bytes left`,
+    )
   }
   const spi = reader.bytes(spiSize)
   if (count === 0) throw new MalformedMessage('SA', countOffset, 'a proposal without transforms')
@@ -104,7 +112,11 @@ function readProposal(reader: Reader): WireProposal {
     }
     const last = reader.u8()
     if (last !== (left > 1 ? MORE_TRANSFORMS : LAST)) {
-      throw new MalformedMessage('SA', start, `${last} is no sign for ${left > 1 ? 'a transform before another' : 'the last transform'}`)
+      throw new MalformedMessage(
+        'SA',
+        start,
+        `${last} is no sign for ${left > 1 ? 'a transform before another' : 'the last transform'}`,
+      )
     }
     reader.skip(1)
     const length = reader.u16()
@@ -136,7 +148,11 @@ function readTransform(reader: Reader): WireTransform {
     const isShort = (attribute & SHORT_ATTRIBUTE) !== 0
     if (!isShort) {
       if (valueOrLength > reader.remaining) {
-        throw new MalformedMessage('SA', start + 2, `the attribute length ${valueOrLength} is more than the ${reader.remaining} bytes left`)
+        throw new MalformedMessage(
+          'SA',
+          start + 2,
+          `the attribute length ${valueOrLength} is more than the ${reader.remaining} bytes left`,
+        )
       }
       reader.skip(valueOrLength)
     }
@@ -187,7 +203,10 @@ function writeProposal(writer: Writer, proposal: WireProposal, last: number): vo
 function writeTransform(writer: Writer, transform: WireTransform, last: number): void {
   assert(!transform.otherAttributes, 'a transform with attributes we do not know is never sent')
   const { keyLength } = transform
-  writer.u8(last).u8(0).u16(keyLength === null ? TRANSFORM_HEADER_LENGTH : TRANSFORM_HEADER_LENGTH + 4)
+  writer
+    .u8(last)
+    .u8(0)
+    .u16(keyLength === null ? TRANSFORM_HEADER_LENGTH : TRANSFORM_HEADER_LENGTH + 4)
   putU8(writer, transform.type, 'transform type')
   writer.u8(0)
   putU16(writer, transform.id, 'transform ID')

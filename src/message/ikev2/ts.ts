@@ -62,7 +62,8 @@ export function readTs<Kind extends TsKind>(kind: Kind, body: Reader): TsPayload
     if (body.remaining === 0) throw new MalformedMessage(kind, countOffset, `${count} selectors announced, ${i} there`)
     selectors.push(readSelector(kind, body))
   }
-  if (body.remaining > 0) throw new MalformedMessage(kind, body.offset, `${body.remaining} bytes after the last of ${count} selectors`)
+  if (body.remaining > 0)
+    throw new MalformedMessage(kind, body.offset, `${body.remaining} bytes after the last of ${count} selectors`)
   return { kind, selectors }
 }
 
@@ -82,7 +83,11 @@ function readSelector(kind: TsKind, reader: Reader): WireSelector {
     return { tsType, selector: null, body: spanning(whole, rest) }
   }
   if (length !== selectorLength(addressLength)) {
-    throw new MalformedMessage(kind, start + 2, `the selector length ${length} is not ${selectorLength(addressLength)}, that of TS type ${tsType}`)
+    throw new MalformedMessage(
+      kind,
+      start + 2,
+      `the selector length ${length} is not ${selectorLength(addressLength)}, that of TS type ${tsType}`,
+    )
   }
   const portsOffset = reader.offset
   const firstPort = reader.u16()
