@@ -7,10 +7,8 @@
  *
  * where ID' is the ID payload without its generic header: type, three reserved octets, data.
  */
-import { concatBytes } from '../base/bytes.ts'
 import type { Prf } from '../crypto/prf.ts'
 import { constantTimeEqual, type Secret } from '../crypto/secret.ts'
-import type { Identity } from './identity.ts'
 
 const KEY_PAD = new TextEncoder().encode('Key Pad for IKEv2')
 
@@ -18,14 +16,14 @@ const KEY_PAD = new TextEncoder().encode('Key Pad for IKEv2')
 export interface SignedOctets {
   readonly message: Uint8Array
   readonly nonce: Uint8Array
-  readonly identity: Identity
+  /** RestOfIDPayload as on the wire, reserved octets included: the peer may have set them. */
+  readonly idPayload: Uint8Array
   readonly macKey: Secret
 }
 
 /** The data of the AUTH payload. */
 export function pskAuthentication(prf: Prf, key: Secret, octets: SignedOctets): Uint8Array {
-  const identity = concatBytes(Uint8Array.of(octets.identity.type, 0, 0, 0), octets.identity.data)
-  const macedIdentity = prf.compute(octets.macKey.dangerouslyReveal(), identity)
+  const macedIdentity = prf.compute(octets.macKey.dangerouslyReveal(), octets.idPayload)
   const padded = prf.compute(key.dangerouslyReveal(), KEY_PAD)
   return prf.compute(padded, octets.message, octets.nonce, macedIdentity)
 }

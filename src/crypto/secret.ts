@@ -29,7 +29,7 @@ export class Secret {
 
   /** Constant-time comparison; lengths are public. */
   equals(other: Secret): boolean {
-    return this.length === other.length && timingSafeEqual(this.#bytes, other.#bytes)
+    return constantTimeEqual(this.#bytes, other.#bytes)
   }
 
   /** Overwrites the bytes with zeros. */
@@ -46,4 +46,9 @@ export class Secret {
   [inspect.custom](): string {
     return this.toString()
   }
+}
+
+/** Comparison of keys and authentication data whose time tells nothing about where they differ; lengths are public. */
+export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b)
 }

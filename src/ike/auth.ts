@@ -14,6 +14,7 @@ import { EspalierError } from '../base/errors.ts'
 import { createPrf, type Prf } from '../crypto/prf.ts'
 import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, nameOf } from '../iana/ikev2.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import { childDelete, childRefusalNotify, completeChild, offerChild, respondChild, withdrawChild, type ChildNonces } from './child.ts'
 import type { ChildConnection } from './connection.ts'
@@ -33,15 +34,16 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   sa.localId = localId
   const expected = connection.remote.id
   const secret = secretToProve(session, localId, expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address))
+  const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
   const offer = await offerChild(session, childConnection)
 
   let answer: Received
   try {
     answer = await exchanges.request(ExchangeType.IKE_AUTH, [
-      { kind: 'IDi', idType: localId.type, data: localId.data },
+      idPayload,
       ...(env.hasTwin(sa) ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
       ...(expected.kind === 'exact' ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const] : []),
-      authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, localId))),
+      authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
       ...offer.payloads,
     ])
     if (answer.malformed !== null) throw answer.malformed
@@ -93,7 +95,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
     throw authenticationFailed(`no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`)
   }
   const localId = connection.local.id ?? requestedId ?? identityOfAddress(request.local.address)
-  const peerOctets = initiatorOctets(session, opening, remoteId)
+  const peerOctets = initiatorOctets(session, opening, idi)
   const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) => verifyPsk(prf, candidate.secret, peerOctets, auth.data))
   if (secret === undefined) {
     const reason = sharedSecretsFor(env.secrets(), localId, remoteId).length === 0 ? 'no pre-shared key is configured for it' : 'its pre-shared key is not ours'
@@ -109,9 +111,10 @@ export async function respondAuth(session: Session, request: Received): Promise<
   establish(session)
   if (findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null) env.forgetTwins(sa)
 
+  const idPayload: IdPayload = { kind: 'IDr', idType: localId.type, data: localId.data }
   const answer: Payload[] = [
-    { kind: 'IDr', idType: localId.type, data: localId.data },
-    authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, localId))),
+    idPayload,
+    authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, idPayload))),
   ]
   try {
     refuseAddressRequest(request)
@@ -148,7 +151,7 @@ function authenticatedResponder(session: Session, prf: Prf, opening: Opening, lo
   if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
     throw authenticationFailed(`the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`)
   }
-  const octets = responderOctets(session, opening, remoteId)
+  const octets = responderOctets(session, opening, idr)
   const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) => verifyPsk(prf, candidate.secret, octets, auth.data))
   if (!isProven) throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: its pre-shared key is not ours`)
   return remoteId
@@ -160,14 +163,14 @@ function secretToProve(session: Session, localId: Identity, remoteId: Identity):
   throw new ExchangeFailure('caller', 'NO_SHARED_SECRET', `no pre-shared key is configured between ${formatIdentity(localId)} and ${formatIdentity(remoteId)}`)
 }
 
-function initiatorOctets(session: Session, opening: Opening, identity: Identity): SignedOctets {
+function initiatorOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
   assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return { message: opening.initiatorMessage, nonce: opening.responderNonce, identity, macKey: session.sa.keys.pi }
+  return { message: opening.initiatorMessage, nonce: opening.responderNonce, idPayload: restOfIdPayload(id), macKey: session.sa.keys.pi }
 }
 
-function responderOctets(session: Session, opening: Opening, identity: Identity): SignedOctets {
+function responderOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
   assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return { message: opening.responderMessage, nonce: opening.initiatorNonce, identity, macKey: session.sa.keys.pr }
+  return { message: opening.responderMessage, nonce: opening.initiatorNonce, idPayload: restOfIdPayload(id), macKey: session.sa.keys.pr }
 }
 
 /** We hand out no virtual addresses yet; a peer that asks for one must hear no, and gets no CHILD_SA (RFC 7296 3.15.4). */

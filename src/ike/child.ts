@@ -14,7 +14,7 @@ import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { encapsulates } from '../nat/detection.ts'
-import { checkChosen, childSuiteOf, chooseProposal, toWire, toWireChosen, type ChildSuite } from '../negotiate/proposals.ts'
+import { checkChosen, childSuiteOf, chooseProposal, toWire, type ChildSuite, type ChosenTransforms } from '../negotiate/proposals.ts'
 import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -83,7 +83,7 @@ export async function completeChild(session: Session, offer: ChildOffer, answer:
   if (isTransport && offer.connection.mode !== 'transport') throw misbehaved('the peer chose transport mode, which we did not offer')
   return install(session, offer.connection, {
     mode: isTransport ? 'transport' : 'tunnel',
-    suite: childSuiteOf(chosen),
+    proposal: chosen,
     inboundSpi: offer.inboundSpi,
     outboundSpi: espSpi(proposal),
     localSelectors,
@@ -121,7 +121,7 @@ export async function respondChild(session: Session, request: readonly Payload[]
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   const child = await install(session, fit.connection, {
     mode,
-    suite: childSuiteOf(choice.chosen),
+    proposal: choice.chosen,
     inboundSpi,
     outboundSpi: espSpi(choice),
     localSelectors: fit.localSelectors,
@@ -133,7 +133,7 @@ export async function respondChild(session: Session, request: readonly Payload[]
     child,
     payloads: [
       ...(mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
-      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
+      { kind: 'SA', proposals: [toWire(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
       { kind: 'TSi', selectors: fit.remoteSelectors.map(onWire) },
       { kind: 'TSr', selectors: fit.localSelectors.map(onWire) },
     ],
@@ -142,7 +142,7 @@ export async function respondChild(session: Session, request: readonly Payload[]
 
 interface Agreement {
   readonly mode: 'tunnel' | 'transport'
-  readonly suite: ChildSuite
+  readonly proposal: ChosenTransforms
   readonly inboundSpi: number
   readonly outboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]
@@ -154,7 +154,7 @@ interface Agreement {
 /** Derives the keys and hands everything to the books. The SPI is given back when the kernel refuses. */
 async function install(session: Session, connection: ChildConnection, agreed: Agreement): Promise<ChildSa> {
   const { sa, env } = session
-  const { suite } = agreed
+  const suite: ChildSuite = childSuiteOf(agreed.proposal)
   assert(sa.keys !== null && sa.suite !== null, 'a CHILD_SA is keyed from its IKE_SA')
   const keys = deriveChildKeys({
     prf: sa.suite.prf,
@@ -202,7 +202,7 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       uniqueId: env.nextUniqueId(),
       connection,
       mode: agreed.mode,
-      suite,
+      proposal: agreed.proposal,
       reqid,
       reqidKey,
       inboundSpi: agreed.inboundSpi,

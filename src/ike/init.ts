@@ -17,7 +17,7 @@ import { find, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
-import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen } from '../negotiate/proposals.ts'
+import { checkChosen, chooseProposal, suiteOf, toWire, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -94,6 +94,7 @@ export async function initiateInit(session: Session): Promise<void> {
     sa.local = answer.local
     const secret = keyExchange.agree(keyData)
     keyExchange.destroy()
+    sa.proposal = chosen
     adoptKeys(session, suite, secret, nonce, peerNonce)
     session.opening = {
       initiatorMessage,
@@ -116,6 +117,7 @@ export interface InitRequest {
   readonly initiatorSpi: bigint
   readonly candidates: readonly Connection[]
   readonly suite: Suite
+  readonly chosen: ChosenTransforms
   readonly answerProposal: WireProposal
   readonly keyData: Uint8Array
   readonly peerNonce: Uint8Array
@@ -138,10 +140,10 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
         new Writer(2).u16(suite.ke).finish(),
       )
     }
-    const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
+    const answerProposal = toWire(choice.chosen, choice.number, new Uint8Array())
     // Another connection that would have agreed to the same suite may still turn out to be the right one.
     const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
-    return { received, initiatorSpi, candidates: fitting, suite, answerProposal, keyData, peerNonce }
+    return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
   }
   const reason = candidates.length === 0 ? 'no connection is configured for these addresses' : 'no proposal of the peer fits any connection for these addresses'
   throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', reason, NotifyType.NO_PROPOSAL_CHOSEN)
@@ -154,6 +156,7 @@ export function respondInit(session: Session, request: InitRequest): void {
   const secret = keyExchange.agree(request.keyData)
   const nonce = env.entropy.bytes(NONCE_LENGTH)
   const forced = request.candidates.some((connection) => connection.forceEncapsulation)
+  sa.proposal = request.chosen
   adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
   sa.nat = observedNat(session, request.received, forced)
   const responderMessage = exchanges.respond(request.received, [

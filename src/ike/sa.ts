@@ -9,7 +9,7 @@ import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import type { InstalledChild } from '../kernel/books.ts'
 import { NO_NAT_TRAVERSAL, type NatFacts, type SpiPair } from '../nat/detection.ts'
-import type { ChildSuite } from '../negotiate/proposals.ts'
+import type { ChosenTransforms } from '../negotiate/proposals.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 
@@ -36,6 +36,8 @@ export class IkeSa {
   remote: Endpoint
   nat: NatFacts = NO_NAT_TRAVERSAL
   suite: Suite | null = null
+  /** What `suite` was chosen as. */
+  proposal: ChosenTransforms | null = null
   keys: IkeKeys | null = null
   localId: Identity | null = null
   remoteId: Identity | null = null
@@ -68,7 +70,7 @@ export interface ChildSa {
   readonly uniqueId: number
   readonly connection: ChildConnection
   readonly mode: 'tunnel' | 'transport'
-  readonly suite: ChildSuite
+  readonly proposal: ChosenTransforms
   readonly reqid: number
   /** Key under which the reqid was handed out, to give it back; null for a configured reqid. */
   readonly reqidKey: string | null

@@ -8,7 +8,7 @@ import { SECOND, type Milliseconds } from '../base/time.ts'
 import type { DropReason, CloseReason, IkeEvent } from '../ike/events.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { NatFacts } from '../nat/detection.ts'
-import { formatChildSuite, formatSuite } from '../negotiate/proposals.ts'
+import { formatProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -85,7 +85,7 @@ export function lineOf(event: IkeEvent): Line {
         ...endpoints(sa),
         localId: identity(sa.localId),
         remoteId: identity(sa.remoteId),
-        suite: sa.suite === null ? null : formatSuite(sa.suite),
+        proposal: sa.proposal === null ? null : formatProposal(sa.proposal),
         role: sa.role,
         nat: sa.nat,
       })
@@ -184,7 +184,7 @@ function childFields(child: ChildSa): Record<string, unknown> {
     spiOut: spi(child.outboundSpi),
     localSelectors: child.localSelectors.map(formatSelector),
     remoteSelectors: child.remoteSelectors.map(formatSelector),
-    suite: formatChildSuite(child.suite),
+    proposal: formatProposal(child.proposal),
     encapsulated: child.encapsulated,
   }
 }

@@ -1,0 +1,71 @@
+/**
+ * Our own daemon in a namespace, from this checkout, configured by the files a user would write. Its log is JSON, one
+ * event a line, which is what tests wait for and look into.
+ */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import type { Host } from './network.ts'
+import type { Daemon } from './process.ts'
+
+export interface EspalierOptions {
+  /** swanctl.conf. */
+  readonly configuration: string
+  /** strongswan.conf's settings within `charon { }`. */
+  readonly settings?: string
+}
+
+/** One line of the log. */
+export interface LogLine {
+  readonly level: number
+  readonly event: string
+  readonly msg: string
+  readonly [field: string]: unknown
+}
+
+const main = join(import.meta.dirname, '../../../src/main.ts')
+
+export class Espalier {
+  readonly host: Host
+  readonly directory: string
+  readonly daemon: Daemon
+
+  private constructor(host: Host, directory: string, daemon: Daemon) {
+    this.host = host
+    this.directory = directory
+    this.daemon = daemon
+  }
+
+  /** Returns when the sockets are open; connections of `start_action = start` are then on their way. */
+  static async start(host: Host, options: EspalierOptions): Promise<Espalier> {
+    const directory = join(await host.lab.directory(), host.name)
+    const environment = { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
+    await mkdir(environment.SWANCTL_DIR, { recursive: true })
+    await writeFile(environment.STRONGSWAN_CONF, `charon {\n${options.settings ?? ''}\n}\n`)
+    const espalier = new Espalier(host, directory, host.start(process.execPath, [main, 'daemon', '--log-level', 'debug'], environment))
+    await espalier.configure(options.configuration)
+    host.lab.tellIfFailed(`espalier's log on ${host.name}`, async () => espalier.daemon.lines.join('\n'))
+    await espalier.event('started')
+    return espalier
+  }
+
+  /** Writes swanctl.conf; the running daemon reads it after SIGHUP. */
+  async configure(configuration: string): Promise<void> {
+    await writeFile(join(this.directory, 'swanctl/swanctl.conf'), configuration)
+  }
+
+  /** The first line of this event, waiting for it if need be. */
+  async event(name: string, timeoutMs?: number): Promise<LogLine> {
+    return JSON.parse(await this.daemon.waitFor(new RegExp(`"event":"${name}"`), timeoutMs)) as LogLine
+  }
+
+  /** All lines of an event so far. */
+  events(name: string): readonly LogLine[] {
+    return this.daemon.lines.filter((line) => line.includes(`"event":"${name}"`)).map((line) => JSON.parse(line) as LogLine)
+  }
+
+  /** Ends the daemon in good order: SAs are deleted with the peers, the kernel is left clean. */
+  async stop(): Promise<void> {
+    await this.daemon.stop('SIGTERM')
+  }
+}
