@@ -70,6 +70,11 @@ export class Gateway {
     return this.#shard.sessions()
   }
 
+  /** IKE_SAs that strangers began and have not authenticated yet. */
+  get halfOpenCount(): number {
+    return this.#shard.halfOpenCount
+  }
+
   /** Begins every connection with a child of `start_action = start`. Returns at once; what comes of it is reported. */
   start(): void {
     for (const connection of this.#configuration.connections) this.#startConnection(connection)

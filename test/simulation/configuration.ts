@@ -1,0 +1,99 @@
+/** Connections in a few words, with the defaults a swanctl.conf would give them. */
+import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
+import { IpRange } from '../../src/base/ip.ts'
+import { Secret } from '../../src/crypto/secret.ts'
+import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import { DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection, type IkeSettings, type SharedSecret } from '../../src/ike/connection.ts'
+import { parseProposal } from '../../src/negotiate/proposals.ts'
+import { parseSelectorTemplate } from '../../src/negotiate/selectors.ts'
+
+/** What all scenarios use unless they are about something else: quick, and as sure as any. */
+const IKE_PROPOSAL = 'aes128gcm16-prfsha256-curve25519'
+const ESP_PROPOSAL = 'aes128gcm16'
+/** Long enough that no random bytes look like it. */
+export const PSK = 'the pre-shared key of the whole simulated world'
+
+export interface ChildWords {
+  readonly name?: string
+  readonly proposals?: readonly string[]
+  readonly mode?: 'tunnel' | 'transport'
+  readonly local?: readonly string[]
+  readonly remote?: readonly string[]
+  readonly start?: boolean
+}
+
+export interface ConnectionWords extends ChildWords {
+  readonly connection?: string
+  readonly ikeProposals?: readonly string[]
+  readonly localAddresses?: readonly string[]
+  readonly remoteAddresses?: readonly string[]
+  readonly localPort?: number
+  readonly remotePort?: number
+  readonly localId?: string
+  readonly remoteId?: string
+  readonly encap?: boolean
+  readonly mobike?: boolean
+  readonly keyingTries?: number
+  /** Instead of the one child described by the rest. */
+  readonly children?: readonly ChildWords[]
+}
+
+export function connection(words: ConnectionWords): Connection {
+  return {
+    name: words.connection ?? 'home',
+    localAddresses: (words.localAddresses ?? []).map(addressPattern),
+    remoteAddresses: (words.remoteAddresses ?? []).map(addressPattern),
+    localPort: words.localPort ?? 500,
+    remotePort: words.remotePort ?? 500,
+    proposals: (words.ikeProposals ?? [IKE_PROPOSAL]).map((text) => parseProposal(text, 'ike')),
+    forceEncapsulation: words.encap ?? false,
+    mobike: words.mobike ?? true,
+    keyingTries: words.keyingTries ?? 1,
+    local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
+    remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },
+    children: (words.children ?? [words]).map(child),
+  }
+}
+
+function child(words: ChildWords): ChildConnection {
+  return {
+    name: words.name ?? 'net',
+    proposals: (words.proposals ?? [ESP_PROPOSAL]).map((text) => parseProposal(text, 'esp')),
+    mode: words.mode ?? 'tunnel',
+    localSelectors: (words.local ?? ['dynamic']).map(parseSelectorTemplate),
+    remoteSelectors: (words.remote ?? ['dynamic']).map(parseSelectorTemplate),
+    startAction: words.start === true ? 'start' : 'none',
+    replayWindow: 32,
+    reqid: 0,
+    copyDf: true,
+    copyEcn: true,
+    copyDscp: 'out',
+    priority: 0,
+  }
+}
+
+function addressPattern(text: string): AddressPattern {
+  if (text === '%any') return { kind: 'any', family: null }
+  try {
+    return { kind: 'range', range: IpRange.parse(text) }
+  } catch {
+    return { kind: 'host', name: text }
+  }
+}
+
+export interface SecretWords {
+  readonly text: string
+  readonly owners?: readonly string[]
+}
+
+export function sharedSecret(words: SecretWords): SharedSecret {
+  return { name: 'ike-1', owners: (words.owners ?? []).map(parseIdentity), secret: new Secret(new TextEncoder().encode(words.text)) }
+}
+
+export function configuration(
+  connections: readonly ConnectionWords[],
+  settings: Partial<IkeSettings> = {},
+  secrets: readonly SecretWords[] = [{ text: PSK }],
+): GatewayConfiguration {
+  return { connections: connections.map(connection), secrets: secrets.map(sharedSecret), settings: { ...DEFAULT_IKE_SETTINGS, ...settings } }
+}

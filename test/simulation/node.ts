@@ -1,0 +1,230 @@
+/**
+ * A machine in the simulated world: a gateway as the daemon runs it, a kernel in memory, one address or one of each
+ * family. It plays the part of the kernel on the NAT-T port: ESP and keepalives never reach the gateway (RFC 3948).
+ */
+import { assert } from '../../src/base/assert.ts'
+import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
+import type { Milliseconds } from '../../src/base/time.ts'
+import { MemoryKernel, type PlainPacket, type ProtectedPacket } from '../../src/edge/memory-kernel.ts'
+import { Gateway, type GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import type { IkeEvent } from '../../src/ike/events.ts'
+import type { Session } from '../../src/ike/session.ts'
+import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
+import type { OwnPorts } from '../../src/nat/ports.ts'
+import type { Entropy, Kernel } from '../../src/ports.ts'
+import { Reporter, type Line } from '../../src/report/report.ts'
+import type { SimulatedClock } from './clock.ts'
+import type { Attachment, Link, Network, Realm } from './network.ts'
+import { espBytes, type Packet } from './packet.ts'
+
+/** What a node needs of the world's driver. */
+export interface Driver {
+  readonly clock: SimulatedClock
+  readonly network: Network
+  /** How long the kernel takes for a batch of operations. */
+  readonly kernelLatency: Milliseconds
+  schedule(delay: Milliseconds, action: () => void): void
+  entropyFor(name: string): Entropy
+  /** Bytes that must never be seen outside. */
+  noteSecret(bytes: Uint8Array): void
+}
+
+const MAXIMUM_KERNEL_JUNK = 8
+
+export class SimulatedNode implements Attachment {
+  readonly name: string
+  readonly addresses: readonly IpAddress[]
+  readonly realm: Realm
+  readonly link: Link
+  readonly ports: OwnPorts = { port: 500, portNatT: 4500 }
+  readonly events: IkeEvent[] = []
+  readonly lines: Line[] = []
+  /** Packets out of tunnels, and packets that came in the clear. */
+  readonly delivered: PlainPacket[] = []
+  readonly inTheClear: PlainPacket[] = []
+  /** Keepalives that the kernel took, and datagrams for ports nobody listens on. */
+  keepalivesReceived = 0
+  unheard = 0
+  /** Errno for operations that are to fail. */
+  refuse: ((operation: Operation) => number | null) | null = null
+  /** Kernel operations that have not been answered yet. */
+  kernelOperationsPending = 0
+  /** While it sleeps nothing is handled and what arrives is lost. */
+  isAsleep = false
+  configuration: GatewayConfiguration
+  kernel!: MemoryKernel
+  gateway!: Gateway
+  readonly #driver: Driver
+  #boots = 0
+
+  constructor(driver: Driver, name: string, addresses: readonly IpAddress[], realm: Realm, configuration: GatewayConfiguration) {
+    this.#driver = driver
+    this.name = name
+    this.addresses = addresses
+    this.realm = realm
+    this.link = { ...driver.network.defaultLink }
+    this.configuration = configuration
+    for (const address of addresses) realm.owners.set(address.toString(), this)
+    for (const { secret } of configuration.secrets) driver.noteSecret(secret.dangerouslyReveal())
+    this.boot()
+  }
+
+  get address(): IpAddress {
+    return this.addresses[0]!
+  }
+
+  /** Starts with nothing in memory and nothing in the kernel; what was there before is gone without a word. */
+  boot(): void {
+    const driver = this.#driver
+    const entropy = driver.entropyFor(`${this.name} ${this.#boots++}`)
+    const memory = new MemoryKernel({
+      clock: driver.clock,
+      entropy,
+      onEvent: (event) => this.#handleKernelEvent(memory, event),
+      refuse: (operation) => this.refuse?.(operation) ?? null,
+    })
+    const kernel: Kernel = {
+      capabilities: memory.capabilities,
+      perform: (operations) => this.#perform(memory, operations),
+    }
+    const reporter = new Reporter(() => driver.clock.now(), (line) => this.lines.push(line))
+    this.kernel = memory
+    const gateway = new Gateway(
+      {
+        network: {
+          send: (bytes, from, to) => this.#send(gateway, bytes, from, to),
+          sourceFor: (destination) => Promise.resolve(this.addresses.find((own) => own.family === destination.family) ?? null),
+          resolve: (host) => Promise.resolve(driver.network.names.get(host) ?? []),
+        },
+        kernel,
+        clock: driver.clock,
+        entropy,
+        ports: this.ports,
+      },
+      this.configuration,
+      (event) => {
+        this.events.push(event)
+        reporter.handle(event)
+      },
+      // The driver asks every gateway for its next deadline, so nothing has to be armed.
+      () => undefined,
+    )
+    this.gateway = gateway
+  }
+
+  sessions(): readonly Session[] {
+    return this.gateway.sessions()
+  }
+
+  /** The one IKE_SA there is. */
+  get session(): Session {
+    const sessions = this.sessions()
+    assert(sessions.length === 1, `${this.name} has one IKE_SA, not ${sessions.length}`)
+    return sessions[0]!
+  }
+
+  eventsOf<Name extends IkeEvent['event']>(name: Name): readonly Extract<IkeEvent, { event: Name }>[] {
+    return this.events.filter((event): event is Extract<IkeEvent, { event: Name }> => event.event === name)
+  }
+
+  /** Sends bytes past the gateway, as another process on this machine could. */
+  sendRaw(bytes: Uint8Array, from: Endpoint, to: Endpoint): void {
+    this.#driver.network.send({ protocol: 'udp', source: from, destination: to, bytes, esp: null }, this.realm, this.link)
+  }
+
+  /** Takes a plain packet through the outbound policies and, protected, onto the wire. Tells what became of it. */
+  sendPlain(packet: PlainPacket): 'protected' | 'clear' | 'blocked' | 'acquire' {
+    const protection = this.kernel.protect(packet)
+    if (protection.kind === 'protected') this.#sendProtected(protection.packet)
+    return protection.kind
+  }
+
+  #sendProtected(esp: ProtectedPacket): void {
+    const { source, destination, encapsulation } = esp
+    this.#driver.network.send(
+      {
+        protocol: encapsulation === null ? 'esp' : 'udp',
+        source: new Endpoint(source, encapsulation?.sourcePort ?? 0),
+        destination: new Endpoint(destination, encapsulation?.destinationPort ?? 0),
+        bytes: espBytes(esp),
+        esp,
+      },
+      this.realm,
+      this.link,
+    )
+  }
+
+  receive(packet: Packet): void {
+    if (this.isAsleep) return this.#driver.network.lose(packet, `${this.name} sleeps`)
+    this.#driver.network.note('arrived', packet)
+    const { source, destination, bytes, esp } = packet
+    if (packet.protocol === 'esp') return this.#receiveEsp({ ...esp!, source: source.address, destination: destination.address, encapsulation: null })
+    if (destination.port === this.ports.portNatT) {
+      if (bytes.length === 1 && bytes[0] === 0xff) return void this.keepalivesReceived++
+      if (esp !== null) {
+        const encapsulation = { sourcePort: source.port, destinationPort: destination.port }
+        return this.#receiveEsp({ ...esp, source: source.address, destination: destination.address, encapsulation })
+      }
+      const isMarked = bytes[0] === 0 && bytes[1] === 0 && bytes[2] === 0 && bytes[3] === 0
+      // Looks like ESP of an SPI that the kernel does not have (XfrmInNoStates).
+      if (bytes.length > MAXIMUM_KERNEL_JUNK && !isMarked) return
+    } else if (destination.port !== this.ports.port) {
+      return void this.unheard++
+    }
+    this.gateway.handleDatagram({ bytes: bytes.slice(), local: destination, remote: source })
+  }
+
+  #receiveEsp(packet: ProtectedPacket): void {
+    const reception = this.kernel.receive(packet)
+    if (reception.kind === 'delivered') this.#deliver(reception.packet)
+  }
+
+  /** A host behind this machine answers every echo request (ICMP type 8 in `sourcePort`) it gets out of the tunnel. */
+  #deliver(packet: PlainPacket): void {
+    this.delivered.push(packet)
+    if (packet.protocol === ICMP && packet.sourcePort === ECHO_REQUEST) this.sendPlain(echoReply(packet))
+  }
+
+  #send(gateway: Gateway, bytes: Uint8Array, from: Endpoint, to: Endpoint): void {
+    // What an earlier boot still had to say is lost with it.
+    if (gateway !== this.gateway) return
+    assert(from.port === this.ports.port || from.port === this.ports.portNatT, 'datagrams leave from one of our two sockets')
+    assert(this.addresses.some((own) => own.equals(from.address)), 'datagrams leave from an address of ours')
+    this.sendRaw(bytes.slice(), from, to)
+  }
+
+  #perform(memory: MemoryKernel, operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    for (const operation of operations) {
+      if (operation.op !== 'add-state') continue
+      const { encryption, integrity } = operation.state
+      for (const key of [encryption.key, integrity?.key]) if (key !== undefined) this.#driver.noteSecret(key.dangerouslyReveal())
+    }
+    this.kernelOperationsPending++
+    return new Promise((resolve) => {
+      this.#driver.schedule(this.#driver.kernelLatency, () => {
+        this.kernelOperationsPending--
+        // Done when its time comes, not when it was asked for: the kernel may have changed meanwhile. It never rejects.
+        void memory.perform(operations).then(resolve)
+      })
+    })
+  }
+
+  #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {
+    // News travel by netlink: they are read some time after they happened.
+    this.#driver.schedule(this.#driver.kernelLatency, () => {
+      if (memory === this.kernel) this.gateway.handleKernelEvent(event)
+    })
+  }
+}
+
+export const ICMP = 1
+export const ECHO_REQUEST = 8
+const ECHO_REPLY = 0
+
+export function echoRequest(source: IpAddress, destination: IpAddress): PlainPacket {
+  return { source, destination, protocol: ICMP, sourcePort: ECHO_REQUEST, destinationPort: 0, length: 84 }
+}
+
+function echoReply(request: PlainPacket): PlainPacket {
+  return { ...request, source: request.destination, destination: request.source, sourcePort: ECHO_REPLY }
+}

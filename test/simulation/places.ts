@@ -1,0 +1,41 @@
+/** The places most scenarios play in: two gateways with a network behind each, and a client that may be behind a NAT. */
+import type { IkeSettings } from '../../src/ike/connection.ts'
+import { configuration, type ConnectionWords, type SecretWords } from './configuration.ts'
+import type { Nat } from './nat.ts'
+import type { SimulatedNode } from './node.ts'
+import type { World } from './world.ts'
+
+export const GATEWAY = '203.0.113.1'
+export const CLIENT = '198.51.100.7'
+/** A host in the network behind the gateway, and one behind the client. */
+export const OFFICE_HOST = '10.1.0.9'
+export const HOME_HOST = '10.2.0.9'
+
+const OFFICE = '10.1.0.0/16'
+const HOME = '10.2.0.0/16'
+
+export interface SideWords {
+  readonly address?: string
+  readonly behind?: Nat | null
+  readonly settings?: Partial<IkeSettings>
+  readonly secrets?: readonly SecretWords[]
+}
+
+/** Answers for 10.1.0.0/16, to anybody in 10.2.0.0/16. */
+export function addGateway(world: World, words: ConnectionWords = {}, side: SideWords = {}): SimulatedNode {
+  const connection = { localId: 'gateway.example.org', local: [OFFICE], remote: [HOME], ...words }
+  return world.addNode('gateway', side.address ?? GATEWAY, configuration([connection], side.settings, side.secrets), side.behind ?? null)
+}
+
+/** Asks the gateway for 10.1.0.0/16 on behalf of 10.2.0.0/16. */
+export function addClient(world: World, words: ConnectionWords = {}, side: SideWords = {}): SimulatedNode {
+  const connection = {
+    remoteAddresses: [GATEWAY], localId: 'client@example.org', remoteId: 'gateway.example.org', local: [HOME], remote: [OFFICE], ...words,
+  }
+  return world.addNode('client', side.address ?? (side.behind === undefined || side.behind === null ? CLIENT : '192.168.1.7'), configuration([connection], side.settings, side.secrets), side.behind ?? null)
+}
+
+/** Whether packets flow both ways through the tunnel of these two. */
+export async function flows(world: World, client: SimulatedNode, gateway: SimulatedNode): Promise<boolean> {
+  return (await world.ping(client, HOME_HOST, OFFICE_HOST)) && (await world.ping(gateway, OFFICE_HOST, HOME_HOST))
+}

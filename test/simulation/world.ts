@@ -1,0 +1,259 @@
+/**
+ * A whole world from one seed: nodes, NATs, links, one clock. The driver handles one event at a time and lets
+ * everything that follows from it settle before the next (DESIGN.md, decision 2): nothing in the core waits for
+ * anything but promises that an event resolves, so one turn of the real event loop is always enough, and the same seed
+ * gives the same bytes.
+ */
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+
+import { assert } from '../../src/base/assert.ts'
+import { IpAddress } from '../../src/base/ip.ts'
+import { MINUTE, SECOND, DeadlineHeap, type Milliseconds } from '../../src/base/time.ts'
+import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import type { Session } from '../../src/ike/session.ts'
+import type { Entropy } from '../../src/ports.ts'
+import { checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
+import { SimulatedClock } from './clock.ts'
+import { SeededEntropy } from './entropy.ts'
+import type { Nat, NatOptions } from './nat.ts'
+import { Network, type Realm } from './network.ts'
+import { echoRequest, SimulatedNode, type Driver } from './node.ts'
+
+interface Scheduled {
+  readonly action: () => void
+}
+
+/** Longer than any exchange takes to be given up (165 s), with its cleaning up. */
+const PATIENCE: Milliseconds = 10 * MINUTE
+
+export class World implements Driver {
+  readonly seed: string
+  readonly clock = new SimulatedClock()
+  readonly network: Network
+  readonly nodes: SimulatedNode[] = []
+  kernelLatency: Milliseconds = 0.05
+  /** Cleared by scenarios whose peer is no gateway, and whose kernels therefore cannot agree. */
+  expectsAgreement = true
+  readonly #secrets = new Map<string, Uint8Array>()
+  readonly #keysNoted = new WeakSet<object>()
+  readonly #queue = new DeadlineHeap<Scheduled>()
+
+  constructor(seed: string) {
+    this.seed = seed
+    this.network = new Network(this.clock, new SeededEntropy(`${seed} network`), (delay, action) => this.schedule(delay, action))
+  }
+
+  addNode(name: string, address: string | readonly string[], configuration: GatewayConfiguration, behind: Nat | null = null): SimulatedNode {
+    const addresses = (typeof address === 'string' ? [address] : address).map((text) => IpAddress.parse(text))
+    const node = new SimulatedNode(this, name, addresses, behind?.inside ?? this.network.internet, configuration)
+    this.nodes.push(node)
+    return node
+  }
+
+  addNat(name: string, address: string, options: NatOptions = {}, behind: Nat | null = null): Nat {
+    return this.network.addNat(name, IpAddress.parse(address), options, behind?.inside ?? this.network.internet)
+  }
+
+  get internet(): Realm {
+    return this.network.internet
+  }
+
+  schedule(delay: Milliseconds, action: () => void): void {
+    this.#queue.add(this.clock.now() + delay, { action }, 'event')
+  }
+
+  entropyFor(name: string): Entropy {
+    return new SeededEntropy(`${this.seed} ${name}`)
+  }
+
+  noteSecret(bytes: Uint8Array): void {
+    const copy = bytes.slice()
+    this.#secrets.set(Buffer.from(copy).toString('hex'), copy)
+  }
+
+  /** When something happens next, or null when nothing ever will by itself. */
+  nextTime(): Milliseconds | null {
+    let next = this.#queue.next()
+    for (const node of this.nodes) {
+      if (node.isAsleep) continue
+      for (const at of [node.gateway.nextDeadline(), node.kernel.nextTimeout()]) {
+        if (at !== null && (next === null || at < next)) next = at
+      }
+    }
+    return next
+  }
+
+  /** Lets the next thing happen, and all that follows from it at once. False when there is nothing to wait for. */
+  async step(): Promise<boolean> {
+    const next = this.nextTime()
+    if (next === null) return false
+    // A node that slept has deadlines in the past.
+    this.clock.moveTo(Math.max(next, this.clock.now()))
+    this.#handleNext()
+    await this.settle()
+    return true
+  }
+
+  #handleNext(): void {
+    const now = this.clock.now()
+    const scheduled = this.#queue.take(now)
+    if (scheduled !== null) return scheduled.owner.action()
+    for (const node of this.nodes) {
+      if (node.isAsleep) continue
+      if ((node.gateway.nextDeadline() ?? Infinity) <= now) return node.gateway.handleDeadlines()
+      if ((node.kernel.nextTimeout() ?? Infinity) <= now) return node.kernel.handleTimeout()
+    }
+  }
+
+  /** Waits until no promise has anything left to do, and checks what must hold at any time. */
+  async settle(): Promise<void> {
+    await new Promise<void>((resolve) => void setImmediate(resolve))
+    for (const node of this.nodes) {
+      for (const { sa } of node.sessions()) {
+        if (sa.keys === null || this.#keysNoted.has(sa.keys)) continue
+        this.#keysNoted.add(sa.keys)
+        for (const secret of Object.values(sa.keys)) if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
+      }
+    }
+    checkNodes(this.nodes)
+  }
+
+  /** Lets `duration` pass. */
+  async pass(duration: Milliseconds): Promise<void> {
+    await this.settle()
+    const end = this.clock.now() + duration
+    for (;;) {
+      const next = this.nextTime()
+      if (next === null || next > end) break
+      await this.step()
+    }
+    this.clock.moveTo(end)
+  }
+
+  /** Lets things happen until `isReached`; what takes longer than any exchange can is a failure. */
+  async until(isReached: () => boolean, what: string, patience = PATIENCE): Promise<void> {
+    await this.settle()
+    const end = this.clock.now() + patience
+    while (!isReached()) {
+      const next = this.nextTime()
+      assert(next !== null && next <= end, `it comes to this: ${what}`)
+      await this.step()
+    }
+  }
+
+  /** What a promise of a gateway comes to. */
+  async outcome<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settled = (): void => {
+      isSettled = true
+    }
+    promise.then(settled, settled)
+    await this.until(() => isSettled, 'a command of a gateway ends')
+    return promise
+  }
+
+  /** Brings up a child, and lets the peer finish as well. */
+  async initiate(node: SimulatedNode, connectionName = 'home', childName = 'net'): Promise<Session> {
+    const session = await this.outcome(node.gateway.initiate(connectionName, childName))
+    await this.pass(SECOND)
+    return session
+  }
+
+  /** The error that an initiation must end with. */
+  async failure(promise: Promise<unknown>): Promise<{ readonly code: string; readonly message: string }> {
+    try {
+      await this.outcome(promise)
+    } catch (error) {
+      assert(error instanceof Error && 'code' in error, `a gateway rejects with a catalogued error, not ${String(error)}`)
+      return error as Error & { readonly code: string }
+    }
+    throw new Error('it succeeded, and should have failed')
+  }
+
+  /** Whether an echo request from behind one node comes back from behind another, through their tunnel. */
+  async ping(from: SimulatedNode, source: string, destination: string): Promise<boolean> {
+    const [here, there] = [IpAddress.parse(source), IpAddress.parse(destination)]
+    const before = from.delivered.length
+    if (from.sendPlain(echoRequest(here, there)) !== 'protected') return false
+    await this.pass(SECOND)
+    return from.delivered.slice(before).some((packet) => packet.source.equals(there) && packet.destination.equals(here))
+  }
+
+  /** Digest of everything that was ever on the wire, when and what became of it. */
+  traceHash(): string {
+    const digest = createHash('sha256')
+    for (const { time, fate, from, to, summary, bytes } of this.network.trace) digest.update(`${time} ${fate} ${from} ${to} ${summary} `).update(bytes)
+    return digest.digest('hex')
+  }
+
+  /** What nodes sent, as lines `moon IKE_AUTH request 1`, addresses instead of names where nobody has them. */
+  sent(since = 0): readonly string[] {
+    return this.network.trace.slice(since).filter(({ fate }) => fate === 'sent').map(({ from, to, summary }) => `${from} > ${to} ${summary}`)
+  }
+
+  /** How many datagrams of this kind were sent. */
+  countSent(pattern: string | RegExp, since = 0): number {
+    return this.sent(since).filter((line) => (typeof pattern === 'string' ? line.includes(pattern) : pattern.test(line))).length
+  }
+
+  get mark(): number {
+    return this.network.trace.length
+  }
+
+  /** The end of a scenario: kernels agree, gateways stop, and nothing of them is left anywhere. */
+  async end(): Promise<void> {
+    await this.until(() => this.#isQuiet(), 'no exchange is under way any more')
+    if (this.expectsAgreement) checkKernelsAgree(this.nodes)
+    for (const node of this.nodes) node.refuse = null
+    await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.stop('shutdown'))))
+    await this.pass(MINUTE)
+    const kept = await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.abandon('shutdown'))))
+    assert(kept.every((errors) => errors.length === 0), 'the kernels let everything go')
+    for (const node of this.nodes) checkEmpty(node)
+    checkSecrecy(this.nodes, this.network.trace, [...this.#secrets.values()])
+  }
+
+  /** Nobody waits for an answer, for a half-open IKE_SA or for the kernel, and nothing is on the wire. */
+  #isQuiet(): boolean {
+    if (this.#queue.size > 0) return false
+    return this.nodes.every((node) => node.kernelOperationsPending === 0 && node.gateway.halfOpenCount === 0 && node.sessions().every((session) => !session.exchanges.isWaiting))
+  }
+
+  /** For people, when a scenario failed. */
+  describe(): string {
+    const time = (at: Milliseconds): string => `${((at - 1_234_567) / 1000).toFixed(3).padStart(9)}`
+    const wire = this.network.trace.slice(-40).map((entry) => `${time(entry.time)} ${entry.fate.padEnd(7)} ${entry.from} > ${entry.to} ${entry.summary}`)
+    const reports = this.nodes.map((node) => `${node.name}:\n${node.lines.slice(-12).map((line) => `  ${line.level} ${line.message}${typeof line.fields['stack'] === 'string' ? `\n${line.fields['stack']}` : ''}`).join('\n')}`)
+    return [`at ${this.clock.toString()}, seed ${this.seed}`, ...wire, ...reports].join('\n')
+  }
+}
+
+/** SIMULATION_SEED plays another run, or a failed one again. */
+export const SEED = process.env['SIMULATION_SEED'] ?? '1'
+
+/** Plays a scenario to its end with every check; a failure tells the seed to play it again. */
+export async function play(seed: string, body: (world: World) => Promise<void>): Promise<World> {
+  const world = new World(seed)
+  try {
+    await body(world)
+    await world.end()
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new Error(`${message}\nplay again with SIMULATION_SEED=${seed}\n${world.describe()}`, { cause: error })
+  }
+  return world
+}
+
+/** A test that is one scenario. */
+export function scenario(title: string, body: (world: World) => Promise<void>): void {
+  test(title, async () => void (await play(SEED, body)))
+}
+
+/** A test that plays one scenario with many seeds. SIMULATION_SEED leaves only that one. */
+export function scenarioOverSeeds(title: string, count: number, body: (world: World) => Promise<void>): void {
+  test(title, async () => {
+    const seeds = process.env['SIMULATION_SEED'] === undefined ? Array.from({ length: count }, (_, i) => `${SEED}.${i}`) : [SEED]
+    for (const seed of seeds) await play(seed, body)
+  })
+}
