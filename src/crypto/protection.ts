@@ -7,12 +7,9 @@
  * The associated data is the message from the IKE header up to the IV. With an AEAD it is authenticated as such (RFC
  * 5282 5.1); with an integrity algorithm the ICV is over associated data, IV and ciphertext (encrypt, then MAC).
  */
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
-
 import { assert } from '../base/assert.ts'
-import { EncrId } from '../iana/transforms.ts'
 import type { Entropy } from '../ports.ts'
-import { type EncrAlgorithm, encrAlgorithm, encrKeyMaterialLength } from './algorithms.ts'
+import { type Cipher, createCipher } from './cipher.ts'
 import { createIntegrity, type Integrity } from './integrity.ts'
 import { constantTimeEqual, type Secret } from './secret.ts'
 
@@ -45,44 +42,17 @@ export interface Opener {
  * messages of this sealer, and a second one would count the same numbers under the same key.
  */
 export function createSealer(suite: ProtectionSuite, encrKey: Secret, integKey: Secret | null, entropy: Entropy): Sealer {
-  const keys = prepare(suite, encrKey, integKey)
-  if (keys.integrity === null) return new AeadSealer(keys)
-  return new MacSealer(keys, keys.integrity, entropy)
+  return new SuiteSealer(createCipher(suite.encr, encrKey), integrityOf(suite, integKey), entropy)
 }
 
 /** Opens what the peer sends; keys as in createSealer. */
 export function createOpener(suite: ProtectionSuite, encrKey: Secret, integKey: Secret | null): Opener {
-  const keys = prepare(suite, encrKey, integKey)
-  if (keys.integrity === null) return new AeadOpener(keys)
-  return new MacOpener(keys, keys.integrity)
+  return new SuiteOpener(createCipher(suite.encr, encrKey), integrityOf(suite, integKey))
 }
 
-interface Keys {
-  readonly algorithm: EncrAlgorithm
-  /** OpenSSL's name. */
-  readonly cipher: string
-  readonly key: KeyObject
-  readonly salt: Uint8Array
-  /** Null with an AEAD. */
-  readonly integrity: Integrity | null
-}
-
-function prepare(suite: ProtectionSuite, encrKey: Secret, integKey: Secret | null): Keys {
-  const { encr, integ } = suite
-  const algorithm = encrAlgorithm(encr.id)
-  assert(algorithm !== null && algorithm.mode !== 'null', 'an IKE_SA is encrypted with a cipher that we do')
-  assert(encrKey.length === encrKeyMaterialLength(encr), 'an encryption key has the length of its algorithm, salt included')
-  const isAead = algorithm.mode === 'aead'
-  assert(isAead === (integ === null) && isAead === (integKey === null), 'an integrity algorithm goes with a cipher that is no AEAD, and with no other')
-  const material = encrKey.dangerouslyReveal()
-  const keyLength = material.length - algorithm.saltLength
-  return {
-    algorithm,
-    cipher: encr.id === EncrId.ENCR_CHACHA20_POLY1305 ? 'chacha20-poly1305' : `aes-${keyLength * 8}-${isAead ? 'gcm' : algorithm.mode}`,
-    key: createSecretKey(material.subarray(0, keyLength)),
-    salt: material.slice(keyLength),
-    integrity: integ === null || integKey === null ? null : createIntegrity(integ.id, integKey),
-  }
+function integrityOf(suite: ProtectionSuite, key: Secret | null): Integrity | null {
+  assert((suite.integ === null) === (key === null), 'an integrity algorithm has a key')
+  return suite.integ === null || key === null ? null : createIntegrity(suite.integ.id, key)
 }
 
 /** Numbers 0, 1, 2 ... in eight octets: IVs that need only be different, each from the other (RFC 5282 3.1, RFC 5930 2.2). */
@@ -98,141 +68,69 @@ class IvCounter {
   }
 }
 
-/** Of a stream cipher or AEAD: salt and IV, and for AES-CTR the block counter that starts at 1 (RFC 3686 4). */
-class Nonce {
-  readonly #bytes: Uint8Array
-  readonly #saltLength: number
-
-  constructor(keys: Keys) {
-    this.#saltLength = keys.salt.length
-    this.#bytes = new Uint8Array(keys.salt.length + keys.algorithm.ivLength + (keys.algorithm.mode === 'ctr' ? 4 : 0))
-    this.#bytes.set(keys.salt)
-    if (keys.algorithm.mode === 'ctr') this.#bytes[this.#bytes.length - 1] = 1
-  }
-
-  /** Valid until the next call. */
-  of(iv: Uint8Array): Uint8Array {
-    this.#bytes.set(iv, this.#saltLength)
-    return this.#bytes
-  }
-}
-
-class AeadSealer implements Sealer {
-  readonly #keys: Keys
-  readonly #nonce: Nonce
-  readonly #ivs = new IvCounter()
-  readonly #tag: { readonly authTagLength: number }
-
-  constructor(keys: Keys) {
-    this.#keys = keys
-    this.#nonce = new Nonce(keys)
-    this.#tag = { authTagLength: keys.algorithm.icvLength }
-  }
-
-  sealedLength(plaintextLength: number): number {
-    const { ivLength, icvLength } = this.#keys.algorithm
-    return ivLength + plaintextLength + 1 + icvLength
-  }
-
-  seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    const { algorithm, cipher: cipherName, key } = this.#keys
-    const body = new Uint8Array(this.sealedLength(plaintext.length))
-    const iv = body.subarray(0, algorithm.ivLength)
-    this.#ivs.writeTo(iv)
-    // The common type of `createCipheriv` knows no authTagLength for a name made at run time.
-    const cipher = createCipheriv(cipherName as 'aes-256-gcm', key, this.#nonce.of(iv), this.#tag)
-    cipher.setAAD(associatedData)
-    body.set(cipher.update(withPadding(plaintext, 1)), algorithm.ivLength)
-    cipher.final()
-    body.set(cipher.getAuthTag(), body.length - algorithm.icvLength)
-    return body
-  }
-}
-
-class AeadOpener implements Opener {
-  readonly #keys: Keys
-  readonly #nonce: Nonce
-  readonly #tag: { readonly authTagLength: number }
-
-  constructor(keys: Keys) {
-    this.#keys = keys
-    this.#nonce = new Nonce(keys)
-    this.#tag = { authTagLength: keys.algorithm.icvLength }
-  }
-
-  open(associatedData: Uint8Array, body: Uint8Array): Uint8Array | null {
-    const { algorithm, cipher, key } = this.#keys
-    const icvAt = body.length - algorithm.icvLength
-    if (icvAt < algorithm.ivLength + 1) return null
-    const decipher = createDecipheriv(cipher as 'aes-256-gcm', key, this.#nonce.of(body.subarray(0, algorithm.ivLength)), this.#tag)
-    decipher.setAAD(associatedData)
-    decipher.setAuthTag(body.subarray(icvAt))
-    const padded = decipher.update(body.subarray(algorithm.ivLength, icvAt))
-    try {
-      decipher.final()
-    } catch {
-      return null
-    }
-    return withoutPadding(padded)
-  }
-}
-
-class MacSealer implements Sealer {
-  readonly #keys: Keys
-  readonly #integrity: Integrity
+class SuiteSealer implements Sealer {
+  readonly #cipher: Cipher
+  readonly #integrity: Integrity | null
   readonly #entropy: Entropy
-  readonly #nonce: Nonce
   readonly #ivs = new IvCounter()
+  readonly #icvLength: number
 
-  constructor(keys: Keys, integrity: Integrity, entropy: Entropy) {
-    this.#keys = keys
+  constructor(cipher: Cipher, integrity: Integrity | null, entropy: Entropy) {
+    this.#cipher = cipher
     this.#integrity = integrity
     this.#entropy = entropy
-    this.#nonce = new Nonce(keys)
+    this.#icvLength = icvLengthOf(cipher, integrity)
   }
 
   sealedLength(plaintextLength: number): number {
-    const { ivLength, blockSize } = this.#keys.algorithm
-    return ivLength + paddedLength(plaintextLength, blockSize) + this.#integrity.icvLength
+    const { ivLength, blockSize } = this.#cipher.algorithm
+    return ivLength + paddedLength(plaintextLength, blockSize) + this.#icvLength
   }
 
   seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    const { algorithm, cipher: cipherName, key } = this.#keys
+    const { mode, ivLength, blockSize } = this.#cipher.algorithm
     const body = new Uint8Array(this.sealedLength(plaintext.length))
-    const iv = body.subarray(0, algorithm.ivLength)
-    // A CBC IV must be unpredictable to who chooses the plaintext (RFC 7296 3.14); a counter is enough for CTR.
-    if (algorithm.mode === 'cbc') iv.set(this.#entropy.bytes(algorithm.ivLength))
+    const iv = body.subarray(0, ivLength)
+    // A CBC IV must be unpredictable to who chooses the plaintext (RFC 7296 3.14); elsewhere a counter is enough.
+    if (mode === 'cbc') iv.set(this.#entropy.bytes(ivLength))
     else this.#ivs.writeTo(iv)
-    const cipher = createCipheriv(cipherName, key, this.#nonce.of(iv))
-    cipher.setAutoPadding(false)
-    body.set(cipher.update(withPadding(plaintext, algorithm.blockSize)), algorithm.ivLength)
-    const icvAt = body.length - this.#integrity.icvLength
-    body.set(this.#integrity.compute(associatedData, body.subarray(0, icvAt)), icvAt)
+    body.set(this.#cipher.encrypt(iv, associatedData, withPadding(plaintext, blockSize)), ivLength)
+    if (this.#integrity !== null) {
+      const icvAt = body.length - this.#icvLength
+      body.set(this.#integrity.compute(associatedData, body.subarray(0, icvAt)), icvAt)
+    }
     return body
   }
 }
 
-class MacOpener implements Opener {
-  readonly #keys: Keys
-  readonly #integrity: Integrity
-  readonly #nonce: Nonce
+class SuiteOpener implements Opener {
+  readonly #cipher: Cipher
+  readonly #integrity: Integrity | null
+  readonly #icvLength: number
 
-  constructor(keys: Keys, integrity: Integrity) {
-    this.#keys = keys
+  constructor(cipher: Cipher, integrity: Integrity | null) {
+    this.#cipher = cipher
     this.#integrity = integrity
-    this.#nonce = new Nonce(keys)
+    this.#icvLength = icvLengthOf(cipher, integrity)
   }
 
   open(associatedData: Uint8Array, body: Uint8Array): Uint8Array | null {
-    const { algorithm, cipher, key } = this.#keys
-    const icvAt = body.length - this.#integrity.icvLength
-    const ciphertextLength = icvAt - algorithm.ivLength
-    if (ciphertextLength < algorithm.blockSize || ciphertextLength % algorithm.blockSize !== 0) return null
-    if (!constantTimeEqual(this.#integrity.compute(associatedData, body.subarray(0, icvAt)), body.subarray(icvAt))) return null
-    const decipher = createDecipheriv(cipher, key, this.#nonce.of(body.subarray(0, algorithm.ivLength)))
-    decipher.setAutoPadding(false)
-    return withoutPadding(decipher.update(body.subarray(algorithm.ivLength, icvAt)))
+    const { ivLength, blockSize } = this.#cipher.algorithm
+    const icvAt = body.length - this.#icvLength
+    const paddedLength = icvAt - ivLength
+    if (paddedLength < blockSize || paddedLength % blockSize !== 0) return null
+    const integrity = this.#integrity
+    if (integrity !== null && !constantTimeEqual(integrity.compute(associatedData, body.subarray(0, icvAt)), body.subarray(icvAt))) return null
+    const sealed = body.subarray(ivLength, integrity === null ? body.length : icvAt)
+    const padded = this.#cipher.decrypt(body.subarray(0, ivLength), associatedData, sealed)
+    return padded === null ? null : withoutPadding(padded)
   }
+}
+
+function icvLengthOf(cipher: Cipher, integrity: Integrity | null): number {
+  const { mode, icvLength } = cipher.algorithm
+  assert((mode === 'aead') === (integrity === null), 'an integrity algorithm goes with a cipher that is no AEAD, and with no other')
+  return integrity === null ? icvLength : integrity.icvLength
 }
 
 function paddedLength(plaintextLength: number, blockSize: number): number {

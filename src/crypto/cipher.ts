@@ -1,0 +1,116 @@
+/**
+ * Encryption algorithms (transform type 1) with explicit IVs: what RFC 3602 (CBC), RFC 3686 and 5930 (CTR), RFC 4106
+ * and 5282 (GCM) and RFC 7634 (ChaCha20-Poly1305) have in common. Padding and integrity are protection.ts's.
+ */
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+
+import { assert } from '../base/assert.ts'
+import { EncrId } from '../iana/transforms.ts'
+import { type EncrAlgorithm, encrAlgorithm, encrKeyMaterialLength } from './algorithms.ts'
+import type { Secret } from './secret.ts'
+
+export interface Cipher {
+  readonly algorithm: EncrAlgorithm
+  /** Ciphertext, and behind it the ICV of an AEAD. `plaintext` is a multiple of the block size; only an AEAD minds the associated data. */
+  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
+  /** The plaintext, or null where the ICV of an AEAD is wrong. `ciphertext` has the ICV behind it, and whole blocks. */
+  decrypt(iv: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array | null
+}
+
+/** `key` is key and salt, and may be destroyed afterwards; `encr.keyLength` is in bits, null without the attribute. */
+export function createCipher(encr: { readonly id: number; readonly keyLength: number | null }, key: Secret): Cipher {
+  const algorithm = encrAlgorithm(encr.id)
+  assert(algorithm !== null && algorithm.mode !== 'null', 'messages are encrypted with a cipher that we do')
+  assert(key.length === encrKeyMaterialLength(encr), 'an encryption key has the length of its algorithm, salt included')
+  const material = key.dangerouslyReveal()
+  const keyLength = material.length - algorithm.saltLength
+  const keyObject = createSecretKey(material.subarray(0, keyLength))
+  const salt = material.slice(keyLength)
+  if (algorithm.mode !== 'aead') return new ClassicCipher(algorithm, `aes-${keyLength * 8}-${algorithm.mode}`, keyObject, salt)
+  const name = encr.id === EncrId.ENCR_CHACHA20_POLY1305 ? 'chacha20-poly1305' : `aes-${keyLength * 8}-gcm`
+  // The names are made at run time; any AEAD's will do for the types.
+  return new AeadCipher(algorithm, name as 'aes-256-gcm', keyObject, salt)
+}
+
+class ClassicCipher implements Cipher {
+  readonly algorithm: EncrAlgorithm
+  readonly #name: string
+  readonly #key: KeyObject
+  readonly #counterBlock: Uint8Array | null
+
+  constructor(algorithm: EncrAlgorithm, name: string, key: KeyObject, salt: Uint8Array) {
+    this.algorithm = algorithm
+    this.#name = name
+    this.#key = key
+    this.#counterBlock = null
+    if (algorithm.mode === 'ctr') {
+      // Salt, IV, and a block counter that starts at 1 (RFC 3686 4).
+      this.#counterBlock = new Uint8Array(16)
+      this.#counterBlock.set(salt)
+      this.#counterBlock[15] = 1
+    }
+  }
+
+  encrypt(iv: Uint8Array, _associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    const cipher = createCipheriv(this.#name, this.#key, this.#startOf(iv))
+    cipher.setAutoPadding(false)
+    return cipher.update(plaintext)
+  }
+
+  decrypt(iv: Uint8Array, _associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array {
+    const decipher = createDecipheriv(this.#name, this.#key, this.#startOf(iv))
+    decipher.setAutoPadding(false)
+    return decipher.update(ciphertext)
+  }
+
+  /** What OpenSSL calls the IV. */
+  #startOf(iv: Uint8Array): Uint8Array {
+    if (this.#counterBlock === null) return iv
+    this.#counterBlock.set(iv, this.algorithm.saltLength)
+    return this.#counterBlock
+  }
+}
+
+class AeadCipher implements Cipher {
+  readonly algorithm: EncrAlgorithm
+  readonly #name: 'aes-256-gcm'
+  readonly #key: KeyObject
+  readonly #options: { readonly authTagLength: number }
+  /** Salt and IV. */
+  readonly #nonce: Uint8Array
+
+  constructor(algorithm: EncrAlgorithm, name: 'aes-256-gcm', key: KeyObject, salt: Uint8Array) {
+    this.algorithm = algorithm
+    this.#name = name
+    this.#key = key
+    this.#options = { authTagLength: algorithm.icvLength }
+    this.#nonce = new Uint8Array(algorithm.saltLength + algorithm.ivLength)
+    this.#nonce.set(salt)
+  }
+
+  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    this.#nonce.set(iv, this.algorithm.saltLength)
+    const cipher = createCipheriv(this.#name, this.#key, this.#nonce, this.#options)
+    cipher.setAAD(associatedData)
+    const sealed = new Uint8Array(plaintext.length + this.algorithm.icvLength)
+    sealed.set(cipher.update(plaintext))
+    cipher.final()
+    sealed.set(cipher.getAuthTag(), plaintext.length)
+    return sealed
+  }
+
+  decrypt(iv: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array | null {
+    this.#nonce.set(iv, this.algorithm.saltLength)
+    const icvAt = ciphertext.length - this.algorithm.icvLength
+    const decipher = createDecipheriv(this.#name, this.#key, this.#nonce, this.#options)
+    decipher.setAAD(associatedData)
+    decipher.setAuthTag(ciphertext.subarray(icvAt))
+    const plaintext = decipher.update(ciphertext.subarray(0, icvAt))
+    try {
+      decipher.final()
+    } catch {
+      return null
+    }
+    return plaintext
+  }
+}
