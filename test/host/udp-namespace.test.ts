@@ -1,0 +1,74 @@
+/** The UDP sockets where loopback is not enough: in network namespaces of their own, linked by a veth pair. */
+import assert from 'node:assert/strict'
+import { constants } from 'node:os'
+import { test } from 'node:test'
+
+import { lacksNamespaces, scenario } from './udp-support.ts'
+
+const skip = lacksNamespaces() ?? false
+const under = ['unshare', '-n']
+
+/** SEND_QUEUE_DATAGRAMS and SEND_QUEUE_BYTES of native/src/socket.h. */
+const QUEUE_DATAGRAMS = 1024
+const QUEUE_BYTES = 4 * 1024 * 1024
+
+test('when the send buffer is full datagrams wait in order, up to a bound, and leave when there is room', { skip }, async () => {
+  const count = 3000
+  const { full, empty, numbers, errors, totals } = await scenario('full send buffer', { under }, count, 100)
+  assert.equal(full.queued, QUEUE_DATAGRAMS)
+  assert.ok(full.sent > 0, 'the kernel took some before its buffer was full')
+  assert.equal(full.dropped, count - full.sent - QUEUE_DATAGRAMS)
+  assert.ok(full.dropped > 0, 'and could not take all')
+  assert.deepEqual(empty, { ...full, queued: 0, sent: full.sent + QUEUE_DATAGRAMS })
+  assert.deepEqual(numbers, Array.from({ length: empty.sent }, (_, at) => at))
+  const { ENOBUFS } = constants.errno
+  const { code, errno, syscall, address } = errors[0]
+  assert.deepEqual({ code, errno, syscall, address }, { code: 'ENOBUFS', errno: -ENOBUFS, syscall: 'sendmmsg', address: '192.0.2.2' })
+  assert.deepEqual(totals, { 'ENOBUFS 4': full.dropped })
+})
+
+test('large datagrams are bounded by their bytes', { skip }, async () => {
+  const size = 50000
+  const { full, empty, numbers } = await scenario('full send buffer', { under }, 300, size)
+  assert.equal(full.queued, Math.floor(QUEUE_BYTES / size))
+  assert.equal(full.sent + full.queued + full.dropped, 300)
+  assert.deepEqual(numbers, Array.from({ length: empty.sent }, (_, at) => at))
+})
+
+test('what waits when a socket is closed is dropped and counted', { skip }, async () => {
+  const { before, after } = await scenario('close while full', { under }, 1000)
+  assert.ok(before.queued > 0)
+  assert.deepEqual(after, { ...before, queued: 0, dropped: before.dropped + before.queued })
+})
+
+test('link-local peers are reached through the interface they were heard on, or the one with our address', { skip }, async () => {
+  const { first, heard, second, errors } = await scenario('link local', { under })
+  assert.deepEqual(first, [1])
+  assert.deepEqual(heard, { local: 'fe80::1', remote: 'fe80::3', bytes: [0, 0, 0, 2] })
+  assert.deepEqual(second, [3])
+  assert.equal(errors, 0)
+})
+
+test('a random port is one that is free in both families', { skip }, async () => {
+  const { found, none } = await scenario('port collision', { under })
+  assert.deepEqual(found, [40001])
+  assert.deepEqual({ code: none.code, syscall: none.syscall, leaked: none.leaked }, { code: 'EADDRINUSE', syscall: 'bind', leaked: 0 })
+})
+
+test('a socket that was aborted from outside reports it and goes on', { skip }, async (t) => {
+  const found = await scenario('aborted', { under }).catch((error: Error) => error)
+  if (found instanceof Error && found.message.includes('ss')) {
+    t.skip('needs ss, and a kernel with CONFIG_INET_DIAG_DESTROY')
+    return
+  }
+  const { ECONNABORTED } = constants.errno
+  assert.deepEqual(found.bytes, [7])
+  for (const { code, errno, syscall } of found.errors) {
+    assert.deepEqual({ code, errno, syscall }, { code: 'ECONNABORTED', errno: -ECONNABORTED, syscall: 'poll' })
+  }
+})
+
+test('bypass policy and mark are taken on both families', { skip }, async () => {
+  const found = await scenario('network', { under }, { bypassPolicy: true, mark: 0xffffffff, encapsulation: true, dscp: 46 })
+  assert.deepEqual(found, { families: [4, 6], sameInBoth: true, errors: [] })
+})

@@ -1,0 +1,377 @@
+/**
+ * What the tests of the UDP sockets run in processes of their own: because it ends the process, needs a namespace, other
+ * privileges, or a failing kernel. `node udp-scenarios.ts NAME PARAMETER...` prints its findings as JSON.
+ */
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+
+import { native, type NativeSocketOptions } from '../../src/edge/native.ts'
+import { openUdpSocket, UdpSocket, type UdpError } from '../../src/edge/udp.ts'
+import { endpoint, forkInNamespace, TestNetwork } from './udp-support.ts'
+
+declare const gc: () => void
+
+function ip(words: string): void {
+  execFileSync('ip', words.split(' '))
+}
+
+function described(error: unknown): object {
+  const { code, errno, syscall, option, message } = error as UdpError
+  return { code, errno, syscall, option, message }
+}
+
+const ignore = (): void => {}
+
+/** Sockets that hear nothing and say what fails. */
+function quiet(options: NativeSocketOptions): UdpSocket {
+  return openUdpSocket(options, ignore, (error) => {
+    throw error
+  })
+}
+
+/** Collects garbage until no native socket is left, or for a hundred turns of the loop. */
+async function collected(): Promise<void> {
+  for (let collection = 0; collection < 100 && native.socketsInExistence() > 0; collection++) {
+    gc()
+    await turn()
+  }
+}
+
+/** A link from this namespace to a forked process in another; we are .1, it is .2, and fe80::1 and fe80::2. */
+async function linked() {
+  const peer = forkInNamespace('peer')
+  await once(peer, 'message')
+  ip('link set lo up')
+  ip('link add near type veth peer name far')
+  ip(`link set far netns ${peer.pid}`)
+  ip('addr add 192.0.2.1/24 dev near')
+  ip('addr add fe80::1/64 dev near nodad')
+  ip('link set near addrgenmode none up')
+  const ask = async (question: object): Promise<any> => {
+    peer.send(question)
+    return (await once(peer, 'message'))[0]
+  }
+  return { peer, ask }
+}
+
+const scenarios: Record<string, (...parameters: any[]) => unknown> = {
+  /** Opens one socket with the given options. */
+  open(options: NativeSocketOptions) {
+    try {
+      const socket = quiet(options)
+      socket.close()
+      return { opened: true }
+    } catch (error) {
+      return described(error)
+    }
+  },
+
+  network(options: object) {
+    const before = readdirSync('/proc/self/fd').length
+    try {
+      using test = new TestNetwork(options)
+      const { families, port, portNatT } = test.network
+      return { families, sameInBoth: port !== 0 && portNatT !== 0, errors: test.errors.map(({ error }) => described(error)) }
+    } catch (error) {
+      return { ...described(error), leaked: readdirSync('/proc/self/fd').length - before }
+    }
+  },
+
+  /** Sends to itself while every other recvmmsg fails. */
+  async 'failing receive'() {
+    using test = new TestNetwork({ families: [4] })
+    const { network } = test
+    const self = endpoint('127.0.0.1', network.port)
+    for (let at = 0; at < 3; at++) network.send(Uint8Array.of(at), self, self)
+    const received = await test.take(3)
+    await test.until(() => test.errors.length > 0)
+    return { bytes: received.map(({ bytes }) => bytes[0]), errors: test.errors.map(({ error }) => described(error)) }
+  },
+
+  /** Somebody with `ss -K` aborts the socket; libuv then stops polling it. */
+  async aborted() {
+    ip('link set lo up')
+    using test = new TestNetwork({ families: [4], port: 500, portNatT: 4500 })
+    const self = endpoint('127.0.0.1', 500)
+    execFileSync('ss', ['-K', '-u', '-a', 'sport = :500'])
+    await test.until(() => test.errors.length > 0)
+    test.network.send(Uint8Array.of(7), self, self)
+    const [datagram] = await test.take(1)
+    return { errors: test.errors.map(({ error }) => described(error)), bytes: [...datagram!.bytes] }
+  },
+
+  /** A callback that throws at the second of three datagrams. */
+  async throwing() {
+    const uncaught: string[] = []
+    const seen: number[] = []
+    const { promise, resolve } = Promise.withResolvers<void>()
+    process.on('uncaughtException', (error) => uncaught.push(error.message))
+    const socket: UdpSocket = openUdpSocket(
+      { family: 4, port: 0 },
+      (bytes) => {
+        seen.push(bytes[0]!)
+        if (bytes[0] === 4) resolve()
+        if (bytes[0] === 2) throw new Error('the second')
+      },
+      ignore,
+    )
+    const to = endpoint('127.0.0.1', socket.port)
+    for (const value of [1, 2, 3]) socket.send(Uint8Array.of(value), to.address, to)
+    await turn()
+    socket.send(Uint8Array.of(4), to.address, to)
+    await promise
+    socket.close()
+    return { uncaught, seen }
+  },
+
+  /** The same one level below: the addon's own callback throws. */
+  async 'throwing below'() {
+    const uncaught: string[] = []
+    let calls = 0
+    const { promise, resolve } = Promise.withResolvers<void>()
+    process.on('uncaughtException', (error) => uncaught.push(error.message))
+    const socket = new native.UdpSocket(
+      { family: 4, port: 0 },
+      () => {
+        if (++calls === 2) resolve()
+        throw new Error(`call ${calls}`)
+      },
+      ignore,
+    )
+    const sender = quiet({ family: 4, port: 0 })
+    const to = endpoint('127.0.0.1', socket.port)
+    for (let sent = 0; sent < 2; sent++) {
+      sender.send(Uint8Array.of(1), to.address, to)
+      while (calls === sent) await turn()
+    }
+    await promise
+    await turn()
+    socket.close()
+    sender.close()
+    return uncaught
+  },
+
+  /** Ends the process from inside the callback, all sockets open. */
+  'exit while delivering'() {
+    const socket: UdpSocket = openUdpSocket(
+      { family: 4, port: 0 },
+      () => {
+        process.stdout.write('"delivered"')
+        process.exit()
+      },
+      ignore,
+    )
+    const to = endpoint('127.0.0.1', socket.port)
+    socket.send(Uint8Array.of(1), to.address, to)
+    return undefined
+  },
+
+  /** Opens, uses and closes sockets, the first half within one turn of the loop. */
+  async churn(cycles: number) {
+    const before = readdirSync('/proc/self/fd').length
+    let most = 0
+    // A function of its own: what it held is garbage when it has returned.
+    const run = async (): Promise<void> => {
+      const peer = quiet({ family: 6, port: 0 })
+      const to = endpoint('::1', peer.port)
+      for (let cycle = 0; cycle < cycles; cycle++) {
+        const socket = quiet({ family: 6, port: 0, udpEncap: true, udpGro: true })
+        socket.send(Uint8Array.of(1), to.address, to)
+        socket.close()
+        if (cycle >= cycles / 2) await turn()
+        if (cycle % 100 === 0) most = Math.max(most, readdirSync('/proc/self/fd').length - before)
+      }
+      peer.close()
+    }
+    await run()
+    await collected()
+    return { most, after: readdirSync('/proc/self/fd').length - before, inExistence: native.socketsInExistence() }
+  },
+
+  /** Sockets that failed to open leave nothing behind either. */
+  async 'failing churn'(cycles: number) {
+    const before = readdirSync('/proc/self/fd').length
+    const run = (): number => {
+      const occupied = quiet({ family: 4, port: 0 })
+      let failed = 0
+      for (let cycle = 0; cycle < cycles; cycle++) {
+        try {
+          quiet({ family: 4, port: occupied.port })
+        } catch {
+          failed++
+        }
+      }
+      occupied.close()
+      return failed
+    }
+    const failed = run()
+    await collected()
+    return { failed, after: readdirSync('/proc/self/fd').length - before, inExistence: native.socketsInExistence() }
+  },
+
+  /** Terminates workers with open sockets and looks whether their ports are free again. */
+  async 'workers end'(count: number) {
+    const code = `
+      import { workerData, parentPort } from 'node:worker_threads'
+      const { openUdpSocket } = await import(workerData)
+      const sockets = [4, 6, 4].map((family) => openUdpSocket({ family, port: 0 }, () => {}, () => {}))
+      sockets[2].close()
+      parentPort.postMessage(sockets.map(({ port }) => port))`
+    const workers: Worker[] = []
+    const ports: number[] = []
+    const module = new URL('../../src/edge/udp.ts', import.meta.url).href
+    for (let at = 0; at < count; at++) {
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), { workerData: module })
+      workers.push(worker)
+      const [[v4]] = (await once(worker, 'message')) as [[number]]
+      ports.push(v4)
+    }
+    await Promise.all(workers.map((worker) => worker.terminate()))
+    for (const port of ports) quiet({ family: 4, port }).close()
+    await collected()
+    return { ports: ports.length, inExistence: native.socketsInExistence() }
+  },
+
+  /** One of two random ports is taken in IPv6 only. */
+  async 'port collision'() {
+    ip('link set lo up')
+    writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', '40000 40001')
+    const taken = quiet({ family: 6, port: 40000 })
+    const found = new Set<number>()
+    // The kernel chooses at random, so one try could be lucky. The NAT-T port is none of the random ones.
+    for (let attempt = 0; attempt < 20; attempt++) {
+      using test = new TestNetwork({ portNatT: 4500 })
+      found.add(test.network.port)
+    }
+    const alsoTaken = quiet({ family: 6, port: 40001 })
+    const none = scenarios['network']!({ portNatT: 4500 })
+    taken.close()
+    alsoTaken.close()
+    return { found: [...found], none }
+  },
+
+  /** Datagrams pile up behind an unresolved link-layer address until there is no room, then all leave at once. */
+  async 'full send buffer'(count: number, size: number) {
+    const { peer, ask } = await linked()
+    // Nobody answers ARP, and the kernel holds what waits for the answer, charged to the socket's send buffer.
+    writeFileSync('/proc/sys/net/ipv4/neigh/near/unres_qlen_bytes', '100000000')
+    writeFileSync('/proc/sys/net/ipv4/neigh/near/mcast_solicit', '100000')
+    const { port, mac } = await ask({ commands: ['link set lo up', 'addr add 192.0.2.2/24 dev far', 'link set far up arp off'], listen: 4 })
+    using test = new TestNetwork({ families: [4] })
+    const { network } = test
+    const from = endpoint('0.0.0.0', network.port)
+    const to = endpoint('192.0.2.2', port)
+    const datagram = new Uint8Array(size)
+    const view = new DataView(datagram.buffer)
+    for (let number = 0; number < count; number++) {
+      view.setUint32(0, number)
+      network.send(datagram, from, to)
+    }
+    await turn()
+    const full = network.counters()
+    ip(`neigh replace 192.0.2.2 dev near lladdr ${mac} nud permanent`)
+    while (network.counters().queued > 0) await turn()
+    const empty = network.counters()
+    const { numbers } = await ask({ take: empty.sent })
+    peer.disconnect()
+    const errors = test.errors.map(({ error, total }) => ({ ...described(error), total, ...(error as { address?: string }) }))
+    return { full, empty, numbers, errors, totals: Object.fromEntries(network.errorTotals) }
+  },
+
+  /** Closes a socket whose datagrams wait. */
+  async 'close while full'(count: number) {
+    ip('link set lo up')
+    ip('link add near type veth peer name far')
+    ip('link set far up arp off')
+    ip('addr add 192.0.2.1/24 dev near')
+    ip('link set near up')
+    writeFileSync('/proc/sys/net/ipv4/neigh/near/unres_qlen_bytes', '100000000')
+    writeFileSync('/proc/sys/net/ipv4/neigh/near/mcast_solicit', '100000')
+    const test = new TestNetwork({ families: [4] })
+    const { network } = test
+    for (let number = 0; number < count; number++) {
+      network.send(new Uint8Array(100), endpoint('0.0.0.0', network.port), endpoint('192.0.2.2', 500))
+    }
+    await turn()
+    const before = network.counters()
+    network.close()
+    return { before, after: network.counters() }
+  },
+
+  /** Link-local addresses: we answer a peer we heard, and address one we never heard. */
+  async 'link local'() {
+    // A link that is there earlier: what names no interface goes there.
+    ip('link add other type veth peer name away')
+    ip('link set away up')
+    ip('link set other addrgenmode none up')
+    ip('addr add fe80::9/64 dev other nodad')
+    const { peer, ask } = await linked()
+    const commands = ['link set far addrgenmode none up', 'addr add fe80::2/64 dev far nodad', 'addr add fe80::3/64 dev far nodad']
+    const { port } = await ask({ commands, listen: 6 })
+    using test = new TestNetwork({ families: [6] })
+    const { network } = test
+    // Never heard: the interface is the one that has our own address.
+    network.send(Uint8Array.of(0, 0, 0, 1), endpoint('fe80::1', network.port), endpoint('fe80::2', port))
+    const first = await ask({ take: 1 })
+    // Heard: it works even when our own address does not say which interface.
+    await ask({ send: [0, 0, 0, 2], from: 'fe80::3', to: 'fe80::1', port: network.port })
+    const [heard] = await test.take(1)
+    network.send(Uint8Array.of(0, 0, 0, 3), endpoint('::', network.port), heard!.remote)
+    const second = await ask({ take: 1 })
+    peer.disconnect()
+    return {
+      first: first.numbers,
+      heard: { local: heard!.local.address, remote: heard!.remote.address, bytes: [...heard!.bytes] },
+      second: second.numbers,
+      errors: test.errors.length,
+    }
+  },
+
+  /** The other end of linked(): does what it is told until the channel closes. */
+  async peer() {
+    let socket: UdpSocket | null = null
+    const numbers: number[] = []
+    let wanted = Infinity
+    const tell = (): void => {
+      if (numbers.length >= wanted) {
+        process.send!({ numbers: numbers.splice(0, wanted) })
+        wanted = Infinity
+      }
+    }
+    process.on('disconnect', () => process.exit())
+    process.on('message', (question: any) => {
+      for (const command of question.commands ?? []) ip(command)
+      if (question.listen !== undefined) {
+        socket = openUdpSocket(
+          { family: question.listen, port: 0, receiveBufferBytes: 64 << 20 },
+          (bytes) => {
+            numbers.push(new DataView(bytes.buffer).getUint32(0))
+            tell()
+          },
+          (error) => {
+            throw error
+          },
+        )
+        const [link] = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', 'far'], { encoding: 'utf8' }))
+        process.send!({ port: socket.port, mac: link.address })
+      } else if (question.take !== undefined) {
+        wanted = question.take
+        tell()
+      } else if (question.send !== undefined) {
+        const [link] = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', 'far'], { encoding: 'utf8' }))
+        const from = endpoint(question.from, 0).address
+        socket!.send(Uint8Array.from(question.send), from, endpoint(question.to, question.port), link.ifindex)
+        process.send!({})
+      }
+    })
+    process.send!('ready')
+    await once(process, 'disconnect')
+  },
+}
+
+const [name, ...parameters] = process.argv.slice(2)
+const found = await scenarios[name!]!(...parameters.map((parameter) => JSON.parse(parameter)))
+if (found !== undefined) process.stdout.write(JSON.stringify(found))
