@@ -293,6 +293,12 @@ export class MemoryKernel implements Kernel {
     return counter === null ? { kind: 'delivered', packet } : this.#drop(counter)
   }
 
+  /** Makes a state behave as if it had sent or received up to `sequence`: nobody simulates that many packets. */
+  skipSequence(id: StateId, sequence: bigint): void {
+    const live = this.#states.get(stateKey(id))
+    if (live !== undefined) live.sequence = sequence
+  }
+
   /** When `handleTimeout` has something to do next, or null. */
   nextTimeout(): Milliseconds | null {
     let next: Milliseconds | null = null

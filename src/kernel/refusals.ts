@@ -25,13 +25,9 @@ export const ERRNO = {
   ETIMEDOUT: 110,
 } as const
 
-/** `EINVAL` for 22; the number itself where the platform has no name for it. */
+/** `EINVAL` for 22; the number itself for what is no errno. */
 export function errnoName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno)
-  } catch {
-    return `errno ${errno}`
-  }
+  return errno > 0 ? getSystemErrorName(-errno) : `errno ${errno}`
 }
 
 export function spiText(spi: number): string {

@@ -47,7 +47,7 @@ export interface Acknowledgement {
  */
 export function decodeAcknowledgement(message: ReceivedMessage): Acknowledgement {
   const view = structAt(message.payload, 0, 4 + NLMSG_HEADER_LENGTH, 'an acknowledgement')
-  const errno = -view.getInt32(0, LITTLE_ENDIAN)
+  const errno = 0 - view.getInt32(0, LITTLE_ENDIAN)
   if ((message.flags & NLM_F_ACK_TLVS) === 0) return { errno, text: null }
   const echoed = (message.flags & NLM_F_CAPPED) === 0 ? view.getUint32(4, LITTLE_ENDIAN) : NLMSG_HEADER_LENGTH
   const text = readAttributes(message.payload, 4 + echoed).get(NLMSGERR_ATTR_MSG)

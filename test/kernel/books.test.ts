@@ -1,0 +1,316 @@
+/**
+ * The books over the kernel in memory: what goes in comes out, whatever the kernel refuses on the way.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { AssertionError } from '../../src/base/assert.ts'
+import { IpAddress } from '../../src/base/ip.ts'
+import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
+import { Books, type ChildInstallation, type InstalledChild } from '../../src/kernel/books.ts'
+import { KernelError, type Operation, type PolicyDirection } from '../../src/kernel/vocabulary.ts'
+import { cbc, CountingEntropy, HandClock, installation, LEFT, RIGHT, traffic } from './fixtures.ts'
+
+function world() {
+  const performed: Operation[] = []
+  const world = { refuse: (_operation: Operation, _index: number): number | null => null }
+  const clock = new HandClock()
+  const kernel = new MemoryKernel({
+    clock,
+    entropy: new CountingEntropy(),
+    onEvent: () => assert.fail('no event is expected'),
+    refuse: (operation) => {
+      performed.push(operation)
+      return world.refuse(operation, performed.length - 1)
+    },
+  })
+  const books = new Books(kernel)
+  const install = async (change: Partial<ChildInstallation> = {}): Promise<InstalledChild> => {
+    const spi = await books.allocateSpi(change.local ?? LEFT, change.remote ?? RIGHT, change.mode ?? 'tunnel')
+    return books.install(installation(spi, change))
+  }
+  return { kernel, books, performed, clock, install, world }
+}
+
+function assertEmpty(kernel: MemoryKernel, books: Books): void {
+  assert.deepEqual([kernel.states(), kernel.policies(), kernel.reservations()], [[], [], []])
+  assert.deepEqual(books.installed, { children: 0, states: 0, policies: 0, spis: 0, leftovers: 0 })
+}
+
+const verbs = (operations: readonly Operation[]): string[] =>
+  operations.map((operation) => {
+    if (operation.op === 'add-state') return `add ${operation.state.direction}`
+    if (operation.op === 'set-policy') return `set ${operation.policy.direction}`
+    if (operation.op === 'delete-policy') return `delete ${operation.id.direction}`
+    return operation.op
+  })
+
+/** SPI of the template of the policy in force. */
+function spiInForce(kernel: MemoryKernel, direction: PolicyDirection): number | undefined {
+  const [policy, ...others] = kernel.policies().filter((one) => one.direction === direction)
+  assert.equal(others.length, 0)
+  return policy?.template?.spi
+}
+
+test('a tunnel goes in as inbound state, outbound state, policies in, fwd, out, and out again the other way round', async () => {
+  const { kernel, books, performed, install } = world()
+  const child = await install({ encapsulation: { localPort: 4500, remotePort: 32100 } })
+  assert.deepEqual(verbs(performed), ['allocate-spi', 'add in', 'add out', 'set in', 'set fwd', 'set out'])
+  assert.deepEqual(books.installed, { children: 1, states: 2, policies: 3, spis: 0, leftovers: 0 })
+  const [inbound, outbound] = kernel.states()
+  assert.deepEqual([inbound?.source, inbound?.destination, inbound?.encapsulation], [RIGHT, LEFT, { sourcePort: 32100, destinationPort: 4500 }])
+  assert.deepEqual([outbound?.source, outbound?.destination, outbound?.encapsulation], [LEFT, RIGHT, { sourcePort: 4500, destinationPort: 32100 }])
+  assert.deepEqual(kernel.policies().map(({ direction, priority, selector, template }) => [direction, priority, selector.source.toString(), template?.spi]), [
+    ['in', 383615, '10.2.0.0/16', 0],
+    ['fwd', 383615, '10.2.0.0/16', 0],
+    ['out', 383615, '10.1.0.0/16', 0xcabb0001],
+  ])
+  performed.length = 0
+  await books.remove(child)
+  assert.deepEqual(verbs(performed), ['delete out', 'delete fwd', 'delete in', 'delete-state', 'delete-state'])
+  assertEmpty(kernel, books)
+  // Twice is no mistake: a hard expiry and the peer's DELETE may cross.
+  await books.remove(child)
+})
+
+test('transport mode has no fwd policy, and its states check the addresses of a single pair of selectors', async () => {
+  const { kernel, install } = world()
+  const single = { mode: 'transport', localSelectors: [traffic('192.0.2.1', 17, 1701, 1701)], remoteSelectors: [traffic('198.51.100.2', 17)] } as const
+  await install(single)
+  assert.deepEqual(kernel.policies().map(({ direction }) => direction), ['in', 'out'])
+  const [inbound, outbound] = kernel.states()
+  assert.deepEqual([inbound?.selector?.source.toString(), inbound?.selector?.protocol], ['198.51.100.2/32', 0])
+  assert.equal(outbound?.selector?.source.toString(), '192.0.2.1/32')
+  await install({ ...single, localSelectors: [traffic('192.0.2.1', 17), traffic('192.0.2.1', 6)], outboundSpi: 2 })
+  assert.deepEqual(kernel.states().slice(2).map((one) => one.selector), [null, null])
+})
+
+test('a fixed priority replaces the calculated one; the acquire is answered by the outbound state', async () => {
+  const { kernel, install } = world()
+  await install({ priority: 42, acquireSequence: 9 })
+  assert.deepEqual(kernel.policies().map((one) => one.priority), [42, 42, 42])
+  assert.deepEqual(kernel.states().map((one) => [one.direction, one.acquireSequence]), [['in', 0], ['out', 9]])
+})
+
+test('during a rekey the newer SA has the policies, and removing the old one touches none of them', async () => {
+  const { kernel, books, performed, install } = world()
+  const old = await install({ outboundSpi: 1 })
+  const young = await install({ outboundSpi: 2 })
+  assert.equal(spiInForce(kernel, 'out'), 2)
+  performed.length = 0
+  await books.remove(old)
+  assert.deepEqual(verbs(performed), ['delete-state', 'delete-state'])
+  assert.equal(spiInForce(kernel, 'out'), 2)
+  await books.remove(young)
+  assertEmpty(kernel, books)
+})
+
+test('removing the newer of two SAs gives the policies back to the older', async () => {
+  const { kernel, books, install } = world()
+  const old = await install({ outboundSpi: 1 })
+  const young = await install({ outboundSpi: 2 })
+  await books.remove(young)
+  assert.equal(spiInForce(kernel, 'out'), 1)
+  assert.equal(kernel.policies().length, 3)
+  await books.remove(old)
+  assertEmpty(kernel, books)
+})
+
+test('the lowest priority number wins, whenever it came', async () => {
+  const { kernel, books, install } = world()
+  const strong = await install({ outboundSpi: 1, priority: 100 })
+  await install({ outboundSpi: 2, priority: 200 })
+  assert.equal(spiInForce(kernel, 'out'), 1)
+  await books.remove(strong)
+  assert.equal(spiInForce(kernel, 'out'), 2)
+})
+
+test('whichever operation the kernel refuses, nothing of the CHILD_SA is left and the error says which it was', async () => {
+  const change = { localSelectors: [traffic('10.1.0.0/16'), traffic('10.9.0.0/16')] }
+  const intact = world()
+  await intact.install(change)
+  const count = intact.performed.length
+  assert.equal(count, 9)
+  for (let n = 0; n < count; n++) {
+    const { kernel, books, world: faults, install, performed } = world()
+    faults.refuse = (_, index) => (index === n ? 12 : null)
+    await assert.rejects(install(change), (error) => error instanceof KernelError && error.code === 'KERNEL_OUT_OF_MEMORY', `refused operation ${n}`)
+    assert.ok(performed.length > n)
+    assertEmpty(kernel, books)
+  }
+})
+
+test('a refused CHILD_SA leaves the one it shares policies with as it was', async () => {
+  for (const n of [0, 1, 2, 3, 4, 5]) {
+    const { kernel, books, world: faults, install, performed } = world()
+    const old = await install({ outboundSpi: 1 })
+    const start = performed.length
+    faults.refuse = (_, index) => (index === start + n ? 12 : null)
+    await assert.rejects(install({ outboundSpi: 2 }), KernelError)
+    assert.equal(spiInForce(kernel, 'out'), 1)
+    assert.deepEqual([kernel.states().length, kernel.policies().length], [2, 3])
+    await books.remove(old)
+    assertEmpty(kernel, books)
+  }
+})
+
+test('what the kernel refuses to delete is reported, and tried again at shutdown', async () => {
+  const { kernel, books, world: faults, install } = world()
+  const child = await install()
+  faults.refuse = (operation) => (operation.op === 'delete-state' || operation.op === 'delete-policy' ? 12 : null)
+  await assert.rejects(books.remove(child), { code: 'KERNEL_OUT_OF_MEMORY' })
+  assert.deepEqual(books.installed, { children: 0, states: 0, policies: 0, spis: 0, leftovers: 5 })
+  assert.deepEqual([kernel.states().length, kernel.policies().length], [2, 3])
+  assert.equal((await books.removeAll()).length, 5)
+  faults.refuse = () => null
+  assert.deepEqual(await books.removeAll(), [])
+  assertEmpty(kernel, books)
+})
+
+test('shutdown removes children, shared policies and reserved SPIs', async () => {
+  const { kernel, books, install } = world()
+  await install({ outboundSpi: 1 })
+  await install({ outboundSpi: 2 })
+  await install({ outboundSpi: 3, localSelectors: [traffic('2001:db8:1::/48')], remoteSelectors: [traffic('2001:db8:2::/48')] })
+  await books.allocateSpi(LEFT, RIGHT, 'tunnel')
+  assert.deepEqual(books.installed, { children: 3, states: 6, policies: 6, spis: 1, leftovers: 0 })
+  assert.deepEqual(await books.removeAll(), [])
+  assertEmpty(kernel, books)
+})
+
+test('a state that is gone already does not disturb the removal', async () => {
+  const { kernel, books, install } = world()
+  const child = await install()
+  await kernel.perform([{ op: 'delete-state', id: child.inbound }])
+  assert.equal(await books.usage(child), null)
+  assert.deepEqual(await books.findLost(), [child])
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('usage is that of both directions; any refusal but absence is an error', async () => {
+  const { kernel, books, world: faults, install, clock } = world()
+  const child = await install()
+  const packet = { source: IpAddress.parse('10.1.0.1'), destination: IpAddress.parse('10.2.0.1'), protocol: 17, sourcePort: 1, destinationPort: 2, length: 100 }
+  assert.equal(kernel.protect(packet).kind, 'protected')
+  clock.at += 5000
+  const usage = await books.usage(child)
+  assert.deepEqual([usage?.in.packets, usage?.out.packets, usage?.out.bytes, usage?.out.sequence], [0n, 1n, 100n, 1n])
+  assert.deepEqual([usage?.in.lastUsedSeconds, usage?.out.lastUsedSeconds], [null, 1_700_000_001])
+  assert.deepEqual(await books.findLost(), [])
+  faults.refuse = () => 12
+  await assert.rejects(books.usage(child), { code: 'KERNEL_OUT_OF_MEMORY' })
+})
+
+test('ports move in place, in the kernel and in the handle', async () => {
+  const { kernel, books, install, performed } = world()
+  const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
+  performed.length = 0
+  await books.update(child, { localPort: 4500, remotePort: 32100 })
+  assert.deepEqual(verbs(performed), ['update-state', 'update-state'])
+  assert.deepEqual(child.inbound.encapsulation, { sourcePort: 32100, destinationPort: 4500 })
+  assert.deepEqual(kernel.states().map((one) => one.encapsulation), [{ sourcePort: 32100, destinationPort: 4500 }, { sourcePort: 4500, destinationPort: 32100 }])
+})
+
+test('a refused update leaves the handle as the kernel is', async () => {
+  const { books, install, world: faults } = world()
+  const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
+  faults.refuse = (operation) => (operation.op === 'update-state' && operation.state.direction === 'in' ? 22 : null)
+  await assert.rejects(books.update(child, { localPort: 4500, remotePort: 9 }), { code: 'KERNEL_REFUSED' })
+  assert.deepEqual([child.inbound.encapsulation?.sourcePort, child.outbound.encapsulation?.destinationPort], [4500, 9])
+})
+
+test('a child without encapsulation has no ports to move', async () => {
+  const { books, install } = world()
+  const child = await install()
+  await assert.rejects(books.update(child, { localPort: 4500, remotePort: 9 }), AssertionError)
+})
+
+test('an SPI the kernel hands out twice on different addresses is asked for again', async () => {
+  const { kernel, books, world: faults } = world()
+  // Hands out one number until it has been told to stop, as a kernel may whose states are keyed by destination, too.
+  const other = IpAddress.parse('192.0.2.99')
+  const first = await books.allocateSpi(LEFT, RIGHT, 'tunnel')
+  const repeat = new Books({
+    capabilities: kernel.capabilities,
+    perform: (operations) => Promise.resolve(operations.map((operation) => (operation.op === 'allocate-spi' ? { kind: 'spi', spi: first } : { kind: 'done' }))),
+  })
+  assert.equal(await repeat.allocateSpi(LEFT, RIGHT, 'tunnel'), first)
+  await assert.rejects(repeat.allocateSpi(other, RIGHT, 'tunnel'), { code: 'KERNEL_EXISTS' })
+  assert.equal(repeat.installed.spis, 1)
+  faults.refuse = () => 1
+  await assert.rejects(books.allocateSpi(LEFT, RIGHT, 'tunnel'), { code: 'KERNEL_NOT_PERMITTED' })
+})
+
+test('a reserved SPI is given back once', async () => {
+  const { kernel, books, performed } = world()
+  const spi = await books.allocateSpi(LEFT, RIGHT, 'tunnel')
+  await books.releaseSpi(spi)
+  await books.releaseSpi(spi)
+  assert.deepEqual(verbs(performed), ['allocate-spi', 'delete-state'])
+  assertEmpty(kernel, books)
+})
+
+test('only an SPI that was allocated is installed', async () => {
+  const { books } = world()
+  await assert.rejects(books.install(installation(0xc0000001)), AssertionError)
+})
+
+test('a reservation on an address we have no more is moved to the one we have', async () => {
+  const { kernel, books } = world()
+  const spi = await books.allocateSpi(LEFT, RIGHT, 'tunnel')
+  const moved = IpAddress.parse('192.0.2.77')
+  const child = await books.install(installation(spi, { local: moved }))
+  assert.deepEqual(kernel.reservations(), [])
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test("a peer's second use of its own SPI is refused and does not harm the first", async () => {
+  const { kernel, books, install } = world()
+  const first = await install({ outboundSpi: 5 })
+  await assert.rejects(install({ outboundSpi: 5 }), { code: 'KERNEL_EXISTS' })
+  assert.deepEqual([kernel.states().length, kernel.policies().length, kernel.reservations().length], [2, 3, 0])
+  await books.remove(first)
+  assertEmpty(kernel, books)
+})
+
+test("an outbound state that somebody else has in the kernel stays his", async () => {
+  const { kernel, books, install } = world()
+  const theirs = await install({ outboundSpi: 5 })
+  const ours = new Books(kernel)
+  const spi = await ours.allocateSpi(LEFT, RIGHT, 'tunnel')
+  await assert.rejects(ours.install(installation(spi, { outboundSpi: 5 })), { code: 'KERNEL_EXISTS' })
+  assert.equal(kernel.states().length, 2)
+  assert.ok((await books.usage(theirs)) !== null)
+})
+
+test('events find the child by either of its states', async () => {
+  const { books, install } = world()
+  const child = await install({ outboundSpi: 5 })
+  assert.equal(books.childOf(child.inbound), child)
+  assert.equal(books.childOf(child.outbound), child)
+  assert.equal(books.childOf({ spi: child.inbound.spi, destination: RIGHT }), null)
+  await books.remove(child)
+  assert.equal(books.childOf(child.inbound), null)
+})
+
+test('changes asked for at the same time are made one after the other', async () => {
+  const { kernel, books, install } = world()
+  const [a, b] = await Promise.all([install({ outboundSpi: 1 }), install({ outboundSpi: 2 })])
+  await Promise.all([books.remove(a), install({ outboundSpi: 3 }), books.remove(b)])
+  assert.equal(spiInForce(kernel, 'out'), 3)
+  await books.removeAll()
+  assertEmpty(kernel, books)
+})
+
+test('the keys may be destroyed once a child is installed', async () => {
+  const { kernel, books, install } = world()
+  const inbound = cbc(3)
+  const child = await install({ inbound, encapsulation: { localPort: 4500, remotePort: 4500 } })
+  const seal = kernel.states()[0]?.seal
+  inbound.encryption.key.destroy()
+  inbound.integrity?.key.destroy()
+  await books.update(child, { localPort: 4500, remotePort: 9 })
+  assert.equal(kernel.states()[0]?.seal, seal)
+})
