@@ -33,11 +33,11 @@ export async function check(options: CheckOptions): Promise<readonly Finding[]> 
   if (configuration !== null) good(`configuration: ${describeConfiguration(configuration, paths)}`)
 
   try {
-    const opened = await openKernel(options.kernel, () => {})
+    const opened = await openKernel(options.kernel, configuration?.connections ?? [], { onEvent: () => {}, onTrouble: bad })
     const { missing } = opened.kernel.capabilities
     missing.forEach(bad)
     if (missing.length === 0) good(options.kernel === 'memory' ? 'kernel: in memory, nothing to check' : 'kernel: has XFRM, ESP and every algorithm we use')
-    opened.close()
+    await opened.close()
   } catch (error) {
     bad(messageOf(error))
   }

@@ -66,7 +66,10 @@ class RunningDaemon {
   }
 
   async start(configuration: NonNullable<ReturnType<typeof readConfiguration>['configuration']>): Promise<void> {
-    this.#kernel = await openKernel(this.#kind, (news) => this.#gateway?.handleKernelEvent(news))
+    this.#kernel = await openKernel(this.#kind, configuration.connections, {
+      onEvent: (news) => this.#gateway?.handleKernelEvent(news),
+      onTrouble: (sentence) => this.#write(plain('warn', sentence, 'kernel-trouble')),
+    })
     const { missing } = this.#kernel.kernel.capabilities
     for (const sentence of missing) this.#write(plain('warn', sentence, 'kernel-lacks'))
     this.#ports = configuration.settings
@@ -110,7 +113,7 @@ class RunningDaemon {
       process.once('SIGINT', resolve)
     })
     process.off('SIGHUP', onReload)
-    this.#write(plain('info', `stopping on ${signal}: deleting ${this.#gateway?.sessions().length ?? 0} IKE_SAs with their peers`, 'stopping'))
+    this.#write(plain('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))
     let timer: NodeJS.Timeout | undefined
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIME)))
     await Promise.race([this.#gateway?.stop('shutdown'), patience])
@@ -119,11 +122,16 @@ class RunningDaemon {
     this.#write(plain('info', 'stopped', 'stopped'))
   }
 
+  #farewell(): string {
+    const count = this.#gateway?.sessions().length ?? 0
+    return count === 0 ? 'there is no IKE_SA to delete' : `deleting ${count} ${count === 1 ? 'IKE_SA' : 'IKE_SAs'} with the ${count === 1 ? 'peer' : 'peers'}`
+  }
+
   async close(): Promise<void> {
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? []) this.#write(plain('error', error.message, 'kernel-refused'))
     this.#alarm.stop()
     this.#network?.close()
-    this.#kernel?.close()
+    await this.#kernel?.close()
   }
 }
 

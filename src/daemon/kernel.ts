@@ -5,7 +5,9 @@ import { systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { MemoryKernel } from '../edge/memory-kernel.ts'
 import { openNetlinkKernel } from '../edge/netlink.ts'
+import type { Connection } from '../ike/connection.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
+import { espAlgorithms } from '../negotiate/algorithms.ts'
 import type { Kernel } from '../ports.ts'
 
 export const KERNELS = ['netlink', 'memory'] as const
@@ -13,14 +15,21 @@ export type KernelKind = (typeof KERNELS)[number]
 
 export interface OpenKernel {
   readonly kernel: Kernel
-  close(): void
+  close(): Promise<void>
 }
 
-/** Opens the kernel; what it lacks stands in its capabilities. Rejects with an EspalierError when there is none at all. */
-export async function openKernel(kind: KernelKind, onEvent: (event: KernelEvent) => void): Promise<OpenKernel> {
+export interface KernelEars {
+  readonly onEvent: (event: KernelEvent) => void
+  /** What befell the way to the kernel, a sentence each. */
+  readonly onTrouble: (sentence: string) => void
+}
+
+/** Opens the kernel; what it lacks of what the connections may come to need stands in its capabilities. */
+export async function openKernel(kind: KernelKind, connections: readonly Connection[], ears: KernelEars): Promise<OpenKernel> {
   if (kind === 'memory') {
-    return { kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent }), close: () => {} }
+    return { kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: ears.onEvent }), close: () => Promise.resolve() }
   }
-  const kernel = await openNetlinkKernel({ onEvent })
+  const proposals = connections.flatMap((connection) => connection.children.flatMap((child) => child.proposals))
+  const kernel = await openNetlinkKernel({ ...ears, algorithms: espAlgorithms(proposals) })
   return { kernel, close: () => kernel.close() }
 }

@@ -40,7 +40,8 @@ export class Gateway {
   readonly #shard: Shard
   readonly #report: (event: IkeEvent) => void
   #configuration: GatewayConfiguration
-  #uniqueId = 0
+  #ikeSas = 0
+  #childSas = 0
 
   /** `armed` hears of every new deadline (absolute milliseconds of the clock). */
   constructor(ports: GatewayPorts, configuration: GatewayConfiguration, report: (event: IkeEvent) => void, armed: (at: Milliseconds) => void) {
@@ -59,7 +60,8 @@ export class Gateway {
         settings: () => this.#configuration.settings,
         connections: () => this.#configuration.connections,
         secrets: () => this.#configuration.secrets,
-        nextUniqueId: () => ++this.#uniqueId,
+        nextIkeSaNumber: () => ++this.#ikeSas,
+        nextChildSaNumber: () => ++this.#childSas,
         report,
       },
       armed,

@@ -199,7 +199,7 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       acquireSequence: 0,
     })
     return {
-      uniqueId: env.nextUniqueId(),
+      uniqueId: env.nextChildSaNumber(),
       connection,
       mode: agreed.mode,
       proposal: agreed.proposal,

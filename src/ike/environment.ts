@@ -22,7 +22,9 @@ export interface Environment {
   settings(): IkeSettings
   connections(): readonly Connection[]
   secrets(): readonly SharedSecret[]
-  nextUniqueId(): number
+  /** Numbers for people, counted apart: `home[3]` is an IKE_SA, `net{7}` a CHILD_SA. */
+  nextIkeSaNumber(): number
+  nextChildSaNumber(): number
   /** Whether another established IKE_SA joins the same two identities (decides about INITIAL_CONTACT, RFC 7296 2.4). */
   hasTwin(sa: IkeSa): boolean
   /** The peer of this IKE_SA says that it holds no other: those with the same two identities go (RFC 7296 2.4). */

@@ -294,7 +294,7 @@ export class Shard {
   }
 
   #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
-    const sa = new IkeSa(this.#env.nextUniqueId(), role, this.#newSpi(), connection, local, remote, this.#env.clock.now())
+    const sa = new IkeSa(this.#env.nextIkeSaNumber(), role, this.#newSpi(), connection, local, remote, this.#env.clock.now())
     return new Session(sa, this.#env, this.#deadlines, (session) => this.#forget(session))
   }
 

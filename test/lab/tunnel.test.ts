@@ -40,7 +40,7 @@ describe('a tunnel through a NAT', () => {
     await espalier.event('ike-closed')
     await assertKernelEmpty(gateway)
     const packets = await wire.stop()
-    assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12)
+    assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12, packets.join('\n'))
     assert.equal(packets.filter((line) => line.includes('ICMP') || BARE_ESP.test(line)).length, 0)
   })
 
@@ -68,7 +68,7 @@ describe('a tunnel through a NAT', () => {
     await eventually('charon lets go', async () => ((await xfrmStates(gateway)).length === 0 ? true : undefined))
     assert.match(await charon.log(), /received DELETE for IKE_SA/)
     const packets = await wire.stop()
-    assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12)
+    assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12, packets.join('\n'))
     assert.equal(packets.filter((line) => line.includes('ICMP') || BARE_ESP.test(line)).length, 0)
   })
 
@@ -144,7 +144,7 @@ describe('no NAT between the peers', () => {
     await espalier.stop()
     await assertKernelEmpty(gateway)
     const packets = await wire.stop()
-    assert.equal(packets.filter((line) => BARE_ESP.test(line)).length, 12)
+    assert.equal(packets.filter((line) => BARE_ESP.test(line)).length, 12, packets.join('\n'))
     assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 0)
   })
 
@@ -162,7 +162,7 @@ describe('no NAT between the peers', () => {
     await espalier.stop()
     await assertKernelEmpty(outside.host)
     const packets = await wire.stop()
-    assert.equal(packets.filter((line) => BARE_ESP.test(line)).length, 12)
+    assert.equal(packets.filter((line) => BARE_ESP.test(line)).length, 12, packets.join('\n'))
     assert.equal(packets.filter((line) => line.includes('.4500')).length, 0)
   })
 })
