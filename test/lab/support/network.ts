@@ -11,20 +11,26 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 
 import { Daemon, type Finished, type RunOptions, run, tryRun } from './process.ts'
 
 let labs = 0
 
+/** Whose lab it is: a test, or a program that calls back what was registered when it ends. */
+export interface LabOwner {
+  after(action: () => Promise<void>): void
+  readonly passed: boolean
+  diagnostic(text: string): void
+}
+
 /** The world of one test. */
 export class Lab {
   readonly #prefix: string
   readonly #undo: (() => Promise<unknown>)[] = []
-  readonly #test: TestContext
+  readonly #test: LabOwner
   #directory: Promise<string> | null = null
 
-  constructor(test: TestContext) {
+  constructor(test: LabOwner) {
     // Namespaces have names that the whole machine shares, and several test files may run at once.
     this.#prefix = `esp${process.pid}-${++labs}-`
     this.#test = test

@@ -1,0 +1,331 @@
+/**
+ * The demo: two clients behind one NAT, one of them Debian's charon, the other espalier, tunnel to an espalier gateway.
+ * scripts/demo runs it in the lab. Nothing is claimed that was not read from a log, the router's translations, a
+ * capture or the kernel; what was announced and not seen makes it fail.
+ */
+import { Charon } from '../support/charon.ts'
+import { Espalier, type LogLine } from '../support/espalier.ts'
+import type { LabOwner, Mapping } from '../support/network.ts'
+import { eventually } from '../support/process.ts'
+import { xfrmStates, type XfrmState } from '../support/xfrm.ts'
+import { build, type Client, clientConfiguration, DRAWING, GATEWAY, GATEWAY_CONFIGURATION, identityOf, OUTSIDE, type Place, SERVER } from './place.ts'
+import { paint, print, quote, say, show, Sights, step, table, title } from './screen.ts'
+import { ESP_IN_UDP, KEEPALIVE, type Packet, Wire } from './wire.ts'
+
+const PINGS = 10
+/** Handshakes take a second or two; an emulated machine with busy neighbours takes its time. */
+const HANDSHAKE_MS = 60_000
+const LAST_LINES = 15
+
+const SIGHTS = {
+  natOfCharon: 'charon finds itself behind a NAT',
+  natOfEspalier: 'espalier finds itself behind a NAT where it is the client',
+  natOfGateway: 'the gateway finds both clients behind a NAT, itself not',
+  float: 'both clients begin on port 500 and float to 4500',
+  mapping: 'each has a port of its own outside; the gateway answers there',
+  pings: 'both ping the office at once; every echo is answered',
+  esp: 'all they say travels as ESP in UDP, nothing in the clear',
+  keepalive: 'both clients send keepalives, the gateway none',
+  kernel: "the gateway's kernel has both tunnels, with these ports",
+  end: 'after a goodbye no kernel holds anything any more',
+}
+const sights = new Sights(Object.values(SIGHTS))
+
+/** The lab asks its owner how things went before it takes itself down. */
+class Owner implements LabOwner {
+  passed = true
+  #actions: (() => Promise<void>)[] = []
+
+  after(action: () => Promise<void>): void {
+    this.#actions.push(action)
+  }
+
+  diagnostic(text: string): void {
+    const [heading, ...lines] = text.trimEnd().split('\n')
+    print()
+    quote(`the last lines of ${heading}`, lines.slice(-LAST_LINES).map(readable))
+  }
+
+  async end(): Promise<void> {
+    for (const action of this.#actions.splice(0)) await action()
+  }
+}
+
+interface Cast {
+  readonly gateway: Espalier
+  readonly charon: Charon
+  readonly espalier: Espalier
+  readonly wire: Wire
+}
+
+/** What the router made of a client's flows to ports 500 and 4500 of the gateway. */
+interface Mapped {
+  readonly client: Client
+  readonly ike: Mapping
+  readonly natT: Mapping
+}
+
+async function main(): Promise<boolean> {
+  const owner = new Owner()
+  try {
+    await story(owner)
+    owner.passed = sights.allSeen
+  } catch (error) {
+    owner.passed = false
+    print(`\n   ${paint('red', 'It did not go on from here:')} ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`)
+  }
+  await owner.end()
+  title('Summary')
+  return sights.summary()
+}
+
+async function story(owner: LabOwner): Promise<void> {
+  title('espalier: two clients behind one NAT, a gateway in front of it')
+
+  step('The network')
+  show(DRAWING)
+  say(
+    'Every name is a network namespace. The router is nothing but nftables: it masquerades, with ports of its own ' +
+      'choice, and lets nothing in that nobody inside asked for.',
+  )
+  const place = await build(owner)
+
+  step('The daemons')
+  say(
+    "The gateway runs espalier. client-a runs charon, strongSwan's daemon as Debian ships it, client-b runs espalier. Both " +
+      'read the same kind of swanctl.conf with start_action = start, so they bring up their tunnels without being asked. ' +
+      'keep_alive = 3s instead of the usual 20s, or we would wait longer for the keepalives.',
+  )
+  const cast = await start(place)
+  const { gateway } = cast
+  await eventually('both tunnels', () => (gateway.events('child-established').length >= 2 ? true : undefined), HANDSHAKE_MS)
+  quote('gateway', [...gateway.events('ike-established'), ...gateway.events('child-established')].map((line) => line.msg))
+
+  step('Who is behind a NAT?')
+  await natDetection(place, cast)
+
+  step('The ports')
+  const mapped = await ports(place, cast)
+
+  step('Both ping the office at the same time')
+  const echoes = await ping(place, cast.wire)
+
+  step('Then they are silent, but for keepalives')
+  await keepalives(place, cast.wire)
+
+  step("The gateway's kernel")
+  const states = await kernel(place, mapped)
+
+  step('The tunnels')
+  tunnels(cast.gateway, mapped, echoes, states)
+
+  step('The end')
+  await end(place, cast)
+}
+
+async function start({ router, gateway, a, b }: Place): Promise<Cast> {
+  const settings = 'keep_alive = 3s'
+  const [wire, server] = await Promise.all([Wire.tap(router), Espalier.start(gateway, { configuration: GATEWAY_CONFIGURATION, settings })])
+  const [charon, espalier] = await Promise.all([
+    Charon.start(a.host, { configuration: clientConfiguration(a), settings }),
+    Espalier.start(b.host, { configuration: clientConfiguration(b), settings }),
+  ])
+  return { gateway: server, charon, espalier, wire }
+}
+
+async function natDetection({ a, b }: Place, { gateway, charon, espalier }: Cast): Promise<void> {
+  say('In IKE_SA_INIT each side sends hashes of the addresses it believes in. Where they do not fit what the other side sees, somebody translated.')
+  const ofCharon = await charon.waitForLog(/behind NAT/, HANDSHAKE_MS)
+  const ofEspalier = await espalier.event('nat-detected', HANDSHAKE_MS)
+  const ofGateway = gateway.events('nat-detected')
+  quote('client-a', [ofCharon.replace(/^.*?\[IKE\] (<.*?> )?/, '')])
+  quote('client-b', [ofEspalier.msg])
+  quote('gateway', ofGateway.map((line) => `${line.msg} (${String(line['remote'])})`))
+  sights.judge(SIGHTS.natOfCharon, /local host is behind NAT/.test(ofCharon), `log of ${a.name}`)
+  sights.judge(SIGHTS.natOfEspalier, natOf(ofEspalier) === 'here', `log of ${b.name}`)
+  const facts = ofGateway.map(natOf)
+  sights.judge(SIGHTS.natOfGateway, facts.length === 2 && facts.every((fact) => fact === 'there'), 'log of the gateway')
+}
+
+async function ports({ router, a, b }: Place, { gateway, wire }: Cast): Promise<readonly Mapped[]> {
+  say(
+    'An IKE_SA begins on UDP port 500. With a NAT in between it goes on on 4500, where ESP can travel in UDP, too. The ' +
+      'router makes a port of its own out of each, and the gateway has to answer to that one.',
+  )
+  const mappings = await router.mappings()
+  const mappedOf = (client: Client): Mapped => {
+    const flow = (port: number): Mapping => {
+      const found = mappings.find((mapping) => mapping.inside.address === client.address && mapping.remote.port === port)
+      if (found === undefined) throw new Error(`the router knows no flow of ${client.name} to port ${port}`)
+      return found
+    }
+    return { client, ike: flow(500), natT: flow(4500) }
+  }
+  const mapped = [a, b].map(mappedOf)
+  const packets = wire.packets.filter((packet) => packet.side === 'lan' && packet.destination === GATEWAY)
+  const flights = mapped.map(({ client }) => {
+    const sent = packets.filter((packet) => packet.source === client.address)
+    return { client, init: sent.find((packet) => /ikev2_init/.test(packet.content)), auth: sent.find((packet) => /ikev2_auth/.test(packet.content)) }
+  })
+  print()
+  table(
+    ['', 'sent as', 'translated to', 'arrives at', 'carries'],
+    mapped.flatMap(({ client, ike, natT }) => [
+      [client.name, `${ike.inside.address}:${ike.inside.port}`, `${ike.outside.address}:${ike.outside.port}`, `${ike.remote.address}:${ike.remote.port}`, 'IKE_SA_INIT'],
+      ['', `${natT.inside.address}:${natT.inside.port}`, `${natT.outside.address}:${natT.outside.port}`, `${natT.remote.address}:${natT.remote.port}`, 'IKE_AUTH, then ESP'],
+    ]),
+  )
+  print()
+  const floated = flights.every(
+    ({ init, auth }) => init?.sourcePort === 500 && init.destinationPort === 500 && auth?.sourcePort === 4500 && auth.destinationPort === 4500,
+  )
+  sights.judge(SIGHTS.float, floated, 'capture: IKE_SA_INIT, IKE_AUTH')
+  const distinct = new Set(mapped.map(({ natT }) => natT.outside.port)).size === 2
+  const answers = mapped.every(({ client, natT }) => establishedOf(gateway, client)['remote'] === `${OUTSIDE}[${natT.outside.port}]`)
+  sights.judge(SIGHTS.mapping, distinct && answers && mapped.every(({ natT }) => natT.outside.port !== 4500), 'conntrack, log of the gateway')
+  return mapped
+}
+
+/** How many echoes of each client were answered. */
+async function ping({ a, b }: Place, wire: Wire): Promise<ReadonlyMap<Client, number>> {
+  say(`Each sends ${PINGS} echo requests to the server in the office.`)
+  const counts = await Promise.all([a, b].map(async (client) => await client.host.ping(SERVER, client.address, PINGS)))
+  const echoes = new Map([a, b].map((client, index) => [client, counts[index]!]))
+  for (const [client, count] of echoes) print(`     ${client.name}: ${count} of ${PINGS} echoes answered`)
+
+  const spans = [a, b].map((client) => {
+    const times = wire.packets.filter((packet) => packet.side === 'lan' && packet.source === client.address && ESP_IN_UDP.test(packet.content)).map((packet) => packet.time)
+    return { first: times[0] ?? Number.POSITIVE_INFINITY, last: times.at(-1) ?? Number.NEGATIVE_INFINITY }
+  })
+  const together = Math.min(...spans.map((span) => span.last)) - Math.max(...spans.map((span) => span.first))
+  sights.judge(SIGHTS.pings, counts.every((count) => count === PINGS) && together > 0, `${counts.join(' + ')} answers, ${together.toFixed(1)} s of it together`)
+
+  say('A request of client-b before and behind the router, and the answer, as tcpdump shows them:')
+  const request = wire.packets.filter((packet) => packet.source === b.address && ESP_IN_UDP.test(packet.content))[0]
+  const spi = request === undefined ? 'none' : spiOf(request)
+  const behind = wire.packets.find((packet) => packet.side === 'wan' && spiOf(packet) === spi)
+  const answer = wire.packets.find((packet) => packet.side === 'wan' && packet.source === GATEWAY && packet.destinationPort === behind?.sourcePort && ESP_IN_UDP.test(packet.content))
+  quote('router', [request, behind, answer].map((packet) => packet?.text ?? '(not seen)'))
+  // A request and an answer for each echo; tcpdump may still have the last of them to tell.
+  const carried = await wire.waitForMany('echoes outside', (packet) => packet.side === 'wan' && ESP_IN_UDP.test(packet.content), 4 * PINGS)
+  const strangers = wire.strangers
+  sights.judge(SIGHTS.esp, carried === 4 * PINGS && strangers.length === 0, strangers[0] ?? `capture: ${carried} packets outside`)
+  return echoes
+}
+
+async function keepalives({ a, b }: Place, wire: Wire): Promise<void> {
+  say('A router forgets a flow nobody uses. Whoever is behind it sends one byte, FF, when it has sent nothing else for a while.')
+  const kept: Packet[] = []
+  for (const client of [a, b]) {
+    kept.push(await wire.waitFor(`a keepalive of ${client.name}`, (packet) => packet.source === client.address && KEEPALIVE.test(packet.content)))
+  }
+  quote('router', kept.map((packet) => packet.text))
+  const ofGateway = wire.packets.filter((packet) => packet.source === GATEWAY && KEEPALIVE.test(packet.content))
+  sights.judge(SIGHTS.keepalive, ofGateway.length === 0, ofGateway[0]?.text ?? 'capture: one byte each')
+}
+
+async function kernel({ gateway }: Place, mapped: readonly Mapped[]): Promise<readonly XfrmState[]> {
+  say(
+    'Each tunnel is two states, one for each direction. "encap" is where ESP-in-UDP comes from and goes to: the ports of ' +
+      "the router. Keys are left out, and so are limits nobody has set.",
+  )
+  // "nokeys", so that they are not even read here.
+  const listing = await gateway.run('ip', ['-s', 'xfrm', 'state', 'list', 'nokeys'])
+  if (/0x[0-9a-f]{32}/.test(listing)) throw new Error('ip xfrm shows keys although it was told not to')
+  quote('gateway$ ip -s xfrm state list nokeys', shortened(listing))
+  const states = await xfrmStates(gateway)
+  const right = mapped.every(({ natT }) => {
+    const [incoming, outgoing] = statesOf(states, natT)
+    return incoming !== undefined && outgoing !== undefined && incoming.packets >= PINGS && outgoing.packets >= PINGS
+  })
+  sights.judge(SIGHTS.kernel, right && states.length === 4, 'ip xfrm')
+  return states
+}
+
+function tunnels(gateway: Espalier, mapped: readonly Mapped[], echoes: ReadonlyMap<Client, number>, states: readonly XfrmState[]): void {
+  table(
+    ['client', 'runs', 'at', 'seen as', 'may send', 'to', 'ESP', 'in', 'out', 'pings'],
+    mapped.map(({ client, natT }) => {
+      const child = childOf(gateway, client)
+      const [incoming, outgoing] = statesOf(states, natT)
+      return [
+        ...[client.name, client.program, client.address, `${natT.outside.address}:${natT.outside.port}`],
+        ...[child.remoteSelectors.join(' '), child.localSelectors.join(' '), child.suite],
+        ...[`${incoming?.packets ?? 0}`, `${outgoing?.packets ?? 0}`, `${echoes.get(client) ?? 0}/${PINGS}`],
+      ]
+    }),
+  )
+}
+
+async function end({ gateway, a, b }: Place, cast: Cast): Promise<void> {
+  say('The gateway is told to end (SIGTERM). It deletes its IKE_SAs with both peers and leaves nothing in the kernel.')
+  await cast.gateway.stop()
+  await Promise.all([cast.charon.waitForLog(/received DELETE for IKE_SA/, HANDSHAKE_MS), cast.espalier.event('ike-closed', HANDSHAKE_MS)])
+  quote('client-b', cast.espalier.events('ike-closed').map((line) => line.msg))
+  const left = async (): Promise<number> => (await Promise.all([gateway, a.host, b.host].map(async (host) => (await xfrmStates(host)).length))).reduce((sum, count) => sum + count)
+  await eventually('empty kernels', async () => ((await left()) === 0 ? true : undefined), HANDSHAKE_MS)
+  sights.judge(SIGHTS.end, true, 'logs of the clients, ip xfrm')
+  await cast.wire.stop()
+}
+
+/** Which side the daemon believes to be translated. */
+function natOf(line: LogLine): 'here' | 'there' | 'other' {
+  const nat = line['nat'] as { readonly supported: boolean; readonly here: boolean; readonly there: boolean; readonly faked: boolean }
+  if (!nat.supported || nat.faked || nat.here === nat.there) return 'other'
+  return nat.here ? 'here' : 'there'
+}
+
+function establishedOf(gateway: Espalier, client: Client): LogLine {
+  const found = gateway.events('ike-established').find((line) => line['remoteId'] === identityOf(client))
+  if (found === undefined) throw new Error(`the gateway's log tells of no IKE_SA with ${client.name}`)
+  return found
+}
+
+interface ChildFields {
+  readonly localSelectors: readonly string[]
+  readonly remoteSelectors: readonly string[]
+  readonly suite: string
+}
+
+function childOf(gateway: Espalier, client: Client): ChildFields {
+  const ike = establishedOf(gateway, client)['ike']
+  const found = gateway.events('child-established').find((line) => line['ike'] === ike)
+  if (found === undefined) throw new Error(`the gateway's log tells of no CHILD_SA with ${client.name}`)
+  return found['child'] as ChildFields
+}
+
+/** Towards us and away from us, of the tunnel whose ESP the router translates so. */
+function statesOf(states: readonly XfrmState[], natT: Mapping): readonly [XfrmState | undefined, XfrmState | undefined] {
+  const { port } = natT.outside
+  return [
+    states.find((state) => state.source === OUTSIDE && state.encapsulation?.sourcePort === port && state.encapsulation.destinationPort === 4500),
+    states.find((state) => state.destination === OUTSIDE && state.encapsulation?.sourcePort === 4500 && state.encapsulation.destinationPort === port),
+  ]
+}
+
+function spiOf(packet: Packet): string | undefined {
+  return /spi=(0x[0-9a-f]+)/.exec(packet.content)?.[1]
+}
+
+/** Of each state the lines that differ from one tunnel to another; the one about UDP stands out. */
+function shortened(listing: string): string[] {
+  const lines = listing.split('\n')
+  return lines.flatMap((line, index) => {
+    const flat = line.replaceAll('\t', '  ').trimEnd()
+    if (/encap type/.test(line)) return [paint('yellow', flat)]
+    if (/lifetime current/.test(line)) return [`${flat.trimEnd()} ${lines[index + 1]?.trim() ?? ''}`]
+    return /^src|^\s+proto|^\s+(aead|enc|auth)/.test(line) ? [flat] : []
+  })
+}
+
+/** espalier's log as its reader on a terminal would see it. */
+function readable(line: string): string {
+  if (!line.startsWith('{')) return line
+  try {
+    return (JSON.parse(line) as LogLine).msg
+  } catch {
+    return line
+  }
+}
+
+process.exitCode = (await main()) ? 0 : 1
