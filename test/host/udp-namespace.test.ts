@@ -1,5 +1,6 @@
 /** The UDP sockets where loopback is not enough: in network namespaces of their own, linked by a veth pair. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { constants } from 'node:os'
 import { test } from 'node:test'
 
@@ -68,7 +69,24 @@ test('a socket that was aborted from outside reports it and goes on', { skip }, 
   }
 })
 
-test('bypass policy and mark are taken on both families', { skip }, async () => {
-  const found = await scenario('network', { under }, { bypassPolicy: true, mark: 0xffffffff, encapsulation: true, dscp: 46 })
-  assert.deepEqual(found, { families: [4, 6], sameInBoth: true, errors: [] })
+test('mark and DSCP are on every datagram, and don\'t-fragment is not', { skip }, async (t) => {
+  try {
+    execFileSync('nft', ['--version'])
+  } catch {
+    t.skip('needs nft')
+    return
+  }
+  // IPv4: marked and EF, don't-fragment; IPv6: marked and EF, not marked.
+  assert.deepEqual(await scenario('on the wire', { under }), [2, 0, 2, 0])
 })
+
+for (const family of [4, 6] as const) {
+  test(`the bypass policy goes past policies that block, out and in: IPv${family}`, { skip }, async () => {
+    const { numbers, sources, blocked, bypassing } = await scenario('past policies', { under }, family)
+    assert.deepEqual(numbers, [1])
+    assert.deepEqual(sources, { bypassing: family === 4 ? '192.0.2.1' : '2001:db8::1' })
+    assert.deepEqual({ failed: blocked.failed, received: blocked.received }, { failed: 1, received: 0 })
+    assert.equal(blocked.errors, 1)
+    assert.deepEqual({ sent: bypassing.sent, received: bypassing.received, errors: bypassing.errors }, { sent: 1, received: 1, errors: 0 })
+  })
+}

@@ -18,6 +18,10 @@ function ip(words: string): void {
   execFileSync('ip', words.split(' '))
 }
 
+function linkOf(name: string): { readonly address: string; readonly ifindex: number } {
+  return JSON.parse(execFileSync('ip', ['-j', 'link', 'show', name], { encoding: 'utf8' }))[0]
+}
+
 function described(error: unknown): object {
   const { code, errno, syscall, option, message } = error as UdpError
   return { code, errno, syscall, option, message }
@@ -301,6 +305,68 @@ const scenarios: Record<string, (...parameters: any[]) => unknown> = {
     return { before, after: network.counters() }
   },
 
+  /** Counts in the firewall what a network with mark and DSCP sends, and of it what may not be fragmented. */
+  async 'on the wire'() {
+    ip('link set lo up')
+    const rules = (family: string, never: string): string => `
+      table ${family} t {
+        chain c {
+          type filter hook output priority 0
+          udp dport 9 meta mark 0x1234 ${family} dscp ef counter
+          udp dport 9 ${never} counter
+        }
+      }`
+    execFileSync('nft', ['-f', '-'], { input: rules('ip', 'ip frag-off & 0x4000 != 0') + rules('ip6', 'meta mark != 0x1234') })
+    using test = new TestNetwork({ mark: 0x1234, dscp: 46 })
+    for (const [any, to] of [['0.0.0.0', '127.0.0.1'], ['::', '::1']] as const) {
+      test.network.send(Uint8Array.of(1), endpoint(any, test.network.port), endpoint(to, 9))
+      test.network.send(Uint8Array.of(1), endpoint(any, test.network.portNatT), endpoint(to, 9))
+    }
+    await turn()
+    const { nftables } = JSON.parse(execFileSync('nft', ['-j', 'list', 'ruleset'], { encoding: 'utf8' }))
+    return nftables
+      .flatMap(({ rule }: any) => rule?.expr ?? [])
+      .filter(({ counter }: any) => counter !== undefined)
+      .map(({ counter }: any) => counter.packets)
+  },
+
+  /** Policies block all UDP; only sockets with the bypass policy get through them, in both directions. */
+  async 'past policies'(family: 4 | 6) {
+    const { peer, ask } = await linked()
+    const [ours, theirs] = family === 4 ? ['192.0.2.1', '192.0.2.2'] : ['2001:db8::1', '2001:db8::2']
+    const length = family === 4 ? 24 : 64
+    if (family === 6) ip(`addr add ${ours}/64 dev near nodad`)
+    const address = `addr add ${theirs}/${length} dev far${family === 6 ? ' nodad' : ''}`
+    // Neighbours are told, not discovered: what is late would be in the wrong order.
+    const neighbour = `neigh replace ${ours} dev far lladdr ${linkOf('near').address} nud permanent`
+    const { port, mac } = await ask({ commands: [address, 'link set far up', neighbour], listen: family })
+    ip(`neigh replace ${theirs} dev near lladdr ${mac} nud permanent`)
+    for (const direction of ['out', 'in']) {
+      const [from, to] = direction === 'out' ? [ours, theirs] : [theirs, ours]
+      ip(`xfrm policy add src ${from} dst ${to} proto udp dir ${direction} action block`)
+    }
+    using blocked = new TestNetwork({ families: [family] })
+    using bypassing = new TestNetwork({ families: [family], bypassPolicy: true })
+    for (const [at, { network }] of [blocked, bypassing].entries()) {
+      network.send(Uint8Array.of(0, 0, 0, at), endpoint(ours!, network.port), endpoint(theirs!, port))
+    }
+    const { numbers } = await ask({ take: 1 })
+    for (const { network } of [blocked, bypassing]) {
+      await ask({ send: [1], from: theirs, to: ours, port: network.port })
+    }
+    await bypassing.take(1)
+    const source = async ({ network }: TestNetwork): Promise<string | undefined> =>
+      (await network.sourceFor(endpoint(theirs!, 0).address))?.toString()
+    const sources = { blocked: await source(blocked), bypassing: await source(bypassing) }
+    peer.disconnect()
+    return {
+      numbers,
+      sources,
+      blocked: { ...blocked.network.counters(), errors: blocked.errors.length },
+      bypassing: { ...bypassing.network.counters(), errors: bypassing.errors.length },
+    }
+  },
+
   /** Link-local addresses: we answer a peer we heard, and address one we never heard. */
   async 'link local'() {
     // A link that is there earlier: what names no interface goes there.
@@ -355,15 +421,14 @@ const scenarios: Record<string, (...parameters: any[]) => unknown> = {
             throw error
           },
         )
-        const [link] = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', 'far'], { encoding: 'utf8' }))
-        process.send!({ port: socket.port, mac: link.address })
+        process.send!({ port: socket.port, mac: linkOf('far').address })
       } else if (question.take !== undefined) {
         wanted = question.take
         tell()
       } else if (question.send !== undefined) {
-        const [link] = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', 'far'], { encoding: 'utf8' }))
         const from = endpoint(question.from, 0).address
-        socket!.send(Uint8Array.from(question.send), from, endpoint(question.to, question.port), link.ifindex)
+        socket!.send(Uint8Array.from(question.send), from, endpoint(question.to, question.port), linkOf('far').ifindex)
+        socket!.flush()
         process.send!({})
       }
     })
