@@ -15,7 +15,7 @@ export interface NameAttribute {
 /**
  * DER of `C=CH, O=strongSwan, CN=moon` or `/C=CH/O=strongSwan/CN=moon`. As strongSwan: no escapes, so a value with a
  * comma needs the form with slashes; PrintableString where the value's characters allow it, else UTF8String.
- * Throws EspalierError (caller, bad-identity) saying what is wrong.
+ * Throws EspalierError (caller, IDENTITY_INVALID) saying what is wrong.
  */
 export function encodeDistinguishedName(text: string): Uint8Array {
   const slashes = text.trimStart().startsWith('/')
@@ -154,7 +154,7 @@ function encodeOid(dotted: string): Uint8Array {
 }
 
 function badName(message: string): EspalierError {
-  return new EspalierError('caller', 'bad-identity', message)
+  return new EspalierError('caller', 'IDENTITY_INVALID', message)
 }
 
 /** Our limit, strongSwan's too: attributes in one written name. */

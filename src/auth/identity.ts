@@ -48,7 +48,7 @@ export const MATCH_PERFECT = 20
  * The identity strongSwan reads in `text`: an address, subnet or range; `C=CH, O=...`; `user@host`; any other name as
  * FQDN; with `:` but no address KEY_ID. `@name` is an FQDN, `@@user@host` an RFC822 address, `@#hex` a KEY_ID. A prefix
  * (`fqdn:`, `keyid:`, `{11}:` ...) sets the type, `#` behind it says hex. Empty, `%any`, `*`, `0.0.0.0`, `::` are `%any`.
- * Throws EspalierError (caller, bad-identity) saying what is wrong.
+ * Throws EspalierError (caller, IDENTITY_INVALID) saying what is wrong.
  */
 export function parseIdentity(text: string): Identity {
   const prefixed = /^(?:\{(\d{1,3}|0x[0-9a-f]{1,2})\}|([a-z0-9]+)):(.*)$/is.exec(text)
@@ -74,7 +74,7 @@ export function formatIdentity(identity: Identity): string {
   return text.length <= MAXIMUM_TEXT ? text : `${text.slice(0, MAXIMUM_TEXT - 3)}...`
 }
 
-/** As parseIdentity, with strongSwan's wildcards; regular expressions (`fqdn:^...$`) are refused. Throws EspalierError (caller, bad-identity). */
+/** As parseIdentity, with strongSwan's wildcards; regular expressions (`fqdn:^...$`) are refused. Throws EspalierError (caller, IDENTITY_INVALID). */
 export function parseIdentityPattern(text: string): IdentityPattern {
   if (/^(rfc822|email|userfqdn|fqdn|dns|asn1dn):\^.*\$$/is.test(text)) throw badIdentity(`regular expressions such as '${text}' are not supported yet`)
   return patternOf(parseIdentity(text))
@@ -242,7 +242,7 @@ function latin1(bytes: Uint8Array): string {
 }
 
 function badIdentity(message: string): EspalierError {
-  return new EspalierError('caller', 'bad-identity', message)
+  return new EspalierError('caller', 'IDENTITY_INVALID', message)
 }
 
 /** Our limit: characters of one identity in a log line. */

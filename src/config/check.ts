@@ -13,7 +13,7 @@ export interface Report {
 
 /** Reports on everything in `section`; `path` is its dotted name, '' for a file's top. */
 export function checkSection(section: ResolvedSection, rules: SectionRules, path: string, report: Report): void {
-  if (rules.whole !== null && section.settings.size + section.sections.size > 0) checkTreatment(rules.whole, null, section, path, report)
+  if (rules.whole !== null && hasSettings(section)) checkTreatment(rules.whole, null, section, path, report)
   if (rules.whole !== null && Object.keys(rules.keys).length === 0) return
   for (const setting of section.settings.values()) {
     const treatment = keyTreatment(setting.name, rules)
@@ -27,6 +27,11 @@ export function checkSection(section: ResolvedSection, rules: SectionRules, path
     if (innerRules === null) report.errors.push(problemAt(inner, key, unknownSection(inner.name, rules)))
     else checkSection(inner, innerRules, key, report)
   }
+}
+
+/** Debian's files are full of sections with nothing but comments in them: those ask for nothing. */
+function hasSettings(section: ResolvedSection): boolean {
+  return section.settings.size > 0 || [...section.sections.values()].some(hasSettings)
 }
 
 /** The rules for a section of this name, null if there may be none. */

@@ -50,7 +50,7 @@ const silently = (...names: string[]): Record<string, Treatment> => Object.fromE
 const LIFETIMES = 'CHILD_SAs are not rekeyed and have no limit yet'
 const IKE_LIFETIMES = 'IKE_SAs are neither rekeyed nor reauthenticated yet'
 const CERTIFICATES = 'certificates and public keys are not read yet'
-const CONSTRAINT = 'the peer authenticates with a pre-shared key, which cannot fulfil it, and without it more peers would be let in'
+const CONSTRAINT = 'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
 const MARKS = 'policies without the mark would apply to other traffic'
 const VIRTUAL_ADDRESSES = 'virtual addresses are not supported yet'
 const MEDIATION = 'mediation is not supported'

@@ -8,12 +8,12 @@ import {
   DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection, type IkeSettings, type LocalAuthentication,
   type RemoteAuthentication, type SharedSecret,
 } from '../ike/connection.ts'
-import { defaultProposals, parseProposal, type SuiteProposal } from '../negotiate/proposals.ts'
+import { defaultProposals, parseProposals } from '../negotiate/proposals.ts'
 import { DYNAMIC_SELECTOR, parseSelectorTemplate, type SelectorTemplate } from '../negotiate/selectors.ts'
 import { checkSection, namesIn, nearest, sectionRules, type Report } from './check.ts'
 import { escapePattern, type ConfigurationFiles } from './files.ts'
 import { STRONGSWAN, SWANCTL, type SectionRules } from './known-keys.ts'
-import { problemAt, withoutRepeats, type Problem } from './problems.ts'
+import { problemAt, inOrder, type Problem } from './problems.ts'
 import { resolveReferences, type ResolvedSection } from './references.ts'
 import { readSyntaxTree, type Setting } from './syntax.ts'
 import { parseAddressPattern, parseBoolean, parseDecimal, parseInteger, parseList, parseSecret, parseTime, parseWord } from './values.ts'
@@ -58,9 +58,9 @@ export function loadConfiguration(sources: Sources): Loaded {
   }
   const connections = swanctl === null ? [] : readConnections(swanctl, settings, report)
   const secrets = swanctl === null ? [] : readSecrets(swanctl, report)
-  const errors = withoutRepeats(report.errors)
+  const errors = inOrder(report.errors)
   const configuration = errors.length === 0 ? { connections, secrets, settings: settings.ike } : null
-  return { configuration, errors, warnings: withoutRepeats(report.warnings) }
+  return { configuration, errors, warnings: inOrder(report.warnings) }
 }
 
 /** strongswan.conf's share: what the core takes, and a default for the children. */
@@ -178,7 +178,7 @@ function readConnection(section: ResolvedSection, settings: Settings, report: Re
     remoteAddresses,
     localPort,
     remotePort: values.read('remote_port', parsePort, 500),
-    proposals: values.read('proposals', proposalsFor('ike'), defaultProposals('ike')),
+    proposals: values.read('proposals', (text) => parseProposals(parseList(text), 'ike'), defaultProposals('ike')),
     forceEncapsulation: values.read('encap', parseBoolean, false),
     mobike: values.read('mobike', parseBoolean, true),
     keyingTries: values.read('keyingtries', (text) => parseInteger(text, 0, MAXIMUM_U32), 1),
@@ -233,7 +233,7 @@ function readChild(values: Values, settings: Settings, remoteAddresses: readonly
   }
   return {
     name: values.name,
-    proposals: values.read('esp_proposals', proposalsFor('esp'), defaultProposals('esp')),
+    proposals: values.read('esp_proposals', (text) => parseProposals(parseList(text), 'esp'), defaultProposals('esp')),
     mode: readMode(values),
     localSelectors: values.read('local_ts', listOf(parseSelectorTemplate), DYNAMIC),
     remoteSelectors: values.read('remote_ts', listOf(parseSelectorTemplate), DYNAMIC),
@@ -291,14 +291,11 @@ function parseOwnIdentity(text: string): Identity | null {
 /** `id = @#0a0b` without quotes is `@` and a comment: said here, because it is never meant. */
 function notCutShort<Value>(parse: (text: string) => Value): (text: string) => Value {
   return (text) => {
-    if (/^@{1,2}$|^[a-z0-9{}]+:$/i.test(text)) throw new EspalierError('caller', 'bad-value', `'${text}' is no identity; # begins a comment unless the value is in quotes`)
+    if (/^@{1,2}$|^[a-z0-9{}]+:$/i.test(text)) throw new EspalierError('caller', 'VALUE_INVALID', `'${text}' is no identity; # begins a comment unless the value is in quotes`)
     return parse(text)
   }
 }
 
-function proposalsFor(protocol: 'ike' | 'esp'): (text: string) => SuiteProposal[] {
-  return (text) => parseList(text).flatMap((item) => (item.toLowerCase() === 'default' ? defaultProposals(protocol) : [parseProposal(item, protocol)]))
-}
 function listOf<Value>(parse: (text: string) => Value): (text: string) => Value[] {
   return (text) => parseList(text).map(parse)
 }

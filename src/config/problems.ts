@@ -25,12 +25,14 @@ export function formatProblem({ file, line, key, message }: Problem): string {
   return `${file}${line > 0 ? `:${line}` : ''}: ${key === null ? '' : `${key}: `}${message}`
 }
 
-/** The same key inherited by ten connections is still one problem. */
-export function withoutRepeats(problems: readonly Problem[]): Problem[] {
+/** File by file and line by line; the same key inherited by ten connections is still one problem. */
+export function inOrder(problems: readonly Problem[]): Problem[] {
+  const files = [...new Set(problems.map(({ file }) => file))]
   const seen = new Set<string>()
-  return problems.filter((problem) => {
+  const distinct = problems.filter((problem) => {
     const name = problem.key?.slice(problem.key.lastIndexOf('.') + 1) ?? ''
     const text = JSON.stringify([problem.file, problem.line, name, problem.message])
     return seen.size !== seen.add(text).size
   })
+  return distinct.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line)
 }

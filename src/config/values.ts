@@ -1,6 +1,6 @@
 /**
  * Values of settings: text to booleans, numbers, times, sizes, addresses and secrets, as strongSwan reads them.
- * Every parser throws EspalierError (caller, bad-value) with what was expected; the caller knows file, line and key.
+ * Every parser throws EspalierError (caller, VALUE_INVALID) with what was expected; the caller knows file, line and key.
  */
 import type { AddressPattern } from '../ike/connection.ts'
 import { EspalierError } from '../base/errors.ts'
@@ -70,7 +70,7 @@ export function parseAddressPattern(text: string): AddressPattern {
       return { kind: 'range', range: IpRange.parse(text) }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
-      throw new EspalierError('caller', 'bad-value', `expected an address, a subnet, a range or a host name: ${error.message}`)
+      throw new EspalierError('caller', 'VALUE_INVALID', `expected an address, a subnet, a range or a host name: ${error.message}`)
     }
   }
   const labels = text.replace(/\.$/, '').split('.')
@@ -112,10 +112,10 @@ function wholeNumber(text: string): number | null {
 
 function expected(what: string, text: string): EspalierError {
   const shown = text.length <= 60 ? text : `${text.slice(0, 57)}...`
-  return new EspalierError('caller', 'bad-value', `expected ${what}, not '${shown}'`)
+  return new EspalierError('caller', 'VALUE_INVALID', `expected ${what}, not '${shown}'`)
 }
 function badSecret(what: string): EspalierError {
-  return new EspalierError('caller', 'bad-value', `expected ${what}`)
+  return new EspalierError('caller', 'VALUE_INVALID', `expected ${what}`)
 }
 
 const ANY_ADDRESS: Readonly<Record<string, 4 | 6 | null>> = {

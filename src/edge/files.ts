@@ -1,7 +1,8 @@
 /**
- * Configuration files from the disk.
+ * Configuration files from the disk. The patterns are glob(3)'s, which strongSwan's users know; Node's own glob would
+ * read braces, groups and `**` as more than that, and backslashes as less.
  */
-import { globSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 
 import type { ConfigurationFiles } from '../config/files.ts'
 
@@ -12,17 +13,41 @@ export const diskFiles: ConfigurationFiles = {
     return readFileSync(path, 'utf8')
   },
   glob(pattern) {
-    return globSync(toNodePattern(pattern))
+    const absolute = pattern.startsWith('/')
+    return find(absolute ? '/' : '', pattern.split('/').filter((segment) => segment !== ''))
   },
 }
 
-/**
- * glob(3) to Node's dialect: that one has no backslash escapes (a set of one character does the same), but braces,
- * groups of alternatives and a `**` that descends, which are ordinary characters and an ordinary star to glob(3).
- */
-function toNodePattern(pattern: string): string {
-  return pattern
-    .replace(/\\(.)/gs, (_, character: string) => (character === '\\' || /\w/.test(character) ? character : `[${character}]`))
-    .replace(/[{}()]/g, '[$&]')
-    .replace(/\*+/g, '*')
+/** What is below `directory` ('' or ending with a slash) and matches `segments`, one name each. */
+function find(directory: string, segments: readonly string[]): string[] {
+  const [segment, ...rest] = segments
+  if (segment === undefined) return []
+  const names = /[*?[]/.test(segment.replace(/\\./gs, '')) ? matches(directory, segment) : [segment.replace(/\\(.)/gs, '$1')]
+  const paths = names.map((name) => directory + name)
+  if (rest.length > 0) return paths.flatMap((path) => find(`${path}/`, rest))
+  return paths.filter((path) => statSync(path, { throwIfNoEntry: false }) !== undefined)
+}
+
+function matches(directory: string, segment: string): string[] {
+  const expression = toExpression(segment)
+  return namesIn(directory).filter((name) => expression.test(name) && (!name.startsWith('.') || segment.startsWith('.')))
+}
+
+/** A missing directory has nothing in it; one that must not be read throws with the reason. */
+function namesIn(directory: string): string[] {
+  const path = directory === '' ? '.' : directory
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? readdirSync(path) : []
+}
+
+function toExpression(segment: string): RegExp {
+  const source = segment.replace(/\\(.)|\[([!^]?)(\]?[^\]]*)\]|[^\w]/gs, (token, escaped?: string, not?: string, set?: string) => {
+    if (escaped !== undefined) return escapeCharacter(escaped)
+    if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[\\\][^]/g, '\\$&')}]`
+    return token === '*' ? '.*' : token === '?' ? '.' : escapeCharacter(token)
+  })
+  return new RegExp(`^${source}$`, 's')
+}
+
+function escapeCharacter(character: string): string {
+  return /\w/.test(character) ? character : character.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')
 }

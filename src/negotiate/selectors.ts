@@ -27,7 +27,7 @@ export const DYNAMIC_SELECTOR: SelectorTemplate = { range: null, protocol: 0, fi
  * One entry of local_ts or remote_ts: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, `dynamic`, each with `[protocol/port]`
  * behind it, or that alone (then `dynamic`). Protocols and services by number or name; `any`, `opaque` and
  * `1024-2000` for ports; ICMP as `icmp/8`, `icmp/3(4)` (type, code) or the number made of both.
- * Throws EspalierError (caller, bad-selector) saying what is wrong.
+ * Throws EspalierError (caller, SELECTOR_INVALID) saying what is wrong.
  */
 export function parseSelectorTemplate(text: string): SelectorTemplate {
   const open = text.indexOf('[')
@@ -200,7 +200,7 @@ function toAddress(number: bigint, length: number): IpAddress {
 }
 
 function badSelector(message: string): EspalierError {
-  return new EspalierError('caller', 'bad-selector', message)
+  return new EspalierError('caller', 'SELECTOR_INVALID', message)
 }
 
 /** Names people write in selectors, the one to print first; the rest of /etc/protocols is written as numbers (IANA protocol numbers). */

@@ -113,7 +113,7 @@ describe('text to identity', () => {
   ]
   for (const [text, message] of refused) {
     test(`'${text.slice(0, 30)}' is refused`, () => {
-      assert.throws(() => parseIdentity(text), (error: unknown) => error instanceof EspalierError && error.code === 'bad-identity' && message.test(error.message))
+      assert.throws(() => parseIdentity(text), (error: unknown) => error instanceof EspalierError && error.code === 'IDENTITY_INVALID' && message.test(error.message))
     })
   }
 

@@ -8,7 +8,7 @@ import {
 
 function refuses(parse: (text: string) => unknown, texts: readonly string[], message: RegExp): void {
   for (const text of texts) {
-    assert.throws(() => parse(text), (error: unknown) => error instanceof EspalierError && error.code === 'bad-value' && message.test(error.message), `'${text}'`)
+    assert.throws(() => parse(text), (error: unknown) => error instanceof EspalierError && error.code === 'VALUE_INVALID' && message.test(error.message), `'${text}'`)
   }
 }
 

@@ -80,7 +80,7 @@ describe('text to selector and back', () => {
   ]
   for (const text of refused) {
     test(`'${text}' is refused`, () => {
-      assert.throws(() => parseSelectorTemplate(text), (error: unknown) => error instanceof EspalierError && error.code === 'bad-selector')
+      assert.throws(() => parseSelectorTemplate(text), (error: unknown) => error instanceof EspalierError && error.code === 'SELECTOR_INVALID')
     })
   }
 })

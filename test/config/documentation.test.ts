@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+
+import { SWANCTL, STRONGSWAN, type SectionRules, type Treatment } from '../../src/config/known-keys.ts'
+
+const manual = readFileSync(`${import.meta.dirname}/../../docs/configuration.md`, 'utf8')
+
+/** The table the manual has to have for one section: its honoured keys, their defaults and meanings. */
+function tableOf(rules: SectionRules): string {
+  const rows = [...Object.entries(rules.keys), ...Object.entries(rules.prefixedKeys).map(([name, treatment]): [string, Treatment] => [`${name}<suffix>`, treatment])]
+  return rows
+    .flatMap(([name, treatment]) => (treatment.kind === 'honoured' ? [`| \`${name}\` | ${treatment.fallback === '' ? '' : `\`${treatment.fallback}\``} | ${treatment.meaning} |`] : []))
+    .join('\n')
+}
+
+const CONNECTION = SWANCTL.sections.connections!.otherSections!
+const sections: [string, SectionRules][] = [
+  ['connections.<name>', CONNECTION],
+  ['connections.<name>.local<suffix>', CONNECTION.prefixedSections.local!],
+  ['connections.<name>.remote<suffix>', CONNECTION.prefixedSections.remote!],
+  ['connections.<name>.children.<name>', CONNECTION.sections.children!.otherSections!],
+  ['secrets.ike<suffix>', SWANCTL.sections.secrets!.prefixedSections.ike!],
+  ['charon', STRONGSWAN.sections.charon!],
+]
+
+for (const [name, rules] of sections) {
+  test(`docs/configuration.md has the honoured keys of ${name}, as known-keys.ts describes them`, () => {
+    const table = tableOf(rules)
+    assert.ok(table.split('\n').length >= 2)
+    const part = manual.slice(manual.indexOf(`### ${name}\n`))
+    assert.ok(part.startsWith(`### ${name}\n`), `no heading ### ${name}`)
+    assert.equal(part.split('\n').filter((line) => line.startsWith('| `')).slice(0, table.split('\n').length).join('\n'), table)
+  })
+}
