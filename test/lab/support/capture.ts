@@ -11,8 +11,9 @@ export class Capture {
 
   /** Returns when tcpdump listens. The filter is in tcpdump's language, "udp port 4500"; `-X` as an argument shows bytes. */
   static async start(host: Host, interfaceName: string, filter: string, args: readonly string[] = []): Promise<Capture> {
+    // Immediate: otherwise the last packets wait in a buffer that an end throws away.
     // Debian's tcpdump gives up root for a user who may write to no directory of ours, hence -Z.
-    const tcpdump = host.start('tcpdump', ['-Z', 'root', '-l', '-n', '-tt', '-i', interfaceName, ...args, filter])
+    const tcpdump = host.start('tcpdump', ['-Z', 'root', '--immediate-mode', '-l', '-n', '-tt', '-i', interfaceName, ...args, filter])
     await tcpdump.waitFor(/listening on/)
     return new Capture(tcpdump)
   }

@@ -13,6 +13,8 @@ export interface EspalierOptions {
   readonly configuration: string
   /** strongswan.conf's settings within `charon { }`. */
   readonly settings?: string
+  /** 'memory' where the machine has no ESP. */
+  readonly kernel?: 'netlink' | 'memory'
 }
 
 /** One line of the log. */
@@ -42,8 +44,9 @@ export class Espalier {
     const environment = { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
     await mkdir(environment.SWANCTL_DIR, { recursive: true })
     await writeFile(environment.STRONGSWAN_CONF, `charon {\n${options.settings ?? ''}\n}\n`)
-    const espalier = new Espalier(host, directory, host.start(process.execPath, [main, 'daemon', '--log-level', 'debug'], environment))
-    await espalier.configure(options.configuration)
+    await writeFile(join(environment.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
+    const daemon = host.start(process.execPath, [main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'], environment)
+    const espalier = new Espalier(host, directory, daemon)
     host.lab.tellIfFailed(`espalier's log on ${host.name}`, async () => espalier.daemon.lines.join('\n'))
     await espalier.event('started')
     return espalier

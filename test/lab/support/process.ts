@@ -62,6 +62,7 @@ export class Daemon {
   #watchers = new Set<() => void>()
   #closed: Promise<void>
   #over = false
+  #status: number | null = null
 
   constructor(command: string, args: readonly string[], env: Record<string, string> = {}) {
     this.#command = [command, ...args].join(' ')
@@ -81,12 +82,18 @@ export class Daemon {
       })
     }
     this.#closed = new Promise((resolve) => {
-      this.#child.on('close', () => {
+      this.#child.on('close', (status) => {
         this.#over = true
+        this.#status = status
         for (const watcher of this.#watchers) watcher()
         resolve()
       })
     })
+  }
+
+  /** Exit status once it has ended; null before, and when a signal ended it. */
+  get status(): number | null {
+    return this.#status
   }
 
   get running(): boolean {

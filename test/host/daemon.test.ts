@@ -1,0 +1,154 @@
+/**
+ * The `espalier` command as a user types it, on this machine's sockets and with the kernel in memory.
+ */
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+
+import { Espalier } from '../lab/support/espalier.ts'
+import { Lab } from '../lab/support/network.ts'
+import { tryRun, type Finished } from '../lab/support/process.ts'
+
+const main = join(import.meta.dirname, '../../src/main.ts')
+const SECRET = 'a key nobody may ever read in a log'
+
+function connection(name: string, own: string, other: string, more: string): string {
+  return `
+connections {
+  ${name} {
+    local { auth = psk
+      id = ${own} }
+    remote { auth = psk
+      id = ${other} }
+    ${more}
+  }
+}
+secrets {
+  ike-1 {
+    secret = "${SECRET}"
+  }
+}
+`
+}
+
+const GATEWAY = connection('clients', 'gateway.example', 'client.example', 'children { net { local_ts = 10.20.0.0/24\n remote_ts = 10.10.0.0/16 } }')
+const CLIENT = connection(
+  'gateway',
+  'client.example',
+  'gateway.example',
+  'remote_addrs = 192.0.2.2\n children { net { local_ts = 10.10.1.0/24\n remote_ts = 10.20.0.0/24\n start_action = start } }',
+)
+
+async function pair(t: TestContext): Promise<{ client: Espalier; gateway: Espalier }> {
+  const lab = new Lab(t)
+  const left = await lab.host('client')
+  const right = await lab.host('gateway')
+  await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', '192.0.2.2/24')
+  const gateway = await Espalier.start(right, { kernel: 'memory', configuration: GATEWAY })
+  const client = await Espalier.start(left, { kernel: 'memory', configuration: CLIENT })
+  return { client, gateway }
+}
+
+/** Runs the command with a configuration directory of its own. */
+async function espalier(t: TestContext, args: readonly string[], swanctlConf: string, strongswanConf = ''): Promise<Finished> {
+  const directory = await mkdtemp(join(tmpdir(), 'espalier-test-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  await writeFile(join(directory, 'swanctl.conf'), swanctlConf)
+  await writeFile(join(directory, 'strongswan.conf'), strongswanConf)
+  return tryRun(process.execPath, [main, ...args], { env: { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') } })
+}
+
+describe('espalier daemon', () => {
+  test('two daemons bring up a tunnel; SIGTERM deletes it with the peer and ends with status 0', async (t) => {
+    const { client, gateway } = await pair(t)
+    const child = await client.event('child-established')
+    assert.match(child.msg, /^gateway\[1\]: CHILD_SA net\{1\} established: 10\.10\.1\.0\/24 === 10\.20\.0\.0\/24, ESP without UDP/)
+    await gateway.event('child-established')
+    await client.stop()
+    assert.equal(client.daemon.status, 0)
+    assert.match((await gateway.event('ike-closed')).msg, /deleted by the peer/)
+    await gateway.stop()
+    assert.equal(gateway.daemon.status, 0)
+    for (const line of [...client.daemon.lines, ...gateway.daemon.lines]) assert.ok(!line.includes(SECRET), line)
+  })
+
+  test('SIGTERM with a peer that is gone ends all the same', async (t) => {
+    const { client, gateway } = await pair(t)
+    await client.event('child-established')
+    await gateway.daemon.stop('SIGKILL')
+    await client.stop()
+    assert.equal(client.daemon.status, 0)
+    await client.event('stopped')
+  })
+
+  test('SIGHUP reads the configuration anew; one with an error changes nothing', async (t) => {
+    const { client, gateway } = await pair(t)
+    await client.event('child-established')
+    await gateway.configure('connections { clients { lokal_addrs = 192.0.2.2 } }')
+    gateway.daemon.signal('SIGHUP')
+    const refused = await gateway.event('configuration-error')
+    assert.match(refused.msg, /swanctl\.conf:1: .*lokal_addrs.*local_addrs/)
+    await gateway.event('reload-refused')
+    // Another client could still come: the connection is as it was.
+    await client.stop()
+    await gateway.event('ike-closed')
+    const again = await Espalier.start(client.host, { kernel: 'memory', configuration: CLIENT })
+    await again.event('child-established')
+
+    await gateway.configure(GATEWAY.replace('client.example', 'someone-else.example'))
+    gateway.daemon.signal('SIGHUP')
+    await gateway.event('reloaded')
+    await again.stop()
+    const late = await Espalier.start(client.host, { kernel: 'memory', configuration: CLIENT })
+    assert.match((await late.event('ike-failed')).msg, /AUTHENTICATION_FAILED/)
+  })
+
+  test('a port that is taken is named, with what to do', async (t) => {
+    const { client } = await pair(t)
+    const second = await client.host.tryRun(process.execPath, [main, 'daemon', '--kernel', 'memory'], {
+      env: { SWANCTL_DIR: join(client.directory, 'swanctl'), STRONGSWAN_CONF: join(client.directory, 'strongswan.conf') },
+    })
+    assert.equal(second.status, 1)
+    assert.match(second.stdout, /cannot be opened: .*EADDRINUSE.*another IKE daemon is running/)
+  })
+
+  test('a configuration with errors is not started: status 2, every problem with its line', async (t) => {
+    const { status, stdout } = await espalier(t, ['daemon', '--kernel', 'memory'], 'connections {\n  a {\n    mobik = no\n    encap = perhaps\n    local { auth = psk }\n    remote { auth = psk }\n  }\n}\n')
+    assert.equal(status, 2)
+    assert.match(stdout, /swanctl\.conf:3: .*mobik.*mobike/)
+    assert.match(stdout, /swanctl\.conf:4: .*encap/)
+    assert.match(stdout, /not started/)
+  })
+})
+
+describe('espalier check', () => {
+  test('says what is well and ends with status 0', async (t) => {
+    const { status, stdout } = await espalier(t, ['check', '--kernel', 'memory'], GATEWAY)
+    assert.equal(status, 0, stdout)
+    assert.match(stdout, /^ok +configuration: 1 connection with 1 child and 1 pre-shared key/m)
+    assert.match(stdout, /^ok +sockets: UDP over IPv4/m)
+    assert.ok(!stdout.includes(SECRET))
+  })
+
+  test('names each error with file and line and ends with status 1', async (t) => {
+    const { status, stdout } = await espalier(t, ['check', '--kernel', 'memory'], GATEWAY.replace('auth = psk', 'auth = pubkey'))
+    assert.equal(status, 1)
+    assert.match(stdout, /^error .*swanctl\.conf:4: .*pubkey/m)
+  })
+})
+
+describe('a mistyped command', () => {
+  test('is answered with the nearest one and status 1', async (t) => {
+    const { status, stderr } = await espalier(t, ['deamon'], '')
+    assert.equal(status, 1)
+    assert.match(stderr, /unknown command 'deamon'\n\(Did you mean daemon\?\)/)
+  })
+
+  test('an option value that does not exist is answered with those that do', async (t) => {
+    const { status, stderr } = await espalier(t, ['daemon', '--kernel', 'windows'], '')
+    assert.equal(status, 1)
+    assert.match(stderr, /Allowed choices are netlink, memory/)
+  })
+})
