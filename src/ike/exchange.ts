@@ -8,6 +8,7 @@
  *   respond()         answers the request that was opened last and keeps the answer
  */
 import { assert } from '../base/assert.ts'
+import { equalBytes } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -86,6 +87,8 @@ export class Exchanges {
   #expectedRequestId = 0
   #outstanding: Outstanding | null = null
   #keptResponse: Uint8Array | null = null
+  /** IKE_SA_INIT responses that were acted upon; at most as many as initiateInit makes attempts. */
+  readonly #initResponses: Uint8Array[] = []
 
   constructor(sa: IkeSa, env: Environment, turns: Turns, timer: RetransmissionTimer) {
     this.#sa = sa
@@ -99,6 +102,7 @@ export class Exchanges {
     const initiates = this.#sa.role === 'initiator'
     this.#sealer = createSealer(suite, initiates ? keys.ei : keys.er, initiates ? keys.ai : keys.ar, this.#env.entropy)
     this.#opener = createOpener(suite, initiates ? keys.er : keys.ei, initiates ? keys.ar : keys.ai)
+    this.#initResponses.length = 0
   }
 
   get isWaiting(): boolean {
@@ -133,6 +137,11 @@ export class Exchanges {
     const { header } = arrival.message
     const waiting = this.#outstanding
     if (waiting === null || header.messageId !== waiting.messageId || header.exchangeType !== waiting.exchangeType) return 'out-of-window'
+    if (header.exchangeType === ExchangeType.IKE_SA_INIT) {
+      // All attempts have message ID 0, so that only its bytes tell a doubled demand (cookie, group) from a new one.
+      if (this.#initResponses.some((before) => equalBytes(before, arrival.bytes))) return 'out-of-window'
+      this.#initResponses.push(arrival.bytes.slice())
+    }
     const received = this.#open(arrival)
     if (received === null) return 'not-authentic'
     this.#outstanding = null

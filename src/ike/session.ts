@@ -21,6 +21,11 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly deadlines: Partial<Record<DeadlineName, Deadline<DeadlineOwner>>> = {}
   /** What IKE_SA_INIT left for IKE_AUTH; null before and after. */
   opening: Opening | null = null
+  /**
+   * At a responder: hash of the IKE_SA_INIT request. Its retransmission is known by its bytes, whatever port a NAT gave
+   * it meanwhile, as long as the IKE_SA lives: one that was overtaken by IKE_AUTH must not begin another IKE_SA.
+   */
+  initHash: string | null = null
   /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
   readonly #deadlines: Deadlines<Session>

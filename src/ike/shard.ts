@@ -40,12 +40,6 @@ const QUEUE_MAX = 32
 /** IKE_SAs that strangers may have half open at once, cookie or not: about 100 MB at the very worst. */
 const HALF_OPEN_MAX = 10_000
 
-interface HalfOpen {
-  /** Hash of the IKE_SA_INIT request: its retransmission is known by its bytes, whatever port a NAT gave it meanwhile. */
-  readonly hash: string
-  readonly address: string
-}
-
 export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
 
 export class Shard {
@@ -53,7 +47,9 @@ export class Shard {
   readonly #deadlines: Deadlines<Session>
   readonly #cookies: Cookies
   readonly #table = new Map<bigint, Session>()
-  readonly #halfOpen = new Map<Session, HalfOpen>()
+  /** With the address each came from. */
+  readonly #halfOpen = new Map<Session, string>()
+  /** By Session.initHash. */
   readonly #byInitHash = new Map<string, Session>()
   readonly #halfOpenByAddress = new Map<string, number>()
   #isStopping = false
@@ -244,8 +240,9 @@ export class Shard {
       this.#env.report({ event: 'ike-responding', sa: session.sa })
       respondInit(session, request)
       this.#table.set(session.sa.ownSpi, session)
-      this.#halfOpen.set(session, { hash, address })
+      session.initHash = hash
       this.#byInitHash.set(hash, session)
+      this.#halfOpen.set(session, address)
       this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
       session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
     } catch (error) {
@@ -257,7 +254,7 @@ export class Shard {
   }
 
   #repeatInit(session: Session, arrival: Arrival): void {
-    // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler.
+    // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler or replayed.
     if (session.opening === null) return this.#drop(arrival, 'out-of-window')
     session.exchanges.repeatResponse(arrival)
   }
@@ -307,17 +304,17 @@ export class Shard {
 
   #forget(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
+    if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
     this.#noLongerHalfOpen(session)
   }
 
   #noLongerHalfOpen(session: Session): void {
-    const entry = this.#halfOpen.get(session)
-    if (entry === undefined) return
+    const address = this.#halfOpen.get(session)
+    if (address === undefined) return
     this.#halfOpen.delete(session)
-    this.#byInitHash.delete(entry.hash)
-    const left = (this.#halfOpenByAddress.get(entry.address) ?? 1) - 1
-    if (left > 0) this.#halfOpenByAddress.set(entry.address, left)
-    else this.#halfOpenByAddress.delete(entry.address)
+    const left = (this.#halfOpenByAddress.get(address) ?? 1) - 1
+    if (left > 0) this.#halfOpenByAddress.set(address, left)
+    else this.#halfOpenByAddress.delete(address)
   }
 
   #report(event: IkeEvent): void {
