@@ -15,6 +15,8 @@ const OFFICE = '10.1.0.0/16'
 const HOME = '10.2.0.0/16'
 
 export interface SideWords {
+  /** Nodes of one name throw the same dice. */
+  readonly name?: string
   readonly address?: string
   readonly behind?: Nat | null
   readonly settings?: Partial<IkeSettings>
@@ -24,7 +26,7 @@ export interface SideWords {
 /** Answers for 10.1.0.0/16, to anybody in 10.2.0.0/16. */
 export function addGateway(world: World, words: ConnectionWords = {}, side: SideWords = {}): SimulatedNode {
   const connection = { localId: 'gateway.example.org', local: [OFFICE], remote: [HOME], ...words }
-  return world.addNode('gateway', side.address ?? GATEWAY, configuration([connection], side.settings, side.secrets), side.behind ?? null)
+  return world.addNode(side.name ?? 'gateway', side.address ?? GATEWAY, configuration([connection], side.settings, side.secrets), side.behind ?? null)
 }
 
 /** Asks the gateway for 10.1.0.0/16 on behalf of 10.2.0.0/16. */
@@ -32,7 +34,9 @@ export function addClient(world: World, words: ConnectionWords = {}, side: SideW
   const connection = {
     remoteAddresses: [GATEWAY], localId: 'client@example.org', remoteId: 'gateway.example.org', local: [HOME], remote: [OFFICE], ...words,
   }
-  return world.addNode('client', side.address ?? (side.behind === undefined || side.behind === null ? CLIENT : '192.168.1.7'), configuration([connection], side.settings, side.secrets), side.behind ?? null)
+  const behind = side.behind ?? null
+  const address = side.address ?? (behind === null ? CLIENT : '192.168.1.7')
+  return world.addNode(side.name ?? 'client', address, configuration([connection], side.settings, side.secrets), behind)
 }
 
 /** Whether packets flow both ways through the tunnel of these two. */

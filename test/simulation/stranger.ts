@@ -1,0 +1,192 @@
+/**
+ * A peer that is no gateway: it says exactly what a scenario wants it to say, right or wrong, and answers nothing by
+ * itself. Its messages are made by hand with the codec and the ciphers, as an attacker or another implementation would.
+ */
+import { parseIdentity } from '../../src/auth/identity.ts'
+import { pskAuthentication } from '../../src/auth/psk.ts'
+import { assert } from '../../src/base/assert.ts'
+import { concatBytes, Reader, Writer } from '../../src/base/bytes.ts'
+import { Endpoint, IpAddress, IpRange } from '../../src/base/ip.ts'
+import { createKeyExchange, type KeyExchange } from '../../src/crypto/key-exchange.ts'
+import { deriveIkeKeys, type IkeKeys } from '../../src/crypto/keys.ts'
+import { createPrf } from '../../src/crypto/prf.ts'
+import { createOpener, createSealer, type Opener, type Sealer } from '../../src/crypto/protection.ts'
+import { Secret } from '../../src/crypto/secret.ts'
+import { AuthMethod, ExchangeType, NotifyType, TsType } from '../../src/iana/ikev2.ts'
+import { find, notify } from '../../src/message/ikev2/find.ts'
+import { associatedDataOf, parseMessage, parsePayloads, writeMessage, writeProtectedMessage, type ParsedMessage } from '../../src/message/ikev2/message.ts'
+import type { Payload } from '../../src/message/ikev2/payload.ts'
+import { natDetectionHash, type SpiPair } from '../../src/nat/detection.ts'
+import { parseProposal, suiteOf, toWire } from '../../src/negotiate/proposals.ts'
+import type { Entropy } from '../../src/ports.ts'
+import { PSK } from './configuration.ts'
+import type { Attachment, Link, Realm } from './network.ts'
+import { ikeBytes, type Packet } from './packet.ts'
+import type { World } from './world.ts'
+
+const IKE_PROPOSAL = parseProposal('aes128gcm16-prfsha256-curve25519', 'ike')
+const ESP_PROPOSAL = parseProposal('aes128gcm16', 'esp')
+const SUITE = suiteOf(IKE_PROPOSAL)
+const NAT_T_PORT = 4500
+
+export class Stranger implements Attachment {
+  readonly link: Link
+  readonly received: Packet[] = []
+  readonly address: IpAddress
+  readonly remote: IpAddress
+  readonly initiatorSpi: bigint
+  responderSpi = 0n
+  /** Port its messages leave from and go to. */
+  port = 500
+  remotePort = 500
+  keys: IkeKeys | null = null
+  readonly nonce: Uint8Array
+  readonly keyExchange: KeyExchange
+  readonly entropy: Entropy
+  #sealer: Sealer | null = null
+  #opener: Opener | null = null
+  #initMessage: Uint8Array = new Uint8Array()
+  #peerNonce: Uint8Array = new Uint8Array()
+  readonly #world: World
+  readonly #realm: Realm
+
+  constructor(world: World, address: string, remote: string, realm: Realm = world.internet) {
+    this.#world = world
+    this.#realm = realm
+    this.address = IpAddress.parse(address)
+    this.remote = IpAddress.parse(remote)
+    this.link = { ...world.network.defaultLink }
+    this.entropy = world.entropyFor(`stranger ${address}`)
+    this.initiatorSpi = new Reader(this.entropy.bytes(8)).u64()
+    this.nonce = this.entropy.bytes(32)
+    this.keyExchange = createKeyExchange(SUITE.ke, this.entropy)
+    realm.owners.set(address, this)
+    // Its peer's kernel has states that no other kernel has.
+    world.expectsAgreement = false
+  }
+
+  receive(packet: Packet): void {
+    this.#world.network.note('arrived', packet)
+    this.received.push(packet)
+  }
+
+  /** Bytes as they are, no marker added. */
+  sendBytes(bytes: Uint8Array, port = this.port, remotePort = this.remotePort): void {
+    const packet: Packet = { protocol: 'udp', source: new Endpoint(this.address, port), destination: new Endpoint(this.remote, remotePort), bytes, esp: null }
+    this.#world.network.send(packet, this.#realm, this.link)
+  }
+
+  /** An IKE message, with the marker where it goes to the NAT-T port. */
+  send(message: Uint8Array): void {
+    this.sendBytes(this.remotePort === NAT_T_PORT ? concatBytes(new Uint8Array(4), message) : message)
+  }
+
+  get spis(): SpiPair {
+    return { initiatorSpi: this.initiatorSpi, responderSpi: this.responderSpi }
+  }
+
+  /** Honest NAT detection payloads for a message with these SPIs. */
+  natDetection(spis: SpiPair = { initiatorSpi: this.initiatorSpi, responderSpi: 0n }): { readonly source: Uint8Array; readonly destination: Uint8Array } {
+    return {
+      source: natDetectionHash(spis, new Endpoint(this.address, this.port)),
+      destination: natDetectionHash(spis, new Endpoint(this.remote, this.remotePort)),
+    }
+  }
+
+  /** HDR, SAi1, KEi, Ni and `more`; with honest NAT detection unless `more` is given. */
+  initRequest(more?: readonly Payload[]): Uint8Array {
+    const hashes = this.natDetection()
+    const detection = [notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination)]
+    return writeMessage(this.header(ExchangeType.IKE_SA_INIT, 0), [
+      { kind: 'SA', proposals: [toWire(IKE_PROPOSAL, 1, new Uint8Array())] },
+      { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
+      { kind: 'Nonce', data: this.nonce },
+      ...(more ?? detection),
+    ])
+  }
+
+  /** Sends an IKE_SA_INIT request and derives the keys from the answer. */
+  async init(more?: readonly Payload[]): Promise<ParsedMessage> {
+    this.#initMessage = this.initRequest(more)
+    this.send(this.#initMessage)
+    const answer = await this.answer()
+    const message = parseMessage(answer)
+    const [ke, nonce] = [find(message.payloads, 'KE'), find(message.payloads, 'Nonce')]
+    if (ke === null || nonce === null) return message
+    this.responderSpi = message.header.responderSpi
+    this.#peerNonce = nonce.data
+    const sharedSecret = this.keyExchange.agree(ke.data)
+    this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: this.nonce, nonceResponder: nonce.data, sharedSecret, ...this.spis })
+    this.#sealer = createSealer(SUITE, this.keys.ei, this.keys.ai, this.entropy)
+    this.#opener = createOpener(SUITE, this.keys.er, this.keys.ar)
+    return message
+  }
+
+  /** As responder: HDR, SAr1, KEr, Nr and `more` for a request that was received, without NAT detection. */
+  sendInitAnswer(request: Uint8Array, more: readonly Payload[] = []): void {
+    const { header } = parseMessage(request)
+    const answer = { ...header, responderSpi: this.initiatorSpi, fromInitiator: false, response: true }
+    this.send(
+      writeMessage(answer, [
+        { kind: 'SA', proposals: [toWire(IKE_PROPOSAL, 1, new Uint8Array())] },
+        { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
+        { kind: 'Nonce', data: this.nonce },
+        ...more,
+      ]),
+    )
+  }
+
+  /** HDR, SK { IDi, AUTH, SAi2, TSi, TSr } and `more`. */
+  authRequest(more: readonly Payload[] = [], identity = 'client@example.org', psk = PSK): Uint8Array {
+    assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+    const id = parseIdentity(identity)
+    const key = new Secret(new TextEncoder().encode(psk))
+    const octets = { message: this.#initMessage, nonce: this.#peerNonce, idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data), macKey: this.keys.pi }
+    return this.protectedRequest(ExchangeType.IKE_AUTH, 1, [
+      { kind: 'IDi', idType: id.type, data: id.data },
+      { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data: pskAuthentication(createPrf(SUITE.prf), key, octets) },
+      { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(0xcafe_0001).finish())] },
+      { kind: 'TSi', selectors: [selector('10.2.0.0/16')] },
+      { kind: 'TSr', selectors: [selector('10.1.0.0/16')] },
+      ...more,
+    ])
+  }
+
+  /** Sends an IKE_AUTH request and opens the answer. */
+  async auth(more: readonly Payload[] = []): Promise<readonly Payload[]> {
+    this.send(this.authRequest(more))
+    return this.open(await this.answer())
+  }
+
+  /** A request of the initiator, or with `response` its answer to one of the responder's. */
+  protectedRequest(exchangeType: number, messageId: number, payloads: readonly Payload[], response = false): Uint8Array {
+    assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
+    return writeProtectedMessage({ ...this.header(exchangeType, messageId), response }, payloads, this.#sealer)
+  }
+
+  header(exchangeType: number, messageId: number): { initiatorSpi: bigint; responderSpi: bigint; exchangeType: number; messageId: number; fromInitiator: true; response: boolean } {
+    return { ...this.spis, exchangeType, messageId, fromInitiator: true, response: false }
+  }
+
+  open(bytes: Uint8Array): readonly Payload[] {
+    const message = parseMessage(bytes)
+    const sealed = message.payloads.at(-1)
+    assert(sealed?.kind === 'SK' && this.#opener !== null, 'the answer is protected')
+    const plaintext = this.#opener.open(associatedDataOf(bytes, sealed), sealed.body)
+    assert(plaintext !== null, 'the answer is authentic')
+    return parsePayloads(sealed.innerFirst, plaintext, 0).payloads
+  }
+
+  /** The next IKE message that arrives. */
+  async answer(): Promise<Uint8Array> {
+    const before = this.received.length
+    await this.#world.until(() => this.received.length > before, 'the stranger is answered')
+    const bytes = ikeBytes(this.received.at(-1)!)
+    assert(bytes !== null, 'the stranger is answered by an IKE message')
+    return bytes
+  }
+}
+
+function selector(range: string): { tsType: number; selector: { range: IpRange; protocol: number; firstPort: number; lastPort: number }; body: Uint8Array } {
+  return { tsType: TsType.TS_IPV4_ADDR_RANGE, selector: { range: IpRange.parse(range), protocol: 0, firstPort: 0, lastPort: 65535 }, body: new Uint8Array() }
+}
