@@ -89,7 +89,10 @@ function encodeAttribute(part: string, whole: string): Uint8Array {
   const known = ATTRIBUTES.find(([known]) => known.toLowerCase() === name.toLowerCase())
   if (known === undefined) throw badName(`'${name}' in '${whole}' is no attribute of a distinguished name`)
   // "CN = = x" is read by strongSwan as "x".
-  const value = part.slice(equals + 1).replace(/^[ =]+/, '').trimEnd()
+  const value = part
+    .slice(equals + 1)
+    .replace(/^[ =]+/, '')
+    .trimEnd()
   const [, oid, tag] = known
   const string = tag === IA5_STRING ? IA5_STRING : /^[A-Za-z0-9 '()+,\-./:=?]*$/.test(value) ? PRINTABLE_STRING : UTF8_STRING
   const pair = wrap(SEQUENCE, wrap(OBJECT_IDENTIFIER, encodeOid(oid)), wrap(string, new TextEncoder().encode(value)))

@@ -5,7 +5,11 @@ import { equalBytes, fromHex, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { IpAddress, IpRange } from '../base/ip.ts'
 import {
-  encodeDistinguishedName, equalDistinguishedNames, formatDistinguishedName, hasWildcard, matchDistinguishedName,
+  encodeDistinguishedName,
+  equalDistinguishedNames,
+  formatDistinguishedName,
+  hasWildcard,
+  matchDistinguishedName,
 } from './distinguished-name.ts'
 
 /** An ID payload's type (IANA IKEv2 ID types) and data. Type 0 with no data is strongSwan's `%any` and never sent. */
@@ -76,7 +80,8 @@ export function formatIdentity(identity: Identity): string {
 
 /** As parseIdentity, with strongSwan's wildcards; regular expressions (`fqdn:^...$`) are refused. Throws EspalierError (caller, IDENTITY_INVALID). */
 export function parseIdentityPattern(text: string): IdentityPattern {
-  if (/^(rfc822|email|userfqdn|fqdn|dns|asn1dn):\^.*\$$/is.test(text)) throw badIdentity(`regular expressions such as '${text}' are not supported yet`)
+  if (/^(rfc822|email|userfqdn|fqdn|dns|asn1dn):\^.*\$$/is.test(text))
+    throw badIdentity(`regular expressions such as '${text}' are not supported yet`)
   return patternOf(parseIdentity(text))
 }
 
@@ -124,7 +129,8 @@ function parsePrefixed(type: number, prefix: string, text: string): Identity {
   if (text.startsWith('#')) {
     const data = hexData(text.slice(1))
     const length = ADDRESS_LENGTHS[type]
-    if (length !== undefined && data.length !== length) throw badIdentity(`${prefix}: needs ${length} bytes, '${text}' has ${data.length}`)
+    if (length !== undefined && data.length !== length)
+      throw badIdentity(`${prefix}: needs ${length} bytes, '${text}' has ${data.length}`)
     return { type, data }
   }
   // strongSwan takes the text itself as the address or DN, which no peer can understand; what was meant is plain.
@@ -153,7 +159,8 @@ function parseAddresses(text: string): Identity | null {
   try {
     const range = IpRange.parse(text)
     const subnet = text.includes('/')
-    const type = range.family === 4 ? (subnet ? ID_IPV4_ADDR_SUBNET : ID_IPV4_ADDR_RANGE) : subnet ? ID_IPV6_ADDR_SUBNET : ID_IPV6_ADDR_RANGE
+    const type =
+      range.family === 4 ? (subnet ? ID_IPV4_ADDR_SUBNET : ID_IPV4_ADDR_RANGE) : subnet ? ID_IPV6_ADDR_SUBNET : ID_IPV6_ADDR_RANGE
     const second = subnet ? range.last.bytes.map((byte, i) => ~(byte ^ range.first.bytes[i]!)) : range.last.bytes
     return { type, data: Uint8Array.from([...range.first.bytes, ...second]) }
   } catch (error) {
@@ -208,7 +215,9 @@ function printable(bytes: Uint8Array): string {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
     return text.replace(/[\p{C}\p{Zl}\p{Zp}\\]/gu, escape)
   } catch {
-    return Array.from(bytes, (byte) => (byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`)).join('')
+    return Array.from(bytes, (byte) =>
+      byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
+    ).join('')
   }
 }
 

@@ -66,7 +66,8 @@ function checkTreatment(treatment: Treatment, value: string | null, place: Place
 
 function unknownKey(name: string, rules: SectionRules): string {
   const folded = fold(name, rules)
-  if (Object.hasOwn(rules.sections, folded) || Object.hasOwn(rules.prefixedSections, folded)) return `'${name}' is a section, not a key: write ${name} { ... }`
+  if (Object.hasOwn(rules.sections, folded) || Object.hasOwn(rules.prefixedSections, folded))
+    return `'${name}' is a section, not a key: write ${name} { ... }`
   return `unknown key '${name}'${suggestion(name, rules, (place) => keyNamed(name, place) !== null)}`
 }
 

@@ -41,7 +41,14 @@ const refused = (lost: string, unless: Harmless = never): Treatment => ({ kind: 
 const SILENT: Treatment = { kind: 'silent' }
 
 const NOTHING: SectionRules = {
-  keys: {}, prefixedKeys: {}, otherKeys: null, sections: {}, prefixedSections: {}, otherSections: null, whole: null, foldCase: false,
+  keys: {},
+  prefixedKeys: {},
+  otherKeys: null,
+  sections: {},
+  prefixedSections: {},
+  otherSections: null,
+  whole: null,
+  foldCase: false,
 }
 const rules = (given: Partial<SectionRules>): SectionRules => ({ ...NOTHING, ...given })
 const whole = (treatment: Treatment, ...keys: string[]): SectionRules => rules({ whole: treatment, keys: silently(...keys) })
@@ -50,7 +57,8 @@ const silently = (...names: string[]): Record<string, Treatment> => Object.fromE
 const LIFETIMES = 'CHILD_SAs are not rekeyed and have no limit yet'
 const IKE_LIFETIMES = 'IKE_SAs are neither rekeyed nor reauthenticated yet'
 const CERTIFICATES = 'certificates and public keys are not read yet'
-const CONSTRAINT = 'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
+const CONSTRAINT =
+  'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
 const MARKS = 'policies without the mark would apply to other traffic'
 const VIRTUAL_ADDRESSES = 'virtual addresses are not supported yet'
 const MEDIATION = 'mediation is not supported'
@@ -61,8 +69,11 @@ const CHILD: SectionRules = rules({
     ah_proposals: refused('AH is not supported'),
     esp_proposals: honoured('default', 'What is offered and accepted for ESP, best first, separated by commas.'),
     sha256_96: unhonoured('HMAC-SHA-256 is always cut to 128 bits, so that packets of a peer with 96 will be dropped', isNo),
-    local_ts: honoured('dynamic', 'Traffic on our side, separated by commas: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, `dynamic` (our own address), each with `[protocol/port]` behind it.'),
-    remote_ts: honoured('dynamic', 'Traffic on the peer\'s side, written as in `local_ts`.'),
+    local_ts: honoured(
+      'dynamic',
+      'Traffic on our side, separated by commas: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, `dynamic` (our own address), each with `[protocol/port]` behind it.',
+    ),
+    remote_ts: honoured('dynamic', "Traffic on the peer's side, written as in `local_ts`."),
     rekey_time: unhonoured(LIFETIMES, isZeroTime),
     life_time: unhonoured(LIFETIMES, isZeroTime),
     rand_time: unhonoured(LIFETIMES, isZeroTime),
@@ -80,7 +91,7 @@ const CHILD: SectionRules = rules({
     dpd_action: unhonoured('no liveness checks are made yet', oneOf('clear', 'none')),
     ipcomp: unhonoured('packets are not compressed', isNo),
     inactivity: unhonoured('idle CHILD_SAs are not closed', isZeroTime),
-    reqid: honoured('0', 'A fixed reqid for the kernel\'s states and policies; 0 hands out one.'),
+    reqid: honoured('0', "A fixed reqid for the kernel's states and policies; 0 hands out one."),
     priority: honoured('0', 'A fixed priority of the policies; 0 calculates one from the selectors.'),
     interface: refused('policies without the interface would apply to other traffic', isEmpty),
     mark_in: refused(MARKS, isNoMark),
@@ -93,14 +104,20 @@ const CHILD: SectionRules = rules({
     label: refused('policies without the security label would apply to other traffic', isEmpty),
     label_mode: SILENT,
     tfc_padding: unhonoured('packets are not padded', isZero),
-    replay_window: honoured('32', 'Packets of the window against replays, up to 4096; 0 switches it off. The default is that of `charon.replay_window`.'),
+    replay_window: honoured(
+      '32',
+      'Packets of the window against replays, up to 4096; 0 switches it off. The default is that of `charon.replay_window`.',
+    ),
     per_cpu_sas: unhonoured('one CHILD_SA serves all CPUs', isNo),
     hw_offload: unhonoured('the CPU encrypts', isNo),
     copy_df: honoured('yes', 'Copy the DF bit to the outer IPv4 header.'),
     copy_ecn: honoured('yes', 'Copy ECN to and from the outer header.'),
     copy_dscp: honoured('out', 'Copy DSCP: `out` to the outer header, `in` from it, `yes` both, `no` neither.'),
     icmp: unhonoured('ICMP errors of hosts outside the selectors are dropped', isNo),
-    start_action: honoured('none', '`none`, or `start` to initiate when the configuration is loaded. `trap` is not honoured yet.'),
+    start_action: honoured(
+      'none',
+      '`none`, or `start` to initiate when the configuration is loaded. `trap` is not honoured yet.',
+    ),
     close_action: unhonoured('a CHILD_SA the peer closes stays closed', oneOf('none', 'clear')),
   },
 })
@@ -129,7 +146,10 @@ const REMOTE: SectionRules = rules({
   keys: {
     round: SILENT,
     auth: honoured('pubkey', 'How the peer has to authenticate. Only `psk` is supported yet, so it has to be written.'),
-    id: honoured('%any', 'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values.'),
+    id: honoured(
+      '%any',
+      'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values.',
+    ),
     eap_id: refused(CONSTRAINT),
     groups: refused(CONSTRAINT, isEmpty),
     cert_policy: refused(CONSTRAINT, isEmpty),
@@ -147,9 +167,15 @@ const CONNECTION: SectionRules = rules({
   keys: {
     version: honoured('0', 'IKE version: 2, or 0, which is the same here. 1 is refused.'),
     local_addrs: honoured('%any', 'Our addresses, separated by commas: addresses, subnets, ranges, host names.'),
-    remote_addrs: honoured('%any', 'The peer\'s addresses, written as in `local_addrs`. To initiate, one has to be a single address or a name.'),
+    remote_addrs: honoured(
+      '%any',
+      "The peer's addresses, written as in `local_addrs`. To initiate, one has to be a single address or a name.",
+    ),
     local_port: honoured('500', 'Our UDP port: that of `charon.port` or `charon.port_nat_t`.'),
-    remote_port: honoured('500', 'The peer\'s UDP port. With 500, IKE moves to 4500 where NAT traversal asks for it; any other port is taken to be one for NAT traversal from the first message on.'),
+    remote_port: honoured(
+      '500',
+      "The peer's UDP port. With 500, IKE moves to 4500 where NAT traversal asks for it; any other port is taken to be one for NAT traversal from the first message on.",
+    ),
     proposals: honoured('default', 'What is offered and accepted for IKE, best first, separated by commas.'),
     vips: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
     aggressive: SILENT,
@@ -165,7 +191,10 @@ const CONNECTION: SectionRules = rules({
     send_cert: SILENT,
     ocsp: SILENT,
     ppk_id: unhonoured('post-quantum pre-shared keys are not supported yet'),
-    ppk_required: refused('post-quantum pre-shared keys are not supported yet, and without one the keys are weaker than asked for', isNo),
+    ppk_required: refused(
+      'post-quantum pre-shared keys are not supported yet, and without one the keys are weaker than asked for',
+      isNo,
+    ),
     keyingtries: honoured('1', 'How often to try an initiation that got no answer; 0 for ever.'),
     unique: unhonoured('an older IKE_SA of the same peer stays beside a new one', oneOf('never')),
     reauth_time: unhonoured(IKE_LIFETIMES, isZeroTime),
@@ -191,7 +220,9 @@ const SECRETS: SectionRules = rules({
   prefixedSections: {
     ike: rules({
       keys: { secret: honoured('', 'The pre-shared key: text, hexadecimal behind `0x` or base64 behind `0s`.') },
-      prefixedKeys: { id: honoured('', 'Whose key it is; any suffix makes it a list (`id-1`, `id-2`). Without any it is everyone\'s.') },
+      prefixedKeys: {
+        id: honoured('', "Whose key it is; any suffix makes it a list (`id-1`, `id-2`). Without any it is everyone's."),
+      },
     }),
     eap: sharedSecret('EAP is not supported yet'),
     xauth: sharedSecret('XAuth is not supported'),
@@ -208,7 +239,10 @@ const SECRETS: SectionRules = rules({
 
 /** Attributes by name, or by number. */
 const POOL_KEYS = ['addrs', 'dns', 'nbns', 'dhcp', 'netmask', 'server', 'subnet', 'p_cscf', 'split_include', 'split_exclude']
-const POOL: SectionRules = { ...whole(unhonoured(VIRTUAL_ADDRESSES), ...POOL_KEYS), prefixedKeys: silently(...'0123456789') }
+const POOL: SectionRules = {
+  ...whole(unhonoured(VIRTUAL_ADDRESSES), ...POOL_KEYS),
+  prefixedKeys: silently('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
+}
 
 export const SWANCTL: SectionRules = rules({
   sections: {
@@ -230,8 +264,14 @@ const CHARON: SectionRules = rules({
   keys: {
     port: honoured('500', 'UDP port of IKE; 0 takes any.'),
     port_nat_t: honoured('4500', 'UDP port of IKE and ESP behind NAT; 0 takes any.'),
-    keep_alive: honoured('20s', 'Time without a packet after which a keepalive holds the NAT\'s mapping; 0 switches keepalives off.'),
-    keep_alive_dpd_margin: honoured('0s', 'If a keepalive comes later than this, the peer is asked whether it is still there; 0 switches that off.'),
+    keep_alive: honoured(
+      '20s',
+      "Time without a packet after which a keepalive holds the NAT's mapping; 0 switches keepalives off.",
+    ),
+    keep_alive_dpd_margin: honoured(
+      '0s',
+      'If a keepalive comes later than this, the peer is asked whether it is still there; 0 switches that off.',
+    ),
     retransmit_timeout: honoured('4.0', 'Seconds until a request is first sent again.'),
     retransmit_base: honoured('1.8', 'Factor from one wait to the next.'),
     retransmit_tries: honoured('5', 'How often a request is sent again before the peer is given up.'),
@@ -287,47 +327,105 @@ const CHARON: SectionRules = rules({
     spi_max: unhonoured('the kernel chooses SPIs'),
     ...silently(
       // IKEv1, certificates, EAP: nothing of the kind is done, and the connections that ask for it are told so.
-      'accept_unencrypted_mainmode_messages', 'cisco_flexvpn', 'cisco_unity', 'dh_exponent_ansi_x9_42', 'force_eap_only_authentication',
-      'i_dont_care_about_security_and_use_aggressive_mode_psk', 'max_ikev1_exchanges', 'multiple_authentication', 'cert_cache', 'cache_crls',
-      'ocsp_nonce_len', 'reject_trusted_end_entity', 'rsa_pss', 'rsa_pss_trailerfield', 'signature_authentication',
-      'signature_authentication_constraints', 'flush_auth_cfg', 'ignore_acquire_ts', 'check_current_path',
+      'accept_unencrypted_mainmode_messages',
+      'cisco_flexvpn',
+      'cisco_unity',
+      'dh_exponent_ansi_x9_42',
+      'force_eap_only_authentication',
+      'i_dont_care_about_security_and_use_aggressive_mode_psk',
+      'max_ikev1_exchanges',
+      'multiple_authentication',
+      'cert_cache',
+      'cache_crls',
+      'ocsp_nonce_len',
+      'reject_trusted_end_entity',
+      'rsa_pss',
+      'rsa_pss_trailerfield',
+      'signature_authentication',
+      'signature_authentication_constraints',
+      'flush_auth_cfg',
+      'ignore_acquire_ts',
+      'check_current_path',
       // How charon works inside, and its tests.
-      'dlopen_use_rtld_now', 'ikesa_table_segments', 'ikesa_table_size', 'integrity_test', 'load', 'load_modular', 'max_packet', 'threads',
-      'receive_delay', 'receive_delay_response', 'receive_delay_request', 'receive_delay_type', 'send_delay', 'send_delay_response',
-      'send_delay_request', 'send_delay_type',
+      'dlopen_use_rtld_now',
+      'ikesa_table_segments',
+      'ikesa_table_size',
+      'integrity_test',
+      'load',
+      'load_modular',
+      'max_packet',
+      'threads',
+      'receive_delay',
+      'receive_delay_response',
+      'receive_delay_request',
+      'receive_delay_type',
+      'send_delay',
+      'send_delay_response',
+      'send_delay_request',
+      'send_delay_type',
     ),
   },
   sections: {
-    filelog: LOGGING,
-    syslog: LOGGING,
-    journal: LOGGING,
-    plugins: rules({
-      otherSections: rules({ keys: { load: SILENT }, otherKeys: unhonoured('espalier has no plugins'), otherSections: whole(unhonoured('espalier has no plugins')) }),
+    'filelog': LOGGING,
+    'syslog': LOGGING,
+    'journal': LOGGING,
+    'plugins': rules({
+      otherSections: rules({
+        keys: { load: SILENT },
+        otherKeys: unhonoured('espalier has no plugins'),
+        otherSections: whole(unhonoured('espalier has no plugins')),
+      }),
     }),
     'start-scripts': SCRIPTS,
     'stop-scripts': SCRIPTS,
-    tls: TLS,
-    imcv: TRUSTED_NETWORK,
-    tnc: TRUSTED_NETWORK,
-    iptfs: whole(unhonoured('IP-TFS is not supported')),
-    x509: whole(SILENT),
-    crypto_test: whole(SILENT),
-    host_resolver: whole(SILENT),
-    leak_detective: whole(SILENT),
-    processor: whole(SILENT),
+    'tls': TLS,
+    'imcv': TRUSTED_NETWORK,
+    'tnc': TRUSTED_NETWORK,
+    'iptfs': whole(unhonoured('IP-TFS is not supported')),
+    'x509': whole(SILENT),
+    'crypto_test': whole(SILENT),
+    'host_resolver': whole(SILENT),
+    'leak_detective': whole(SILENT),
+    'processor': whole(SILENT),
   },
 })
 
 /** Sections of other programs and of libraries we don't have: no business of this daemon. */
 const OTHER_PROGRAMS = [
-  'aikgen', 'attest', 'charon-cmd', 'charon-nm', 'charon-svc', 'charon-tkm', 'conftest', 'imv_policy_manager', 'manager', 'medcli', 'medsrv', 'openac',
-  'pki', 'pool', 'pt-tls-client', 'scepclient', 'sec-updater', 'starter', 'sw-collector', 'swanctl', 'tpm_extendpcr', 'libimcv', 'libstrongswan',
-  'libtls', 'libtnccs',
+  'aikgen',
+  'attest',
+  'charon-cmd',
+  'charon-nm',
+  'charon-svc',
+  'charon-tkm',
+  'conftest',
+  'imv_policy_manager',
+  'manager',
+  'medcli',
+  'medsrv',
+  'openac',
+  'pki',
+  'pool',
+  'pt-tls-client',
+  'scepclient',
+  'sec-updater',
+  'starter',
+  'sw-collector',
+  'swanctl',
+  'tpm_extendpcr',
+  'libimcv',
+  'libstrongswan',
+  'libtls',
+  'libtnccs',
 ]
 
 /** strongSwan's systemd daemon, whose place we take, reads `charon-systemd` first and `charon` for what is not there. */
 export const STRONGSWAN: SectionRules = rules({
-  sections: { charon: CHARON, 'charon-systemd': CHARON, ...Object.fromEntries(OTHER_PROGRAMS.map((name) => [name, whole(SILENT)])) },
+  sections: {
+    'charon': CHARON,
+    'charon-systemd': CHARON,
+    ...Object.fromEntries(OTHER_PROGRAMS.map((name) => [name, whole(SILENT)])),
+  },
 })
 
 function never(): boolean {

@@ -5,8 +5,14 @@ import { parseIdentity, parseIdentityPattern, type Identity, type IdentityPatter
 import { EspalierError } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
 import {
-  DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection, type IkeSettings, type LocalAuthentication,
-  type RemoteAuthentication, type SharedSecret,
+  DEFAULT_IKE_SETTINGS,
+  type AddressPattern,
+  type ChildConnection,
+  type Connection,
+  type IkeSettings,
+  type LocalAuthentication,
+  type RemoteAuthentication,
+  type SharedSecret,
 } from '../ike/connection.ts'
 import { defaultProposals, parseProposals } from '../negotiate/proposals.ts'
 import { DYNAMIC_SELECTOR, parseSelectorTemplate, type SelectorTemplate } from '../negotiate/selectors.ts'
@@ -15,8 +21,18 @@ import { escapePattern, type ConfigurationFiles } from './files.ts'
 import { STRONGSWAN, SWANCTL, type SectionRules } from './known-keys.ts'
 import { problemAt, inOrder, type Problem } from './problems.ts'
 import { resolveReferences, type ResolvedSection } from './references.ts'
-import { readSyntaxTree, type Setting } from './syntax.ts'
-import { parseAddressPattern, parseBoolean, parseDecimal, parseInteger, parseList, parseSecret, parseTime, parseWord } from './values.ts'
+import { Values } from './section-values.ts'
+import { readSyntaxTree } from './syntax.ts'
+import {
+  parseAddressPattern,
+  parseBoolean,
+  parseDecimal,
+  parseInteger,
+  parseList,
+  parseSecret,
+  parseTime,
+  parseWord,
+} from './values.ts'
 
 export interface Configuration {
   readonly connections: readonly Connection[]
@@ -119,10 +135,18 @@ function readStrongswan(tree: Tree, report: Report): Settings {
     portNatT: read('port_nat_t', port, DEFAULTS.ike.portNatT),
     keepAlive: read('keep_alive', parseTime, DEFAULTS.ike.keepAlive),
     keepAliveDpdMargin: read('keep_alive_dpd_margin', parseTime, DEFAULTS.ike.keepAliveDpdMargin),
-    retransmitTimeout: read('retransmit_timeout', (text) => Math.round(parseDecimal(text, 0.001, MAXIMUM_SECONDS) * SECOND), DEFAULTS.ike.retransmitTimeout),
+    retransmitTimeout: read(
+      'retransmit_timeout',
+      (text) => Math.round(parseDecimal(text, 0.001, MAXIMUM_SECONDS) * SECOND),
+      DEFAULTS.ike.retransmitTimeout,
+    ),
     retransmitBase: read('retransmit_base', (text) => parseDecimal(text, 1, 100), DEFAULTS.ike.retransmitBase),
     retransmitTries: read('retransmit_tries', (text) => parseInteger(text, 0, MAXIMUM_TRIES), DEFAULTS.ike.retransmitTries),
-    retransmitJitter: read('retransmit_jitter', (text) => Math.min(parseInteger(text, 0, 100), MAXIMUM_JITTER), DEFAULTS.ike.retransmitJitter),
+    retransmitJitter: read(
+      'retransmit_jitter',
+      (text) => Math.min(parseInteger(text, 0, 100), MAXIMUM_JITTER),
+      DEFAULTS.ike.retransmitJitter,
+    ),
     retransmitLimit: read('retransmit_limit', seconds, DEFAULTS.ike.retransmitLimit),
     cookieThreshold: protection ? cookieThreshold : 0,
     cookieThresholdIp: protection ? cookieThresholdIp : 0,
@@ -145,7 +169,10 @@ function withoutTemplates(tree: Tree, rules: SectionRules, report: Report): Reso
     const slips = nearest(section.name, namesIn(rules))?.distance ?? Infinity
     if (!referenced && slips <= MAXIMUM_SLIPS) continue
     sections.delete(section.name)
-    if (!referenced) report.warnings.push(problemAt(section, section.name, 'not used: no section of this name is known, and no other one refers to it'))
+    if (!referenced)
+      report.warnings.push(
+        problemAt(section, section.name, 'not used: no section of this name is known, and no other one refers to it'),
+      )
   }
   return { ...tree.root, sections }
 }
@@ -163,14 +190,17 @@ function readConnection(section: ResolvedSection, settings: Settings, report: Re
   const local = readLocal(values)
   const remote = readRemote(values)
   const remoteAddresses = values.read('remote_addrs', listOf(parseAddressPattern), ANY_ADDRESS)
-  const children = values.sections((name) => name === 'children').flatMap((all) =>
-    all.sections(() => true).map((child) => readChild(child, settings, remoteAddresses)),
-  )
+  const children = values
+    .sections((name) => name === 'children')
+    .flatMap((all) => all.sections(() => true).map((child) => readChild(child, settings, remoteAddresses)))
   if (local === null || remote === null) return null
   const { port, portNatT } = settings.ike
   const localPort = values.read('local_port', parsePort, port)
   if (localPort !== port && localPort !== portNatT && port !== 0) {
-    values.error('local_port', `expected the port of charon.port (${port}) or of charon.port_nat_t (${portNatT}): no others are opened`)
+    values.error(
+      'local_port',
+      `expected the port of charon.port (${port}) or of charon.port_nat_t (${portNatT}): no others are opened`,
+    )
   }
   return {
     name: section.name,
@@ -201,7 +231,9 @@ function readLocal(values: Values): LocalAuthentication | null {
 
 function readRemote(values: Values): RemoteAuthentication | null {
   const round = readRound(values, 'remote')
-  return round === null ? null : { method: 'psk', id: round.read<IdentityPattern>('id', notCutShort(parseIdentityPattern), { kind: 'any' }) }
+  return round === null
+    ? null
+    : { method: 'psk', id: round.read<IdentityPattern>('id', notCutShort(parseIdentityPattern), { kind: 'any' }) }
 }
 
 /** The one round of authentication on this side, if it is by pre-shared key. Nothing weaker or other is ever put in the place of what was asked for. */
@@ -258,7 +290,10 @@ function readMode(values: Values): ChildConnection['mode'] {
 function readStartAction(values: Values): ChildConnection['startAction'] {
   const actions = values.read('start_action', (text) => text.split('|').map((word) => parseWord(word.trim(), ACTIONS)), ['none'])
   if (actions.some((action) => action === 'trap' || action === 'route')) {
-    values.warn('start_action', 'trap is not honoured yet: no traffic starts this CHILD_SA, and until it is up traffic leaves unprotected')
+    values.warn(
+      'start_action',
+      'trap is not honoured yet: no traffic starts this CHILD_SA, and until it is up traffic leaves unprotected',
+    )
   }
   return actions.some((action) => action === 'start' || action === 'restart') ? 'start' : 'none'
 }
@@ -266,14 +301,16 @@ function readStartAction(values: Values): ChildConnection['startAction'] {
 function readSecrets(tree: Tree, report: Report): SharedSecret[] {
   const all = tree.root.sections.get('secrets')
   if (all === undefined) return []
-  return new Values(all, 'secrets', false, report).sections((name) => name.startsWith('ike')).flatMap((values) => {
-    const secret = values.read('secret', parseSecret, null)
-    if (secret === null && !values.has('secret')) values.error(null, 'there is no secret in it')
-    const owners = values.keys((key) => key.startsWith('id')).flatMap((key) => values.read(key, readOwner, null) ?? [])
-    // strongSwan: whoever has no owner belongs to %any.
-    const everyone = owners.length > 0 && owners.every((owner) => owner.type === 0)
-    return secret === null ? [] : [{ name: values.name, owners: everyone ? [] : owners, secret }]
-  })
+  return new Values(all, 'secrets', false, report)
+    .sections((name) => name.startsWith('ike'))
+    .flatMap((values) => {
+      const secret = values.read('secret', parseSecret, null)
+      if (secret === null && !values.has('secret')) values.error(null, 'there is no secret in it')
+      const owners = values.keys((key) => key.startsWith('id')).flatMap((key) => values.read(key, readOwner, null) ?? [])
+      // strongSwan: whoever has no owner belongs to %any.
+      const everyone = owners.length > 0 && owners.every((owner) => owner.type === 0)
+      return secret === null ? [] : [{ name: values.name, owners: everyone ? [] : owners, secret }]
+    })
 }
 
 /** Owners may have wildcards: auth/identity.ts patternOf. */
@@ -291,7 +328,12 @@ function parseOwnIdentity(text: string): Identity | null {
 /** `id = @#0a0b` without quotes is `@` and a comment: said here, because it is never meant. */
 function notCutShort<Value>(parse: (text: string) => Value): (text: string) => Value {
   return (text) => {
-    if (/^@{1,2}$|^[a-z0-9{}]+:$/i.test(text)) throw new EspalierError('caller', 'VALUE_INVALID', `'${text}' is no identity; # begins a comment unless the value is in quotes`)
+    if (/^@{1,2}$|^[a-z0-9{}]+:$/i.test(text))
+      throw new EspalierError(
+        'caller',
+        'VALUE_INVALID',
+        `'${text}' is no identity; # begins a comment unless the value is in quotes`,
+      )
     return parse(text)
   }
 }
@@ -310,77 +352,3 @@ const ANY_ADDRESS: AddressPattern[] = [{ kind: 'any', family: null }]
 const DYNAMIC: SelectorTemplate[] = [DYNAMIC_SELECTOR]
 const MODES = ['tunnel', 'transport', 'transport_proxy', 'iptfs', 'beet', 'pass', 'drop'] as const
 const ACTIONS = ['none', 'clear', 'start', 'restart', 'trap', 'route'] as const
-
-/** The values of one section, each read with its parser; what cannot be read is reported and its default returned. */
-class Values {
-  readonly #section: ResolvedSection
-  readonly #path: string
-  readonly #foldCase: boolean
-  readonly #report: Report
-
-  constructor(section: ResolvedSection, path: string, foldCase: boolean, report: Report) {
-    this.#section = section
-    this.#path = path
-    this.#foldCase = foldCase
-    this.#report = report
-  }
-
-  /** Section `name` of `root`, empty if there is none. */
-  static of(root: ResolvedSection, name: string, report: Report): Values {
-    const section = root.sections.get(name) ?? { name, file: root.file, line: 0, settings: new Map(), sections: new Map() }
-    return new Values(section, name, false, report)
-  }
-
-  get name(): string {
-    return this.#section.name
-  }
-
-  has(key: string): boolean {
-    return this.#setting(key)?.value != null
-  }
-
-  read<Value>(key: string, parse: (text: string) => Value, fallback: Value): Value {
-    const setting = this.#setting(key)
-    if (setting?.value == null) return fallback
-    try {
-      const value = parse(setting.value)
-      return Array.isArray(value) && value.length === 0 ? fallback : value
-    } catch (error) {
-      if (!(error instanceof EspalierError)) throw error
-      this.error(key, error.message)
-      return fallback
-    }
-  }
-
-  /** Names of the keys that are set and of which `wanted` is true. */
-  keys(wanted: (name: string) => boolean): string[] {
-    return [...this.#section.settings.keys()].filter((name) => wanted(this.#fold(name)) && this.has(name))
-  }
-
-  /** The sections in it of whose name `wanted` is true, in order. */
-  sections(wanted: (name: string) => boolean): Values[] {
-    const inner = [...this.#section.sections.values()].filter((section) => wanted(this.#fold(section.name)))
-    return inner.map((section) => new Values(section, `${this.#path}.${section.name}`, this.#foldCase, this.#report))
-  }
-
-  /** `key` null is the section itself. */
-  error(key: string | null, message: string): void {
-    this.#report.errors.push(this.#problem(key, message))
-  }
-  warn(key: string | null, message: string): void {
-    this.#report.warnings.push(this.#problem(key, message))
-  }
-
-  #problem(key: string | null, message: string): Problem {
-    const place = (key === null ? undefined : this.#setting(key)) ?? this.#section
-    return problemAt(place, key === null ? this.#path : `${this.#path}.${key}`, message)
-  }
-
-  #setting(key: string): Setting | undefined {
-    if (!this.#foldCase) return this.#section.settings.get(key)
-    return [...this.#section.settings.values()].findLast((setting) => setting.name.toLowerCase() === key)
-  }
-  #fold(name: string): string {
-    return this.#foldCase ? name.toLowerCase() : name
-  }
-}

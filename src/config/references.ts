@@ -63,8 +63,10 @@ class Resolver {
   #mayHaveSections(own: Section, around: readonly Section[]): boolean {
     this.#sections++
     if (around.includes(own)) this.#fail(own, own.name, 'the section contains itself by way of a reference')
-    else if (around.length > MAXIMUM_DEPTH) this.#fail(own, own.name, `references put more than ${MAXIMUM_DEPTH} sections within each other`)
-    else if (this.#sections === MAXIMUM_SECTIONS) this.#fail(own, own.name, `references make more than ${MAXIMUM_SECTIONS} sections`)
+    else if (around.length > MAXIMUM_DEPTH)
+      this.#fail(own, own.name, `references put more than ${MAXIMUM_DEPTH} sections within each other`)
+    else if (this.#sections === MAXIMUM_SECTIONS)
+      this.#fail(own, own.name, `references make more than ${MAXIMUM_SECTIONS} sections`)
     else return this.#sections < MAXIMUM_SECTIONS
     return false
   }
@@ -94,7 +96,8 @@ class Resolver {
   #find(reference: Reference, from: Section): readonly Section[] {
     const names = reference.path.split('.')
     this.referenced.add(names[0]!)
-    if (this.#busy.size > MAXIMUM_CHAIN) return this.#fail(reference, from.name, `more than ${MAXIMUM_CHAIN} references follow each other`)
+    if (this.#busy.size > MAXIMUM_CHAIN)
+      return this.#fail(reference, from.name, `more than ${MAXIMUM_CHAIN} references follow each other`)
     let layers: readonly Section[] = [this.#root]
     for (const name of names) {
       for (const layer of layers) {

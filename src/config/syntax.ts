@@ -125,16 +125,13 @@ class FileParser {
       return this.#skipLine()
     }
     this.#blank()
-    switch (this.#text[this.#at]) {
-      case '=':
-        this.#at++
-        return this.#setting(name, place)
-      case '{':
-        this.#at++
-        return this.#openSection(name, [], place)
-      case ':':
-        this.#at++
-        return this.#references(name, place)
+    const sign = this.#text[this.#at]
+    if (sign === '=' || sign === '{' || sign === ':') {
+      this.#at++
+      if (sign === '=') this.#setting(name, place)
+      else if (sign === '{') this.#openSection(name, [], place)
+      else this.#references(name, place)
+      return
     }
     this.#error(place, `'${name}' is followed by neither '=' nor '{'`)
     if (this.#place().line === place.line) this.#skipLine()
@@ -222,7 +219,8 @@ class FileParser {
 
   #includeFile(path: string, place: Place): void {
     if (this.#stack.includes(path)) return this.#error(place, `${path} includes itself`)
-    if (this.#stack.length > MAXIMUM_INCLUDE_DEPTH) return this.#error(place, `more than ${MAXIMUM_INCLUDE_DEPTH} files include each other`)
+    if (this.#stack.length > MAXIMUM_INCLUDE_DEPTH)
+      return this.#error(place, `more than ${MAXIMUM_INCLUDE_DEPTH} files include each other`)
     if (this.#job.filesLeft-- === 0) this.#error(place, `more than ${MAXIMUM_FILES} files are included`)
     if (this.#job.filesLeft < 0) return
     const text = readText(path, place, this.#job)
@@ -273,7 +271,8 @@ class FileParser {
   #error(place: Place, message: string): void {
     this.#errors++
     this.#job.errors.push(problemAt(place, null, message))
-    if (this.#errors === MAXIMUM_ERRORS) this.#job.errors.push(problemAt(place, null, 'too many errors; the rest of the file was not read'))
+    if (this.#errors === MAXIMUM_ERRORS)
+      this.#job.errors.push(problemAt(place, null, 'too many errors; the rest of the file was not read'))
   }
 
   /** Goes on behind a line that made no sense. If it opened a section, that one is read but kept out of the tree, so that its '}' closes nothing else. */
@@ -285,7 +284,7 @@ class FileParser {
   }
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\n': '' }
+const ESCAPES: Readonly<Record<string, string>> = { 'n': '\n', 'r': '\r', 't': '\t', '\n': '' }
 
 function newSection(name: string, place: Place): Section {
   return { name, file: place.file, line: place.line, settings: new Map(), sections: new Map(), references: [] }

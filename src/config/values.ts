@@ -19,7 +19,8 @@ export function parseBoolean(text: string): boolean {
 /** A whole number, decimal or with 0x hexadecimal, from `minimum` to `maximum`. */
 export function parseInteger(text: string, minimum: number, maximum: number): number {
   const number = wholeNumber(text)
-  if (number === null || number < minimum || number > maximum) throw expected(`a whole number from ${minimum} to ${maximum}`, text)
+  if (number === null || number < minimum || number > maximum)
+    throw expected(`a whole number from ${minimum} to ${maximum}`, text)
   return number
 }
 
@@ -42,12 +43,15 @@ export function parseTime(text: string): Milliseconds {
 export function parseSize(text: string): bigint {
   const [number, unit] = splitUnit(text, /[kmg]/i)
   if (!Number.isSafeInteger(number)) throw expected('a size such as 500000, 100k, 10m or 1g', text)
-  return BigInt(number) * { '': 1n, k: 1n << 10n, m: 1n << 20n, g: 1n << 30n }[unit]!
+  return BigInt(number) * { '': 1n, 'k': 1n << 10n, 'm': 1n << 20n, 'g': 1n << 30n }[unit]!
 }
 
 /** The items of a list with commas, without the spaces around them; empty ones are left out. */
 export function parseList(text: string): string[] {
-  return text.split(',').map((item) => item.trim()).filter((item) => item !== '')
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }
 
 /** One of `words`, in any case. */
@@ -62,7 +66,7 @@ export function parseWord<Word extends string>(text: string, words: readonly Wor
  * range or a host name. What looks like an address and is none is refused: as a name it would be asked of the DNS.
  */
 export function parseAddressPattern(text: string): AddressPattern {
-  const any = ANY_ADDRESS[text.toLowerCase()]
+  const any = ANY_ADDRESS.get(text.toLowerCase())
   if (any !== undefined) return { kind: 'any', family: any }
   const dash = text.indexOf('-')
   if (text.includes('/') || text.includes(':') || IpAddress.tryParse((dash < 0 ? text : text.slice(0, dash)).trim()) !== null) {
@@ -70,7 +74,11 @@ export function parseAddressPattern(text: string): AddressPattern {
       return { kind: 'range', range: IpRange.parse(text) }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
-      throw new EspalierError('caller', 'VALUE_INVALID', `expected an address, a subnet, a range or a host name: ${error.message}`)
+      throw new EspalierError(
+        'caller',
+        'VALUE_INVALID',
+        `expected an address, a subnet, a range or a host name: ${error.message}`,
+      )
     }
   }
   const labels = text.replace(/\.$/, '').split('.')
@@ -92,7 +100,8 @@ export function parseSecret(text: string): Secret {
     return new Secret(Uint8Array.from(Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, 'hex')))
   }
   if (encoding === '0s') {
-    if (coded.length % 4 !== 0 || !/^[a-z0-9+/]+={0,2}$/i.test(coded)) throw badSecret('base64 in groups of four characters behind 0s')
+    if (coded.length % 4 !== 0 || !/^[a-z0-9+/]+={0,2}$/i.test(coded))
+      throw badSecret('base64 in groups of four characters behind 0s')
     return new Secret(Uint8Array.from(Buffer.from(coded, 'base64')))
   }
   if (text === '') throw badSecret('a secret that is not empty')
@@ -118,12 +127,11 @@ function badSecret(what: string): EspalierError {
   return new EspalierError('caller', 'VALUE_INVALID', `expected ${what}`)
 }
 
-const ANY_ADDRESS: Readonly<Record<string, 4 | 6 | null>> = {
-  __proto__: null as never,
-  '%any': null,
-  '%any4': 4,
-  '%any6': 6,
-  '0.0.0.0': 4,
-  '::': 6,
-  '0::0': 6,
-}
+const ANY_ADDRESS: ReadonlyMap<string, 4 | 6 | null> = new Map([
+  ['%any', null],
+  ['%any4', 4],
+  ['%any6', 6],
+  ['0.0.0.0', 4],
+  ['::', 6],
+  ['0::0', 6],
+])

@@ -14,7 +14,10 @@ export const diskFiles: ConfigurationFiles = {
   },
   glob(pattern) {
     const absolute = pattern.startsWith('/')
-    return find(absolute ? '/' : '', pattern.split('/').filter((segment) => segment !== ''))
+    return find(
+      absolute ? '/' : '',
+      pattern.split('/').filter((segment) => segment !== ''),
+    )
   },
 }
 
@@ -40,11 +43,14 @@ function namesIn(directory: string): string[] {
 }
 
 function toExpression(segment: string): RegExp {
-  const source = segment.replace(/\\(.)|\[([!^]?)(\]?[^\]]*)\]|[^\w]/gs, (token, escaped?: string, not?: string, set?: string) => {
-    if (escaped !== undefined) return escapeCharacter(escaped)
-    if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[\\\][^]/g, '\\$&')}]`
-    return token === '*' ? '.*' : token === '?' ? '.' : escapeCharacter(token)
-  })
+  const source = segment.replace(
+    /\\(.)|\[([!^]?)(\]?[^\]]*)\]|[^\w]/gs,
+    (token, escaped?: string, not?: string, set?: string) => {
+      if (escaped !== undefined) return escapeCharacter(escaped)
+      if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[\\\][^]/g, '\\$&')}]`
+      return token === '*' ? '.*' : token === '?' ? '.' : escapeCharacter(token)
+    },
+  )
   return new RegExp(`^${source}$`, 's')
 }
 

@@ -94,7 +94,7 @@ export function prefixesOf(range: IpRange): IpRange[] {
   const bits = range.first.bytes.length * 8
   const last = toNumber(range.last)
   const prefixes: IpRange[] = []
-  for (let at = toNumber(range.first); at <= last; ) {
+  for (let at = toNumber(range.first); at <= last;) {
     let free = 0
     while (free < bits && (at & ((2n << BigInt(free)) - 1n)) === 0n && at + (2n << BigInt(free)) - 1n <= last) free++
     prefixes.push(IpRange.ofPrefix(toAddress(at, bits / 8), bits - free))
@@ -152,7 +152,7 @@ function parsePorts(text: string, icmp: boolean): [number, number] {
   const name = text.toLowerCase()
   if (name === '' || name === 'any') return [0, 65535]
   if (name === 'opaque') return [65535, 0]
-  const service = SERVICES[name]
+  const service = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined
   if (service !== undefined && !icmp) return [service, service]
   const parts = name.split('-')
   const first = icmp ? parseIcmp(parts[0]!) : parseNumber(parts[0]!, 65535)
@@ -205,17 +205,80 @@ function badSelector(message: string): EspalierError {
 
 /** Names people write in selectors, the one to print first; the rest of /etc/protocols is written as numbers (IANA protocol numbers). */
 const PROTOCOLS: readonly (readonly [string, number])[] = [
-  ['icmp', 1], ['igmp', 2], ['ipencap', 4], ['ipip', 4], ['tcp', 6], ['egp', 8], ['igp', 9], ['udp', 17], ['dccp', 33], ['ipv6', 41],
-  ['rsvp', 46], ['gre', 47], ['esp', 50], ['ah', 51], ['ipv6-icmp', 58], ['icmpv6', 58], ['eigrp', 88], ['ospf', 89], ['ospfigp', 89],
-  ['pim', 103], ['ipcomp', 108], ['vrrp', 112], ['l2tp', 115], ['sctp', 132], ['udplite', 136],
+  ['icmp', 1],
+  ['igmp', 2],
+  ['ipencap', 4],
+  ['ipip', 4],
+  ['tcp', 6],
+  ['egp', 8],
+  ['igp', 9],
+  ['udp', 17],
+  ['dccp', 33],
+  ['ipv6', 41],
+  ['rsvp', 46],
+  ['gre', 47],
+  ['esp', 50],
+  ['ah', 51],
+  ['ipv6-icmp', 58],
+  ['icmpv6', 58],
+  ['eigrp', 88],
+  ['ospf', 89],
+  ['ospfigp', 89],
+  ['pim', 103],
+  ['ipcomp', 108],
+  ['vrrp', 112],
+  ['l2tp', 115],
+  ['sctp', 132],
+  ['udplite', 136],
 ]
 
 /** Services people write in selectors; the rest of /etc/services is written as numbers (IANA service names). */
 const SERVICES: Readonly<Record<string, number>> = {
-  __proto__: null as never,
-  'ftp-data': 20, ftp: 21, ssh: 22, telnet: 23, smtp: 25, domain: 53, bootps: 67, bootpc: 68, tftp: 69, http: 80, kerberos: 88, pop3: 110,
-  sunrpc: 111, ntp: 123, 'netbios-ns': 137, 'netbios-dgm': 138, 'netbios-ssn': 139, imap2: 143, snmp: 161, 'snmp-trap': 162, snmptrap: 162,
-  bgp: 179, ldap: 389, https: 443, 'microsoft-ds': 445, isakmp: 500, syslog: 514, submission: 587, ldaps: 636, 'domain-s': 853, rsync: 873,
-  imaps: 993, pop3s: 995, l2tp: 1701, l2f: 1701, radius: 1812, 'radius-acct': 1813, mqtt: 1883, nfs: 2049, 'iscsi-target': 3260, mysql: 3306,
-  'ipsec-nat-t': 4500, vxlan: 4789, sip: 5060, 'sip-tls': 5061, postgresql: 5432, git: 9418,
+  'ftp-data': 20,
+  'ftp': 21,
+  'ssh': 22,
+  'telnet': 23,
+  'smtp': 25,
+  'domain': 53,
+  'bootps': 67,
+  'bootpc': 68,
+  'tftp': 69,
+  'http': 80,
+  'kerberos': 88,
+  'pop3': 110,
+  'sunrpc': 111,
+  'ntp': 123,
+  'netbios-ns': 137,
+  'netbios-dgm': 138,
+  'netbios-ssn': 139,
+  'imap2': 143,
+  'snmp': 161,
+  'snmp-trap': 162,
+  'snmptrap': 162,
+  'bgp': 179,
+  'ldap': 389,
+  'https': 443,
+  'microsoft-ds': 445,
+  'isakmp': 500,
+  'syslog': 514,
+  'submission': 587,
+  'ldaps': 636,
+  'domain-s': 853,
+  'rsync': 873,
+  'imaps': 993,
+  'pop3s': 995,
+  'l2tp': 1701,
+  'l2f': 1701,
+  'radius': 1812,
+  'radius-acct': 1813,
+  'mqtt': 1883,
+  'nfs': 2049,
+  'iscsi-target': 3260,
+  'mysql': 3306,
+  'ipsec-nat-t': 4500,
+  'vxlan': 4789,
+  'sip': 5060,
+  'sip-tls': 5061,
+  'postgresql': 5432,
+  'git': 9418,
 }

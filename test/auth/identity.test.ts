@@ -4,8 +4,19 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 
 import {
-  formatIdentity, identitiesEqual, identityOfAddress, matchIdentity, MATCH_ANY, MATCH_MAXIMUM_WILDCARDS, MATCH_NONE, MATCH_ONE_WILDCARD,
-  MATCH_PERFECT, parseIdentity, parseIdentityPattern, patternOf, type Identity,
+  formatIdentity,
+  identitiesEqual,
+  identityOfAddress,
+  matchIdentity,
+  MATCH_ANY,
+  MATCH_MAXIMUM_WILDCARDS,
+  MATCH_NONE,
+  MATCH_ONE_WILDCARD,
+  MATCH_PERFECT,
+  parseIdentity,
+  parseIdentityPattern,
+  patternOf,
+  type Identity,
 } from '../../src/auth/identity.ts'
 import { fromHex, toHex } from '../../src/base/bytes.ts'
 import { EspalierError } from '../../src/base/errors.ts'
@@ -87,8 +98,13 @@ describe('text to identity', () => {
     // openssl req -new -x509 -utf8 -subj '/C=CH/O=strongSwan Project/OU=Züri/emailAddress=moon@strongswan.org', but 13 (PrintableString) for its 0c in O.
     assert.equal(
       toHex(parseIdentity('C=CH, O=strongSwan Project, OU=Züri, E=moon@strongswan.org').data),
-      '305e' + '310b3009060355040613024348' + '311b3019060355040a13127374726f6e675377616e2050726f6a656374' +
-        '310e300c060355040b0c055ac3bc7269' + '3122302006092a864886f70d01090116136d6f6f6e407374726f6e677377616e2e6f7267',
+      [
+        '305e',
+        '310b3009060355040613024348',
+        '311b3019060355040a13127374726f6e675377616e2050726f6a656374',
+        '310e300c060355040b0c055ac3bc7269',
+        '3122302006092a864886f70d01090116136d6f6f6e407374726f6e677377616e2e6f7267',
+      ].join(''),
     )
   })
 
@@ -113,21 +129,51 @@ describe('text to identity', () => {
   ]
   for (const [text, message] of refused) {
     test(`'${text.slice(0, 30)}' is refused`, () => {
-      assert.throws(() => parseIdentity(text), (error: unknown) => error instanceof EspalierError && error.code === 'IDENTITY_INVALID' && message.test(error.message))
+      assert.throws(
+        () => parseIdentity(text),
+        (error: unknown) => error instanceof EspalierError && error.code === 'IDENTITY_INVALID' && message.test(error.message),
+      )
     })
   }
 
   test('no text throws anything but an EspalierError', () => {
-    const pieces = fc.constantFrom('@', '#', ':', '=', ',', '/', '-', '*', 'C', 'CN', 'ipv4', 'asn1dn', 'keyid', '{', '}', '1', '.', ' ', '::', 'ff')
+    const pieces = fc.constantFrom(
+      '@',
+      '#',
+      ':',
+      '=',
+      ',',
+      '/',
+      '-',
+      '*',
+      'C',
+      'CN',
+      'ipv4',
+      'asn1dn',
+      'keyid',
+      '{',
+      '}',
+      '1',
+      '.',
+      ' ',
+      '::',
+      'ff',
+    )
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.array(pieces).map((list) => list.join(''))), (text) => {
-        try {
-          formatIdentity(parseIdentity(text))
-          parseIdentityPattern(text)
-        } catch (error) {
-          assert.ok(error instanceof EspalierError)
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.array(pieces).map((list) => list.join('')),
+        ),
+        (text) => {
+          try {
+            formatIdentity(parseIdentity(text))
+            parseIdentityPattern(text)
+          } catch (error) {
+            assert.ok(error instanceof EspalierError)
+          }
+        },
+      ),
     )
   })
 })
@@ -159,7 +205,8 @@ describe('identity to text', () => {
     // A set of two attributes, as OpenSSL's CN=a + OU=b.
     [9, '30163114300806035504030c01613008060355040b0c0162', 'CN=a, OU=b'],
   ]
-  for (const [type, data, text] of cases) test(`type ${type} ${data.slice(0, 40)}`, () => assert.equal(formatIdentity({ type, data: fromHex(data) }), text))
+  for (const [type, data, text] of cases)
+    test(`type ${type} ${data.slice(0, 40)}`, () => assert.equal(formatIdentity({ type, data: fromHex(data) }), text))
 
   test('is never longer than 512 characters', () => {
     assert.equal(formatIdentity({ type: 2, data: new Uint8Array(60_000).fill(0x61) }).length, 512)
@@ -167,12 +214,17 @@ describe('identity to text', () => {
 
   test('never throws, and shows no control character, whatever a peer sends', () => {
     const types = fc.oneof(fc.constantFrom(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), fc.nat(255))
-    const der = fc.array(fc.constantFrom(0x30, 0x31, 0x06, 0x0c, 0x13, 0x03, 0x55, 0x04, 0x00, 0x02, 0x05, 0x80, 0x84, 0xff), { maxLength: 40 }).map((bytes) => Uint8Array.from(bytes))
+    const der = fc
+      .array(fc.constantFrom(0x30, 0x31, 0x06, 0x0c, 0x13, 0x03, 0x55, 0x04, 0x00, 0x02, 0x05, 0x80, 0x84, 0xff), {
+        maxLength: 40,
+      })
+      .map((bytes) => Uint8Array.from(bytes))
     fc.assert(
       fc.property(types, fc.oneof(fc.uint8Array({ maxLength: 80 }), der), (type, data) => {
         const identity = { type, data }
         assert.doesNotMatch(formatIdentity(identity), /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
-        for (const pattern of ['%any', '*.a', '*@a', 'C=*', 'C=CH, O=*', '10.0.0.0/8', '::1-::5']) matchIdentity(parseIdentityPattern(pattern), identity)
+        for (const pattern of ['%any', '*.a', '*@a', 'C=*', 'C=CH, O=*', '10.0.0.0/8', '::1-::5'])
+          matchIdentity(parseIdentityPattern(pattern), identity)
         matchIdentity(patternOf(identity), identity)
       }),
       { numRuns: 2000 },
@@ -180,7 +232,16 @@ describe('identity to text', () => {
   })
 
   test('what is written is read back as the same identity', () => {
-    for (const text of ['moon.strongswan.org', 'me@strongswan.org', '10.0.0.1', 'fec0::1', '10.0.0.0/8', 'C=CH, O=strongSwan, CN=möön', '@#00ff', 'T=a, D=b, N=c, unstructuredName=d, unstructuredAddress=e, employeeNumber=f, TCGID=g, ND=h, DC=i, UID=j']) {
+    for (const text of [
+      'moon.strongswan.org',
+      'me@strongswan.org',
+      '10.0.0.1',
+      'fec0::1',
+      '10.0.0.0/8',
+      'C=CH, O=strongSwan, CN=möön',
+      '@#00ff',
+      'T=a, D=b, N=c, unstructuredName=d, unstructuredAddress=e, employeeNumber=f, TCGID=g, ND=h, DC=i, UID=j',
+    ]) {
       assert.equal(formatIdentity(parseIdentity(text)), text)
     }
   })
@@ -232,7 +293,8 @@ describe('matching', () => {
     [Array.from({ length: 20 }, () => 'OU=*').join(), Array.from({ length: 20 }, () => 'OU=x').join(), MATCH_MAXIMUM_WILDCARDS],
   ]
   for (const [pattern, identity, expected] of cases) {
-    test(`'${pattern.slice(0, 40)}' against '${identity.slice(0, 40)}' is ${expected}`, () => assert.equal(match(pattern, identity), expected))
+    test(`'${pattern.slice(0, 40)}' against '${identity.slice(0, 40)}' is ${expected}`, () =>
+      assert.equal(match(pattern, identity), expected))
   }
 
   test('a PrintableString and a UTF8String of the same bytes are the same value, as strongSwan has it', () => {
@@ -249,14 +311,20 @@ describe('matching', () => {
 
   test('a wildcard keeps its text for the log', () => {
     assert.deepEqual(parseIdentityPattern('*.strongswan.org'), {
-      kind: 'wildcard', text: '*.strongswan.org', type: 2, identity: parseIdentity('*.strongswan.org'),
+      kind: 'wildcard',
+      text: '*.strongswan.org',
+      type: 2,
+      identity: parseIdentity('*.strongswan.org'),
     })
     assert.equal(parseIdentityPattern('%any').kind, 'any')
     assert.equal(parseIdentityPattern('moon').kind, 'exact')
   })
 
   test('regular expressions are refused, not compared as text', () => {
-    assert.throws(() => parseIdentityPattern('fqdn:^vpn[0-9]+$'), /regular expressions such as 'fqdn:\^vpn\[0-9\]\+\$' are not supported yet/)
+    assert.throws(
+      () => parseIdentityPattern('fqdn:^vpn[0-9]+$'),
+      /regular expressions such as 'fqdn:\^vpn\[0-9\]\+\$' are not supported yet/,
+    )
   })
 
   test('hosts are their addresses', () => {

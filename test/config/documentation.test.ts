@@ -8,9 +8,16 @@ const manual = readFileSync(`${import.meta.dirname}/../../docs/configuration.md`
 
 /** The table the manual has to have for one section: its honoured keys, their defaults and meanings. */
 function tableOf(rules: SectionRules): string {
-  const rows = [...Object.entries(rules.keys), ...Object.entries(rules.prefixedKeys).map(([name, treatment]): [string, Treatment] => [`${name}<suffix>`, treatment])]
+  const rows = [
+    ...Object.entries(rules.keys),
+    ...Object.entries(rules.prefixedKeys).map(([name, treatment]): [string, Treatment] => [`${name}<suffix>`, treatment]),
+  ]
   return rows
-    .flatMap(([name, treatment]) => (treatment.kind === 'honoured' ? [`| \`${name}\` | ${treatment.fallback === '' ? '' : `\`${treatment.fallback}\``} | ${treatment.meaning} |`] : []))
+    .flatMap(([name, treatment]) =>
+      treatment.kind === 'honoured'
+        ? [`| \`${name}\` | ${treatment.fallback === '' ? '' : `\`${treatment.fallback}\``} | ${treatment.meaning} |`]
+        : [],
+    )
     .join('\n')
 }
 
@@ -30,6 +37,13 @@ for (const [name, rules] of sections) {
     assert.ok(table.split('\n').length >= 2)
     const part = manual.slice(manual.indexOf(`### ${name}\n`))
     assert.ok(part.startsWith(`### ${name}\n`), `no heading ### ${name}`)
-    assert.equal(part.split('\n').filter((line) => line.startsWith('| `')).slice(0, table.split('\n').length).join('\n'), table)
+    assert.equal(
+      part
+        .split('\n')
+        .filter((line) => line.startsWith('| `'))
+        .slice(0, table.split('\n').length)
+        .join('\n'),
+      table,
+    )
   })
 }

@@ -19,8 +19,13 @@ function load(swanctl: string, strongswan = '', others: Record<string, string | 
 
 function loadFixture(name: string): { loaded: Loaded; errors: string[]; warnings: string[] } {
   const directory = `${import.meta.dirname}/fixtures/${name}`
-  const loaded = loadConfiguration({ strongswanConf: `${directory}/strongswan.conf`, swanctlDir: `${directory}/swanctl`, files: diskFiles })
-  const texts = (problems: Loaded['errors']): string[] => problems.map((problem) => formatProblem(problem).replace(`${directory}/`, ''))
+  const loaded = loadConfiguration({
+    strongswanConf: `${directory}/strongswan.conf`,
+    swanctlDir: `${directory}/swanctl`,
+    files: diskFiles,
+  })
+  const texts = (problems: Loaded['errors']): string[] =>
+    problems.map((problem) => formatProblem(problem).replace(`${directory}/`, ''))
   return { loaded, errors: texts(loaded.errors), warnings: texts(loaded.warnings) }
 }
 
@@ -38,46 +43,66 @@ const warningsOf = (loaded: Loaded): string[] => {
 }
 
 /** A connection with `lines` in it, its authentication complete; `lines` begin in line 2. */
-const connection = (lines: string): string => `connections {\n c {\n${lines}\n local { auth = psk\n }\n remote { auth = psk\n }\n }\n}`
+const connection = (lines: string): string =>
+  `connections {\n c {\n${lines}\n local { auth = psk\n }\n remote { auth = psk\n }\n }\n}`
 const child = (lines: string): string => connection(` children {\n net {\n${lines}\n }\n }`)
 const only = (loaded: Loaded): Connection => taken(loaded).connections[0]!
 const onlyChild = (loaded: Loaded): ChildConnection => only(loaded).children[0]!
 
-const addressText = (pattern: AddressPattern): string => (pattern.kind === 'range' ? pattern.range.toString() : pattern.kind === 'host' ? pattern.name : `%any${pattern.family ?? ''}`)
+const addressText = (pattern: AddressPattern): string =>
+  pattern.kind === 'range' ? pattern.range.toString() : pattern.kind === 'host' ? pattern.name : `%any${pattern.family ?? ''}`
 const selectorText = (template: SelectorTemplate): string =>
-  template.range === null ? `dynamic${template.protocol === 0 ? '' : `[${template.protocol}/${template.firstPort}-${template.lastPort}]`}` : formatSelector({ ...template, range: template.range })
+  template.range === null
+    ? `dynamic${template.protocol === 0 ? '' : `[${template.protocol}/${template.firstPort}-${template.lastPort}]`}`
+    : formatSelector({ ...template, range: template.range })
 
 describe('configurations of real gateways', () => {
-  test('offices that share a template, with certificates\' kind of identity, several children and included secrets', () => {
+  test("offices that share a template, with certificates' kind of identity, several children and included secrets", () => {
     const { loaded, errors, warnings } = loadFixture('site-to-site')
     assert.deepEqual([...errors, ...warnings], [])
     const { connections, secrets, settings } = loaded.configuration!
-    assert.deepEqual(connections.map(({ name }) => name), ['bern', 'basel'])
+    assert.deepEqual(
+      connections.map(({ name }) => name),
+      ['bern', 'basel'],
+    )
     const [bern, basel] = connections as [Connection, Connection]
     assert.deepEqual(bern.localAddresses.map(addressText), ['192.0.2.1/32', '2001:db8::1/128'])
     assert.deepEqual(basel.localAddresses.map(addressText), ['%any'])
-    assert.deepEqual([bern, basel].map(({ remoteAddresses }) => remoteAddresses.map(addressText)), [['bern.example.ch'], ['198.51.100.7/32']])
+    assert.deepEqual(
+      [bern, basel].map(({ remoteAddresses }) => remoteAddresses.map(addressText)),
+      [['bern.example.ch'], ['198.51.100.7/32']],
+    )
     assert.deepEqual(bern.proposals, [parseProposal('aes256gcm16-prfsha384-ecp384', 'ike'), ...defaultProposals('ike')])
     assert.equal(formatIdentity(basel.local.id!), 'C=CH, O=Example AG, CN=Zürich')
     assert.equal(basel.remote.id.kind === 'exact' && formatIdentity(basel.remote.id.identity), 'basel.example.ch')
     assert.deepEqual(bern.children, basel.children)
     const [lan, voice] = bern.children as [ChildConnection, ChildConnection]
-    assert.deepEqual([lan.remoteSelectors, voice.remoteSelectors].map((list) => list.map(selectorText)), [
-      ['10.2.0.0/16', '10.22.0.0/24[tcp/443]'],
-      ['10.3.0.0..10.3.0.99[udp/5060-5061]'],
-    ])
+    assert.deepEqual(
+      [lan.remoteSelectors, voice.remoteSelectors].map((list) => list.map(selectorText)),
+      [['10.2.0.0/16', '10.22.0.0/24[tcp/443]'], ['10.3.0.0..10.3.0.99[udp/5060-5061]']],
+    )
     assert.deepEqual([lan.startAction, voice.startAction], ['start', 'none'])
     assert.deepEqual(lan.proposals, [parseProposal('aes256gcm16-x25519', 'esp'), parseProposal('aes128-sha256', 'esp')])
     assert.deepEqual([voice.copyDscp, voice.priority, voice.reqid], ['yes', 1000, 77])
     assert.deepEqual(
-      secrets.map(({ name, owners, secret }) => [name, owners.map(formatIdentity), Buffer.from(secret.dangerouslyReveal()).toString()]),
+      secrets.map(({ name, owners, secret }) => [
+        name,
+        owners.map(formatIdentity),
+        Buffer.from(secret.dangerouslyReveal()).toString(),
+      ]),
       [
         ['ike-bern', ['bern.example.ch', 'C=CH, O=Example AG, CN=Zürich'], 'between # Zürich {and} Bern'],
         ['ike-basel', ['basel.example.ch'], 'base'],
         ['ike-rest', [], 'rest'],
       ],
     )
-    assert.deepEqual(settings, { ...DEFAULT_IKE_SETTINGS, keepAlive: 15_000, retransmitTimeout: 2000, retransmitBase: 1.5, retransmitTries: 4 })
+    assert.deepEqual(settings, {
+      ...DEFAULT_IKE_SETTINGS,
+      keepAlive: 15_000,
+      retransmitTimeout: 2000,
+      retransmitBase: 1.5,
+      retransmitTries: 4,
+    })
   })
 
   test('a road warrior behind NAT', () => {
@@ -86,11 +111,20 @@ describe('configurations of real gateways', () => {
     const { connections, secrets, settings } = loaded.configuration!
     const { children, proposals, local, remote, ...home } = connections[0]!
     assert.deepEqual(home, {
-      name: 'home', localAddresses: [{ kind: 'any', family: null }], remoteAddresses: [{ kind: 'host', name: 'vpn.example.org' }], localPort: 0, remotePort: 4500,
-      forceEncapsulation: true, mobike: false, keyingTries: 0,
+      name: 'home',
+      localAddresses: [{ kind: 'any', family: null }],
+      remoteAddresses: [{ kind: 'host', name: 'vpn.example.org' }],
+      localPort: 0,
+      remotePort: 4500,
+      forceEncapsulation: true,
+      mobike: false,
+      keyingTries: 0,
     })
     assert.deepEqual(proposals, defaultProposals('ike'))
-    assert.deepEqual([formatIdentity(local.id!), remote.id.kind === 'wildcard' && remote.id.text], ['me@example.org', '*.example.org'])
+    assert.deepEqual(
+      [formatIdentity(local.id!), remote.id.kind === 'wildcard' && remote.id.text],
+      ['me@example.org', '*.example.org'],
+    )
     assert.deepEqual(children[0]!.remoteSelectors.map(selectorText), ['0.0.0.0/0', '::/0'])
     assert.deepEqual([children[0]!.startAction, children[0]!.replayWindow], ['start', 128])
     assert.deepEqual(secrets[0]!.owners, [])
@@ -104,7 +138,17 @@ describe('configurations of real gateways', () => {
     assert.deepEqual(connections[0]!.remoteAddresses.map(addressText), ['10.0.0.5/32', '10.0.1.1-10.0.1.99', '%any6'])
     assert.equal(formatIdentity(connections[0]!.local.id!), '@#0a0b0c')
     const { proposals, localSelectors, remoteSelectors, ...rsync } = connections[0]!.children[0]!
-    assert.deepEqual(rsync, { name: 'rsync', mode: 'transport', startAction: 'none', replayWindow: 0, reqid: 0, copyDf: false, copyEcn: false, copyDscp: 'out', priority: 0 })
+    assert.deepEqual(rsync, {
+      name: 'rsync',
+      mode: 'transport',
+      startAction: 'none',
+      replayWindow: 0,
+      reqid: 0,
+      copyDf: false,
+      copyEcn: false,
+      copyDscp: 'out',
+      priority: 0,
+    })
     assert.deepEqual(proposals, defaultProposals('esp'))
     assert.deepEqual([...localSelectors, ...remoteSelectors].map(selectorText), ['dynamic[6/0-65535]', 'dynamic[6/873-873]'])
     assert.deepEqual(secrets[0]!.owners, [], '%any as only owner is everyone')
@@ -120,7 +164,8 @@ describe('configurations of real gateways', () => {
   test('a gateway that needs more than pre-shared keys is not loaded with less: every reason in one go, in the order of the file', () => {
     const { loaded, errors, warnings } = loadFixture('certificates')
     assert.equal(loaded.configuration, null)
-    const constraint = 'not supported: nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
+    const constraint =
+      'not supported: nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
     assert.deepEqual(errors, [
       'swanctl/swanctl.conf:5: connections.rw.local.auth: auth = pubkey is not supported yet, only psk is',
       'swanctl/swanctl.conf:10: connections.rw.remote.auth: auth = eap-mschapv2 is not supported yet, only psk is',
@@ -140,38 +185,52 @@ describe('configurations of real gateways', () => {
       'swanctl/swanctl.conf:60: connections.mixed.children.marked.ah_proposals: not supported: AH is not supported',
       "swanctl/swanctl.conf:61: connections.mixed.children.marked.esp_proposals: the ESP proposal 'aes256' has no integrity algorithm: encryption without it protects nothing",
     ])
-    assert.deepEqual(warnings.map((text) => text.split(': ')[1]), [
-      'connections.rw.pools', 'connections.rw.local.certs', 'connections.mixed.children.drop.start_action', 'pools.clients', 'secrets.eap-carol', 'secrets.private-moon',
-    ])
+    assert.deepEqual(
+      warnings.map((text) => text.split(': ')[1]),
+      [
+        'connections.rw.pools',
+        'connections.rw.local.certs',
+        'connections.mixed.children.drop.start_action',
+        'pools.clients',
+        'secrets.eap-carol',
+        'secrets.private-moon',
+      ],
+    )
   })
 
   test('what is not honoured is one warning each, unless it asks for nothing that is not done', () => {
     const { loaded, errors, warnings } = loadFixture('everything')
     assert.deepEqual(errors, [])
-    assert.deepEqual(warnings.map((text) => text.split(': ', 2).join(' ')), [
-      'strongswan.conf:2 charon.install_routes',
-      'strongswan.conf:6 charon.filelog',
-      'strongswan.conf:15 charon.plugins.eap-radius.secret',
-      'strongswan.conf:16 charon.plugins.eap-radius.servers',
-      'swanctl/swanctl.conf:3 connections.all.version',
-      'swanctl/swanctl.conf:7 connections.all.dpd_delay',
-      'swanctl/swanctl.conf:9 connections.all.fragmentation',
-      'swanctl/swanctl.conf:13 connections.all.unique',
-      'swanctl/swanctl.conf:15 connections.all.rekey_time',
-      'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
-      'swanctl/swanctl.conf:31 connections.all.children.net.updown',
-      'swanctl/swanctl.conf:33 connections.all.children.net.rekey_time',
-      'swanctl/swanctl.conf:36 connections.all.children.net.rand_bytes',
-      'swanctl/swanctl.conf:38 connections.all.children.net.close_action',
-      'swanctl/swanctl.conf:40 connections.all.children.net.inactivity',
-      'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
-      'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
-      'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
-      'swanctl/swanctl.conf:47 connections.all.children.unreachable.start_action',
-      'swanctl/swanctl.conf:53 authorities.ca',
-      'swanctl/swanctl.conf:58 leftover',
-    ])
-    assert.deepEqual(loaded.configuration!.connections[0]!.children.map(({ startAction }) => startAction), ['start', 'start'])
+    assert.deepEqual(
+      warnings.map((text) => text.split(': ', 2).join(' ')),
+      [
+        'strongswan.conf:2 charon.install_routes',
+        'strongswan.conf:6 charon.filelog',
+        'strongswan.conf:15 charon.plugins.eap-radius.secret',
+        'strongswan.conf:16 charon.plugins.eap-radius.servers',
+        'swanctl/swanctl.conf:3 connections.all.version',
+        'swanctl/swanctl.conf:7 connections.all.dpd_delay',
+        'swanctl/swanctl.conf:9 connections.all.fragmentation',
+        'swanctl/swanctl.conf:13 connections.all.unique',
+        'swanctl/swanctl.conf:15 connections.all.rekey_time',
+        'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
+        'swanctl/swanctl.conf:31 connections.all.children.net.updown',
+        'swanctl/swanctl.conf:33 connections.all.children.net.rekey_time',
+        'swanctl/swanctl.conf:36 connections.all.children.net.rand_bytes',
+        'swanctl/swanctl.conf:38 connections.all.children.net.close_action',
+        'swanctl/swanctl.conf:40 connections.all.children.net.inactivity',
+        'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
+        'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
+        'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
+        'swanctl/swanctl.conf:47 connections.all.children.unreachable.start_action',
+        'swanctl/swanctl.conf:53 authorities.ca',
+        'swanctl/swanctl.conf:58 leftover',
+      ],
+    )
+    assert.deepEqual(
+      loaded.configuration!.connections[0]!.children.map(({ startAction }) => startAction),
+      ['start', 'start'],
+    )
     assert.ok(!warnings.some((text) => text.includes('gv6URkSs')))
   })
 })
@@ -183,14 +242,17 @@ describe('where files are', () => {
   })
 
   test('a missing directory is an error, a directory without swanctl.conf is an empty configuration', () => {
-    const from = (table: Record<string, string>): Loaded => loadConfiguration({ strongswanConf: '/none', swanctlDir: '/s/[swanctl]', files: memoryFiles(table) })
+    const from = (table: Record<string, string>): Loaded =>
+      loadConfiguration({ strongswanConf: '/none', swanctlDir: '/s/[swanctl]', files: memoryFiles(table) })
     assert.deepEqual(errorsOf(from({})), ['/s/[swanctl]: there is no such directory'])
     assert.deepEqual(taken(from({ '/s/[swanctl]/other': '' })).connections, [])
   })
 
   test('a file that cannot be read is an error', () => {
     const denied = new Error('EACCES: permission denied')
-    assert.deepEqual(errorsOf(load('', '', { '/s/swanctl/swanctl.conf': denied, '/s/swanctl/x': '' })), ['/s/swanctl/swanctl.conf: /s/swanctl/swanctl.conf cannot be read: EACCES: permission denied'])
+    assert.deepEqual(errorsOf(load('', '', { '/s/swanctl/swanctl.conf': denied, '/s/swanctl/x': '' })), [
+      '/s/swanctl/swanctl.conf: /s/swanctl/swanctl.conf cannot be read: EACCES: permission denied',
+    ])
     const files = memoryFiles({ '/s/strongswan.conf': denied, '/s/swanctl/swanctl.conf': '' })
     assert.deepEqual(errorsOf(loadConfiguration({ strongswanConf: '/s/strongswan.conf', swanctlDir: '/s/swanctl', files })), [
       '/s/strongswan.conf: /s/strongswan.conf cannot be read: EACCES: permission denied',
@@ -207,53 +269,153 @@ describe('errors', () => {
   })
 
   const unknown: [string, string, string][] = [
-    ['a slip in a key', connection(' local_adrs = 10.0.0.1'), ":3: connections.c.local_adrs: unknown key 'local_adrs'; did you mean 'local_addrs'?"],
-    ['swapped letters', child(' lcoal_ts = 10.0.0.1'), ":5: connections.c.children.net.lcoal_ts: unknown key 'lcoal_ts'; did you mean 'local_ts'?"],
-    ['a key of another section', connection(' auth = psk'), ":3: connections.c.auth: unknown key 'auth'; it belongs in connections.<name>.local<suffix>"],
-    ['a key of strongswan.conf', 'retransmit_tries = 4', ":1: retransmit_tries: unknown key 'retransmit_tries'; it belongs in charon"],
-    ['a key with nothing like it', connection(' zzzzzzzzzz = 1'), ":3: connections.c.zzzzzzzzzz: unknown key 'zzzzzzzzzz'; the nearest known name is 'version'"],
-    ['a key among the connections', 'connections {\n version = 2\n}', ":2: connections.version: unknown key 'version'; it belongs in connections.<name>"],
-    ['a slip in a section', connection(' childen { }'), ":3: connections.c.childen: unknown section 'childen'; did you mean 'children'?"],
+    [
+      'a slip in a key',
+      connection(' local_adrs = 10.0.0.1'),
+      ":3: connections.c.local_adrs: unknown key 'local_adrs'; did you mean 'local_addrs'?",
+    ],
+    [
+      'swapped letters',
+      child(' lcoal_ts = 10.0.0.1'),
+      ":5: connections.c.children.net.lcoal_ts: unknown key 'lcoal_ts'; did you mean 'local_ts'?",
+    ],
+    [
+      'a key of another section',
+      connection(' auth = psk'),
+      ":3: connections.c.auth: unknown key 'auth'; it belongs in connections.<name>.local<suffix>",
+    ],
+    [
+      'a key of strongswan.conf',
+      'retransmit_tries = 4',
+      ":1: retransmit_tries: unknown key 'retransmit_tries'; it belongs in charon",
+    ],
+    [
+      'a key with nothing like it',
+      connection(' zzzzzzzzzz = 1'),
+      ":3: connections.c.zzzzzzzzzz: unknown key 'zzzzzzzzzz'; the nearest known name is 'version'",
+    ],
+    [
+      'a key among the connections',
+      'connections {\n version = 2\n}',
+      ":2: connections.version: unknown key 'version'; it belongs in connections.<name>",
+    ],
+    [
+      'a slip in a section',
+      connection(' childen { }'),
+      ":3: connections.c.childen: unknown section 'childen'; did you mean 'children'?",
+    ],
     ['a slip at the top', 'conections {\n}', ":1: conections: unknown section 'conections'; did you mean 'connections'?"],
-    ['a section for a key', connection(' version { }'), ":3: connections.c.version: 'version' is a key, not a section: write version = ..."],
-    ['a key for a section', connection(' children = net'), ":3: connections.c.children: 'children' is a section, not a key: write children { ... }"],
-    ['a kind of secret nobody knows', 'secrets {\n psk-1 {\n secret = a\n }\n}', ":2: secrets.psk-1: unknown section 'psk-1'; the nearest known name is 'ppk'"],
-    ['a slip in a secret that is not honoured', 'secrets {\n eap-1 {\n secrt = a\n }\n}', ":3: secrets.eap-1.secrt: unknown key 'secrt'; did you mean 'secret'?"],
-    ['a slip in a pool', 'pools {\n a {\n adrs = 10.0.0.0/8\n 25 = x\n }\n}', ":3: pools.a.adrs: unknown key 'adrs'; did you mean 'addrs'?"],
-    ['names of objects in JavaScript', connection(' constructor = 1'), ":3: connections.c.constructor: unknown key 'constructor'; the nearest known name is 'version'"],
+    [
+      'a section for a key',
+      connection(' version { }'),
+      ":3: connections.c.version: 'version' is a key, not a section: write version = ...",
+    ],
+    [
+      'a key for a section',
+      connection(' children = net'),
+      ":3: connections.c.children: 'children' is a section, not a key: write children { ... }",
+    ],
+    [
+      'a kind of secret nobody knows',
+      'secrets {\n psk-1 {\n secret = a\n }\n}',
+      ":2: secrets.psk-1: unknown section 'psk-1'; the nearest known name is 'ppk'",
+    ],
+    [
+      'a slip in a secret that is not honoured',
+      'secrets {\n eap-1 {\n secrt = a\n }\n}',
+      ":3: secrets.eap-1.secrt: unknown key 'secrt'; did you mean 'secret'?",
+    ],
+    [
+      'a slip in a pool',
+      'pools {\n a {\n adrs = 10.0.0.0/8\n 25 = x\n }\n}',
+      ":3: pools.a.adrs: unknown key 'adrs'; did you mean 'addrs'?",
+    ],
+    [
+      'names of objects in JavaScript',
+      connection(' constructor = 1'),
+      ":3: connections.c.constructor: unknown key 'constructor'; the nearest known name is 'version'",
+    ],
   ]
   for (const [title, text, expected] of unknown) {
-    test(`${title} is an error with the nearest known name`, () => assert.deepEqual(errorsOf(load(text)), [`/s/swanctl/swanctl.conf${expected}`]))
+    test(`${title} is an error with the nearest known name`, () =>
+      assert.deepEqual(errorsOf(load(text)), [`/s/swanctl/swanctl.conf${expected}`]))
   }
 
   test('a slip in an inherited section is one error, however many connections inherit it', () => {
-    const text = 'base {\n local { auth = psk\n }\n remote { auth = psk\n }\n mobik = no\n}\nconnections {\n a : base { }\n b : base { }\n}'
-    assert.deepEqual(errorsOf(load(text)), ["/s/swanctl/swanctl.conf:6: connections.a.mobik: unknown key 'mobik'; did you mean 'mobike'?"])
+    const text =
+      'base {\n local { auth = psk\n }\n remote { auth = psk\n }\n mobik = no\n}\nconnections {\n a : base { }\n b : base { }\n}'
+    assert.deepEqual(errorsOf(load(text)), [
+      "/s/swanctl/swanctl.conf:6: connections.a.mobik: unknown key 'mobik'; did you mean 'mobike'?",
+    ])
   })
 
   const values: [string, string, RegExp][] = [
     ['version', connection(' version = 3'), /:3: connections\.c\.version: expected a whole number from 0 to 2, not '3'$/],
-    ['local_addrs', connection(' local_addrs = 10.0.0.1, 10.0.0.300'), /:3: connections\.c\.local_addrs: expected an address, .* not '10\.0\.0\.300'$/],
-    ['remote_addrs', connection(' remote_addrs = 10.0.0.0/33'), /:3: connections\.c\.remote_addrs: expected an address, .*prefix length 33/],
-    ['local_port', connection(' local_port = 1500'), /:3: connections\.c\.local_port: expected the port of charon\.port \(500\) or of charon\.port_nat_t \(4500\)/],
-    ['remote_port', connection(' remote_port = 65536'), /:3: connections\.c\.remote_port: expected a whole number from 0 to 65535/],
-    ['proposals', connection(' proposals = aes128-sha257-x25519'), /:3: connections\.c\.proposals: 'sha257' in proposal .* did you mean 'sha256'\?$/],
+    [
+      'local_addrs',
+      connection(' local_addrs = 10.0.0.1, 10.0.0.300'),
+      /:3: connections\.c\.local_addrs: expected an address, .* not '10\.0\.0\.300'$/,
+    ],
+    [
+      'remote_addrs',
+      connection(' remote_addrs = 10.0.0.0/33'),
+      /:3: connections\.c\.remote_addrs: expected an address, .*prefix length 33/,
+    ],
+    [
+      'local_port',
+      connection(' local_port = 1500'),
+      /:3: connections\.c\.local_port: expected the port of charon\.port \(500\) or of charon\.port_nat_t \(4500\)/,
+    ],
+    [
+      'remote_port',
+      connection(' remote_port = 65536'),
+      /:3: connections\.c\.remote_port: expected a whole number from 0 to 65535/,
+    ],
+    [
+      'proposals',
+      connection(' proposals = aes128-sha257-x25519'),
+      /:3: connections\.c\.proposals: 'sha257' in proposal .* did you mean 'sha256'\?$/,
+    ],
     ['encap', connection(' encap = maybe'), /:3: connections\.c\.encap: expected yes or no, not 'maybe'$/],
     ['mobike', connection(' mobike = 2'), /:3: connections\.c\.mobike: expected yes or no/],
     ['keyingtries', connection(' keyingtries = %forever'), /:3: connections\.c\.keyingtries: expected a whole number/],
-    ['local_ts', child(' local_ts = 10.0.0.0/8, 10.0.0.0/8[tcpp]'), /:5: connections\.c\.children\.net\.local_ts: 'tcpp' is no IP protocol/],
+    [
+      'local_ts',
+      child(' local_ts = 10.0.0.0/8, 10.0.0.0/8[tcpp]'),
+      /:5: connections\.c\.children\.net\.local_ts: 'tcpp' is no IP protocol/,
+    ],
     ['remote_ts', child(' remote_ts = moon'), /:5: connections\.c\.children\.net\.remote_ts: 'moon' is no address/],
     ['mode', child(' mode = tunel'), /:5: connections\.c\.children\.net\.mode: expected tunnel, transport, .*not 'tunel'$/],
-    ['start_action', child(' start_action = start|now'), /:5: connections\.c\.children\.net\.start_action: expected none, .*not 'now'$/],
-    ['replay_window', child(' replay_window = 5000'), /:5: connections\.c\.children\.net\.replay_window: expected a whole number from 0 to 4096/],
+    [
+      'start_action',
+      child(' start_action = start|now'),
+      /:5: connections\.c\.children\.net\.start_action: expected none, .*not 'now'$/,
+    ],
+    [
+      'replay_window',
+      child(' replay_window = 5000'),
+      /:5: connections\.c\.children\.net\.replay_window: expected a whole number from 0 to 4096/,
+    ],
     ['reqid', child(' reqid = -1'), /:5: connections\.c\.children\.net\.reqid: expected a whole number/],
     ['priority', child(' priority = high'), /:5: connections\.c\.children\.net\.priority: expected a whole number/],
     ['copy_df', child(' copy_df = out'), /:5: connections\.c\.children\.net\.copy_df: expected yes or no/],
     ['copy_ecn', child(' copy_ecn = out'), /:5: connections\.c\.children\.net\.copy_ecn: expected yes or no/],
-    ['copy_dscp', child(' copy_dscp = both'), /:5: connections\.c\.children\.net\.copy_dscp: expected out, in, yes or no, not 'both'$/],
-    ['a secret', 'secrets {\n ike {\n secret = 0xgeheim\n }\n}', /:3: secrets\.ike\.secret: expected hexadecimal digits behind 0x$/],
+    [
+      'copy_dscp',
+      child(' copy_dscp = both'),
+      /:5: connections\.c\.children\.net\.copy_dscp: expected out, in, yes or no, not 'both'$/,
+    ],
+    [
+      'a secret',
+      'secrets {\n ike {\n secret = 0xgeheim\n }\n}',
+      /:3: secrets\.ike\.secret: expected hexadecimal digits behind 0x$/,
+    ],
     ['no secret', 'secrets {\n ike-1 {\n id = moon\n }\n}', /:2: secrets\.ike-1: there is no secret in it$/],
-    ['an owner', 'secrets {\n ike {\n id-1 = @#0a\n secret = a\n }\n}', /:3: secrets\.ike\.id-1: '@' is no identity; # begins a comment unless the value is in quotes$/],
+    [
+      'an owner',
+      'secrets {\n ike {\n id-1 = @#0a\n secret = a\n }\n}',
+      /:3: secrets\.ike\.id-1: '@' is no identity; # begins a comment unless the value is in quotes$/,
+    ],
   ]
   for (const [title, text, expected] of values) {
     test(`a bad value of ${title} names file, line, key and what was expected`, () => {
@@ -293,30 +455,57 @@ describe('errors', () => {
   test('the method of authentication is never replaced by another one', () => {
     for (const method of ['pubkey', 'rsa', 'ecdsa-256-sha256', 'ike:pubkey-sha384', 'eap-tls', 'xauth', 'pskk', '""']) {
       const [error] = errorsOf(load(`connections {\n c {\n local {\n auth = ${method}\n }\n remote { auth = psk\n }\n }\n}`))
-      assert.equal(error, `/s/swanctl/swanctl.conf:4: connections.c.local.auth: auth = ${method.replaceAll('"', '')} is not supported yet, only psk is`)
+      assert.equal(
+        error,
+        `/s/swanctl/swanctl.conf:4: connections.c.local.auth: auth = ${method.replaceAll('"', '')} is not supported yet, only psk is`,
+      )
     }
   })
 
   test('an identity that a number sign cut short, and a regular expression, are errors', () => {
-    const withId = (id: string): string => `connections {\n c {\n local { auth = psk\n id = ${id}\n }\n remote { auth = psk\n id = ${id}\n }\n }\n}`
-    assert.match(errorsOf(load(withId('@#0a0b'))).join('\n'), /:4: connections\.c\.local\.id: '@' is no identity.*\n.*:7: connections\.c\.remote\.id: '@' is no identity/)
+    const withId = (id: string): string =>
+      `connections {\n c {\n local { auth = psk\n id = ${id}\n }\n remote { auth = psk\n id = ${id}\n }\n }\n}`
+    assert.match(
+      errorsOf(load(withId('@#0a0b'))).join('\n'),
+      /:4: connections\.c\.local\.id: '@' is no identity.*\n.*:7: connections\.c\.remote\.id: '@' is no identity/,
+    )
     assert.match(errorsOf(load(withId('keyid:#0a0b'))).join('\n'), /:4: connections\.c\.local\.id: 'keyid:' is no identity/)
     assert.match(errorsOf(load(withId('"fqdn:^vpn[0-9]+$"'))).join('\n'), /:7: connections\.c\.remote\.id: regular expressions/)
   })
 })
 
 describe('values', () => {
-  test('the defaults are strongSwan\'s', () => {
+  test("the defaults are strongSwan's", () => {
     const loaded = load(child(''))
     assert.deepEqual(loaded.warnings, [])
     assert.deepEqual(only(loaded), {
-      name: 'c', localAddresses: [{ kind: 'any', family: null }], remoteAddresses: [{ kind: 'any', family: null }], localPort: 500, remotePort: 500,
-      proposals: defaultProposals('ike'), forceEncapsulation: false, mobike: true, keyingTries: 1, local: { method: 'psk', id: null }, remote: { method: 'psk', id: { kind: 'any' } },
-      children: [{
-        name: 'net', proposals: defaultProposals('esp'), mode: 'tunnel', localSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }],
-        remoteSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }], startAction: 'none', replayWindow: 32, reqid: 0, copyDf: true, copyEcn: true,
-        copyDscp: 'out', priority: 0,
-      }],
+      name: 'c',
+      localAddresses: [{ kind: 'any', family: null }],
+      remoteAddresses: [{ kind: 'any', family: null }],
+      localPort: 500,
+      remotePort: 500,
+      proposals: defaultProposals('ike'),
+      forceEncapsulation: false,
+      mobike: true,
+      keyingTries: 1,
+      local: { method: 'psk', id: null },
+      remote: { method: 'psk', id: { kind: 'any' } },
+      children: [
+        {
+          name: 'net',
+          proposals: defaultProposals('esp'),
+          mode: 'tunnel',
+          localSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }],
+          remoteSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }],
+          startAction: 'none',
+          replayWindow: 32,
+          reqid: 0,
+          copyDf: true,
+          copyEcn: true,
+          copyDscp: 'out',
+          priority: 0,
+        },
+      ],
     })
   })
 
@@ -326,10 +515,13 @@ describe('values', () => {
   })
 
   test('%any as our identity is our address', () => {
-    assert.equal(only(load('connections {\n c {\n local { auth = psk\n id = %any\n }\n remote { auth = psk\n }\n }\n}')).local.id, null)
+    assert.equal(
+      only(load('connections {\n c {\n local { auth = psk\n id = %any\n }\n remote { auth = psk\n }\n }\n}')).local.id,
+      null,
+    )
   })
 
-  test('ports follow charon\'s: the default is charon.port, its NAT-T port is allowed, too', () => {
+  test("ports follow charon's: the default is charon.port, its NAT-T port is allowed, too", () => {
     assert.equal(only(load(connection(''), 'charon { port = 600\n }')).localPort, 600)
     assert.equal(only(load(connection(' local_port = 4600'), 'charon { port_nat_t = 4600\n }')).localPort, 4600)
   })
@@ -340,8 +532,18 @@ describe('values', () => {
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n replay_window = 64\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
-      port: 501, portNatT: 4501, keepAlive: 60_000, keepAliveDpdMargin: 5_000, retransmitTimeout: 500, retransmitBase: 2, retransmitTries: 3, retransmitJitter: 20,
-      retransmitLimit: 60_000, cookieThreshold: 7, cookieThresholdIp: 0, halfOpenTimeout: 10_000,
+      port: 501,
+      portNatT: 4501,
+      keepAlive: 60_000,
+      keepAliveDpdMargin: 5_000,
+      retransmitTimeout: 500,
+      retransmitBase: 2,
+      retransmitTries: 3,
+      retransmitJitter: 20,
+      retransmitLimit: 60_000,
+      cookieThreshold: 7,
+      cookieThresholdIp: 0,
+      halfOpenTimeout: 10_000,
     })
     assert.equal(onlyChild(loaded).replayWindow, 64)
   })
@@ -357,16 +559,30 @@ describe('values', () => {
   })
 
   const harmless: [string, string, string][] = [
-    ['dpd_action', 'clear', 'restart'], ['ipcomp', 'no', 'yes'], ['rekey_time', '0s', '3h'], ['life_bytes', '0', '1g'], ['rekey_packets', '0', '1000'],
-    ['hw_offload', 'no', 'packet'], ['tfc_padding', '0', 'mtu'], ['per_cpu_sas', 'no', 'encap'], ['close_action', 'none', 'trap'], ['icmp', 'no', 'yes'],
-    ['sha256_96', 'no', 'yes'], ['inactivity', '0', '10m'], ['policies_fwd_out', 'no', 'yes'], ['mark_in_sa', 'no', 'yes'],
+    ['dpd_action', 'clear', 'restart'],
+    ['ipcomp', 'no', 'yes'],
+    ['rekey_time', '0s', '3h'],
+    ['life_bytes', '0', '1g'],
+    ['rekey_packets', '0', '1000'],
+    ['hw_offload', 'no', 'packet'],
+    ['tfc_padding', '0', 'mtu'],
+    ['per_cpu_sas', 'no', 'encap'],
+    ['close_action', 'none', 'trap'],
+    ['icmp', 'no', 'yes'],
+    ['sha256_96', 'no', 'yes'],
+    ['inactivity', '0', '10m'],
+    ['policies_fwd_out', 'no', 'yes'],
+    ['mark_in_sa', 'no', 'yes'],
   ]
   for (const [key, quiet, loud] of harmless) {
     test(`${key} = ${quiet} asks for nothing, ${key} = ${loud} is one warning`, () => {
       assert.deepEqual(warningsOf(load(child(` ${key} = ${quiet}`))), [])
       const warnings = warningsOf(load(child(` ${key} = ${loud}`)))
       assert.equal(warnings.length, 1)
-      assert.match(warnings[0]!, new RegExp(`^/s/swanctl/swanctl\\.conf:5: connections\\.c\\.children\\.net\\.${key}: not honoured: `))
+      assert.match(
+        warnings[0]!,
+        new RegExp(`^/s/swanctl/swanctl\\.conf:5: connections\\.c\\.children\\.net\\.${key}: not honoured: `),
+      )
     })
   }
 
@@ -383,7 +599,14 @@ describe('values', () => {
 
 test('no damage to a good configuration makes loading throw, or load with errors', () => {
   const good = diskFiles.read(`${import.meta.dirname}/fixtures/site-to-site/swanctl/swanctl.conf`)!
-  const damage = fc.record({ at: fc.nat(good.length), length: fc.nat(30), insert: fc.oneof(fc.string({ unit: 'binary', maxLength: 5 }), fc.constantFrom('{', '}', '"', '#', '=', '\n', ' : office', ',')) })
+  const damage = fc.record({
+    at: fc.nat(good.length),
+    length: fc.nat(30),
+    insert: fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 5 }),
+      fc.constantFrom('{', '}', '"', '#', '=', '\n', ' : office', ','),
+    ),
+  })
   fc.assert(
     fc.property(damage, ({ at, length, insert }) => {
       const loaded = load(good.slice(0, at) + insert + good.slice(at + length))

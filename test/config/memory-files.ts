@@ -12,7 +12,10 @@ export function memoryFiles(table: Readonly<Record<string, string | Error>>): Co
     glob(pattern) {
       const expression = new RegExp(`^${pattern.replace(/\\.|\[[^\]\\]\]|[^\w/-]/gs, translate)}$`, 's')
       const paths = new Set(Object.keys(table).flatMap((path) => [path, path.slice(0, path.lastIndexOf('/'))]))
-      return [...paths].filter((path) => expression.test(path)).toSorted().toReversed()
+      return [...paths]
+        .filter((path) => expression.test(path))
+        .toSorted()
+        .toReversed()
     },
   }
 }

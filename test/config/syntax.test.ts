@@ -34,16 +34,22 @@ function resolve(text: string): { tree: Plain; errors: string[]; order: string[]
 
 describe('settings and sections', () => {
   test('the example of strongswan.conf(5)', () => {
-    const text = 'a = b\nsection-one {\n  somevalue = asdf\n  subsection {\n    othervalue = xxx\n  }\n  # yei, a comment\n  yetanother = zz\n}\nsection-two {\n\tx = 12\n}\n'
+    const text =
+      'a = b\nsection-one {\n  somevalue = asdf\n  subsection {\n    othervalue = xxx\n  }\n  # yei, a comment\n  yetanother = zz\n}\nsection-two {\n\tx = 12\n}\n'
     assert.deepEqual(tree(text), {
-      a: 'b',
+      'a': 'b',
       'section-one': { somevalue: 'asdf', subsection: { othervalue: 'xxx' }, yetanother: 'zz' },
       'section-two': { x: '12' },
     })
   })
 
   test('a value ends at the end of the line, a comment or a closing brace, and its words are joined by one space', () => {
-    assert.deepEqual(tree('a = one   two\tthree # four\nb { c = d} e = f\ng = h#i'), { a: 'one two three', b: { c: 'd' }, e: 'f', g: 'h' })
+    assert.deepEqual(tree('a = one   two\tthree # four\nb { c = d} e = f\ng = h#i'), {
+      a: 'one two three',
+      b: { c: 'd' },
+      e: 'f',
+      g: 'h',
+    })
   })
 
   test('a brace opened in a value is part of it', () => {
@@ -76,14 +82,20 @@ describe('settings and sections', () => {
   })
 
   test('a section that comes again extends the first, a setting that comes again replaces it', () => {
-    assert.deepEqual(tree('a { b = 1 c = 2\n d = 3 }\ne = 1\na { d = 4\n f = 5 }'), { a: { b: '1 c = 2', d: '4', f: '5' }, e: '1' })
+    assert.deepEqual(tree('a { b = 1 c = 2\n d = 3 }\ne = 1\na { d = 4\n f = 5 }'), {
+      a: { b: '1 c = 2', d: '4', f: '5' },
+      e: '1',
+    })
   })
 
   test('every section and setting knows its file and line', () => {
     const { root } = readSyntaxTree('/x', memoryFiles({ '/x': '# one\n\na {\n  b = "c\nd"\n  e = f\n}\n' }))
     const section = root!.sections.get('a')!
     assert.deepEqual([section.file, section.line], ['/x', 3])
-    assert.deepEqual([...section.settings.values()].map(({ line }) => line), [4, 6])
+    assert.deepEqual(
+      [...section.settings.values()].map(({ line }) => line),
+      [4, 6],
+    )
   })
 
   test('a setting may be called include', () => {
@@ -97,10 +109,22 @@ describe('errors', () => {
     ['two names', 'a b = 1\nc = 2\n', ["/etc/test.conf:1: 'a' is followed by neither '=' nor '{'"]],
     ['a dotted key', 'a.b = 1\nc = 2', ["/etc/test.conf:1: 'a' is followed by neither '=' nor '{'"]],
     ['a brace too many', 'a {\n}\n}\nc = 2', ["/etc/test.conf:3: '}' closes no section"]],
-    ['a section that is not closed', 'c = 2\na {\n  b = 1\n', ["/etc/test.conf:4: the file ends within section 'a' opened in line 2"]],
-    ['a string that is not closed', 'c = 2\na = "x\ny', ['/etc/test.conf:2: the string that opens in line 2 has no closing quote']],
+    [
+      'a section that is not closed',
+      'c = 2\na {\n  b = 1\n',
+      ["/etc/test.conf:4: the file ends within section 'a' opened in line 2"],
+    ],
+    [
+      'a string that is not closed',
+      'c = 2\na = "x\ny',
+      ['/etc/test.conf:2: the string that opens in line 2 has no closing quote'],
+    ],
     ['a string where a name should be', '"a" = b\nc = 2', [`/etc/test.conf:1: '"' begins neither a section nor a setting`]],
-    ['a reference to nothing', 'a : {\n}\nc = 2', ["/etc/test.conf:1: 'a :' is not followed by the names of sections, separated by commas, and '{'"]],
+    [
+      'a reference to nothing',
+      'a : {\n}\nc = 2',
+      ["/etc/test.conf:1: 'a :' is not followed by the names of sections, separated by commas, and '{'"],
+    ],
     ['an include of nothing', 'include \nc = 2', ['/etc/test.conf:1: include names no file']],
   ]
   for (const [title, text, expected] of cases) {
@@ -137,7 +161,7 @@ describe('include', () => {
       '/etc/other.conf': 'section-one {\n  subsection {\n    othervalue = xxx\n  }\n}\nsection-two {\n  x = 12\n}\n',
     }
     assert.deepEqual(tree(text, files), {
-      a: 'b',
+      'a': 'b',
       'section-one': { somevalue: 'asdf', subsection: { othervalue: 'xxx' }, yetanother: 'zz' },
       'section-two': { x: '12' },
     })
@@ -161,7 +185,12 @@ describe('include', () => {
 
   test('a pattern ends at white space, a brace or a comment; escaped or quoted they are part of it', () => {
     const files = { '/etc/a b': 'x = 1', '/etc/c#d': 'y = 2', '/etc/e f': 'z = 3', '/etc/g': 'w = 4' }
-    assert.deepEqual(tree('s { include g}\ninclude a\\ b\ninclude c\\#d # comment\ninclude "e f"', files), { s: { w: '4' }, x: '1', y: '2', z: '3' })
+    assert.deepEqual(tree('s { include g}\ninclude a\\ b\ninclude c\\#d # comment\ninclude "e f"', files), {
+      s: { w: '4' },
+      x: '1',
+      y: '2',
+      z: '3',
+    })
   })
 
   test('a file that includes itself, by way of another, is an error and not the end', () => {
@@ -189,25 +218,36 @@ describe('include', () => {
 
   test('a section opened in an included file has to be closed there', () => {
     const { errors } = read('include a\n}', { '/etc/a': 'b {' })
-    assert.deepEqual(errors, ["/etc/a:1: the file ends within section 'b' opened in line 1", "/etc/test.conf:2: '}' closes no section"])
+    assert.deepEqual(errors, [
+      "/etc/a:1: the file ends within section 'b' opened in line 1",
+      "/etc/test.conf:2: '}' closes no section",
+    ])
   })
 })
 
 describe('references', () => {
   test('settings and sections are inherited, own ones win, earlier references win over later ones', () => {
-    const { tree, errors } = resolve('one { a = 1\n b = 1\n s { x = 1 } }\ntwo { b = 2\n c = 2\n s { y = 2 } }\nz : one, two { a = 0\n s { x = 0 } }')
+    const { tree, errors } = resolve(
+      'one { a = 1\n b = 1\n s { x = 1 } }\ntwo { b = 2\n c = 2\n s { y = 2 } }\nz : one, two { a = 0\n s { x = 0 } }',
+    )
     assert.deepEqual(errors, [])
     assert.deepEqual(tree.z, { a: '0', b: '1', c: '2', s: { x: '0', y: '2' } })
   })
 
   test('a reference may lead to a later section, into a section, and to what that one inherits', () => {
-    const text = 'connections {\n c : connections.a { }\n a : defaults {\n  children {\n   x : child { mode = transport }\n  }\n }\n}\ndefaults { version = 2 }\nchild { local_ts = 10.0.0.0/8 }'
+    const text =
+      'connections {\n c : connections.a { }\n a : defaults {\n  children {\n   x : child { mode = transport }\n  }\n }\n}\ndefaults { version = 2 }\nchild { local_ts = 10.0.0.0/8 }'
     const { tree } = resolve(text)
-    assert.deepEqual((tree.connections as Plain).c, { version: '2', children: { x: { mode: 'transport', local_ts: '10.0.0.0/8' } } })
+    assert.deepEqual((tree.connections as Plain).c, {
+      version: '2',
+      children: { x: { mode: 'transport', local_ts: '10.0.0.0/8' } },
+    })
   })
 
   test('what a section inherits into its subsections comes behind what those refer to', () => {
-    const { tree } = resolve('outer { s { a = outer\n b = outer\n c = outer } }\ninner { a = inner\n b = inner }\nz : outer { s : inner { a = own } }')
+    const { tree } = resolve(
+      'outer { s { a = outer\n b = outer\n c = outer } }\ninner { a = inner\n b = inner }\nz : outer { s : inner { a = own } }',
+    )
     assert.deepEqual(tree.z, { s: { a: 'own', b: 'inner', c: 'outer' } })
   })
 
@@ -230,7 +270,11 @@ describe('references', () => {
     ['to nothing', 'a : b, c { }\nc { }', /^\/etc\/test\.conf:1: a: there is no section 'b' to inherit from$/],
     ['to itself', 'a : a { }', /^\/etc\/test\.conf:1: a: the reference to 'a' leads back to where it comes from$/],
     ['in a circle', 'a : b { }\nb : c { }\nc : a { }', /leads back to where it comes from$/],
-    ['to the section around it', 'a {\n b : a { }\n}', /^\/etc\/test\.conf:2: b: the section contains itself by way of a reference$/],
+    [
+      'to the section around it',
+      'a {\n b : a { }\n}',
+      /^\/etc\/test\.conf:2: b: the section contains itself by way of a reference$/,
+    ],
     ['into itself', 'a : a.b {\n b { }\n}', /the reference to 'a\.b' leads back to where it comes from$/],
     ['to a path with a hole', 'a : b..c { }\nb { c { } }', /there is no section 'b\.\.c' to inherit from$/],
   ]
@@ -256,11 +300,39 @@ describe('references', () => {
 })
 
 test('no text makes the reader throw or hang', () => {
-  const pieces = fc.constantFrom('a', 'b', ' ', '\n', '{', '}', '=', ':', ',', '.', '"', '\\', '#', '\r', '\t', 'include ', 'include', '*', '[', 'é', '\0')
-  const texts = fc.oneof(fc.string({ unit: 'binary', maxLength: 200 }), fc.array(pieces, { maxLength: 80 }).map((list) => list.join('')))
+  const pieces = fc.constantFrom(
+    'a',
+    'b',
+    ' ',
+    '\n',
+    '{',
+    '}',
+    '=',
+    ':',
+    ',',
+    '.',
+    '"',
+    '\\',
+    '#',
+    '\r',
+    '\t',
+    'include ',
+    'include',
+    '*',
+    '[',
+    'é',
+    '\0',
+  )
+  const texts = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 200 }),
+    fc.array(pieces, { maxLength: 80 }).map((list) => list.join('')),
+  )
   fc.assert(
     fc.property(texts, texts, (text, other) => {
-      const { root, errors } = readSyntaxTree('/etc/test.conf', memoryFiles({ '/etc/test.conf': text, '/etc/a': other, '/etc/b': text }))
+      const { root, errors } = readSyntaxTree(
+        '/etc/test.conf',
+        memoryFiles({ '/etc/test.conf': text, '/etc/a': other, '/etc/b': text }),
+      )
       const resolution = resolveReferences(root!)
       for (const problem of [...errors, ...resolution.errors]) {
         assert.ok(problem.line >= 1 && problem.line <= `${text}${other}`.split('\n').length)
@@ -276,11 +348,22 @@ test('what can be written is read back', () => {
   const quote = (text: string): string => `"${text.replace(/[\\"]/g, '\\$&').replaceAll('\r', '\\r')}"`
   const values = fc.string({ unit: 'binary', maxLength: 20 })
   const { section } = fc.letrec<{ section: Plain }>((tie) => ({
-    section: fc.dictionary(names, fc.oneof({ depthSize: 'small' }, values, tie('section')), { maxKeys: 4, noNullPrototype: true }),
+    section: fc.dictionary(names, fc.oneof({ depthSize: 'small' }, values, tie('section')), {
+      maxKeys: 4,
+      noNullPrototype: true,
+    }),
   }))
   const write = (content: Plain): string =>
-    Object.entries(content).map(([name, value]) => (typeof value === 'string' ? `${name} = ${quote(value)}\n` : `${name} {\n${write(value as Plain)}}\n`)).join('')
+    Object.entries(content)
+      .map(([name, value]) =>
+        typeof value === 'string' ? `${name} = ${quote(value)}\n` : `${name} {\n${write(value as Plain)}}\n`,
+      )
+      .join('')
   const sorted = (content: Plain): Plain =>
-    Object.fromEntries(Object.entries(content).map(([name, value]) => [name, typeof value === 'string' || value === null ? value : sorted(value)] as const).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    Object.fromEntries(
+      Object.entries(content)
+        .map(([name, value]) => [name, typeof value === 'string' || value === null ? value : sorted(value)] as const)
+        .toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    )
   fc.assert(fc.property(section, (content) => assert.deepEqual(sorted(tree(write(content))), sorted(content))))
 })

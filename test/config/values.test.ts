@@ -3,17 +3,29 @@ import { describe, test } from 'node:test'
 
 import { EspalierError } from '../../src/base/errors.ts'
 import {
-  parseAddressPattern, parseBoolean, parseDecimal, parseInteger, parseList, parseSecret, parseSize, parseTime, parseWord,
+  parseAddressPattern,
+  parseBoolean,
+  parseDecimal,
+  parseInteger,
+  parseList,
+  parseSecret,
+  parseSize,
+  parseTime,
+  parseWord,
 } from '../../src/config/values.ts'
 
 function refuses(parse: (text: string) => unknown, texts: readonly string[], message: RegExp): void {
   for (const text of texts) {
-    assert.throws(() => parse(text), (error: unknown) => error instanceof EspalierError && error.code === 'VALUE_INVALID' && message.test(error.message), `'${text}'`)
+    assert.throws(
+      () => parse(text),
+      (error: unknown) => error instanceof EspalierError && error.code === 'VALUE_INVALID' && message.test(error.message),
+      `'${text}'`,
+    )
   }
 }
 
 describe('values', () => {
-  test('booleans in strongSwan\'s four pairs and any case', () => {
+  test("booleans in strongSwan's four pairs and any case", () => {
     for (const text of ['yes', 'true', 'enabled', '1', 'YES', 'True']) assert.equal(parseBoolean(text), true)
     for (const text of ['no', 'false', 'disabled', '0', 'No']) assert.equal(parseBoolean(text), false)
     refuses(parseBoolean, ['', 'on', 'off', '2', 'y'], /^expected yes or no, not '/)
@@ -22,7 +34,11 @@ describe('values', () => {
   test('whole numbers, decimal and hexadecimal, within their limits', () => {
     const parse = (text: string): number => parseInteger(text, 1, 300)
     assert.deepEqual(['1', '300', '0x1f', '0X1F'].map(parse), [1, 300, 31, 31])
-    refuses(parse, ['0', '301', '', '-1', '1.5', '017', '0x', '1e2', ' 1', '1 2', '99999999999999999999'], /^expected a whole number from 1 to 300, not '/)
+    refuses(
+      parse,
+      ['0', '301', '', '-1', '1.5', '017', '0x', '1e2', ' 1', '1 2', '99999999999999999999'],
+      /^expected a whole number from 1 to 300, not '/,
+    )
   })
 
   test('numbers with decimals', () => {
@@ -32,7 +48,10 @@ describe('values', () => {
   })
 
   test('times in seconds, minutes, hours and days become milliseconds', () => {
-    assert.deepEqual(['0', '90', '90s', '5m', '4h', '1d', '2 H', '0x10'].map(parseTime), [0, 90_000, 90_000, 300_000, 14_400_000, 86_400_000, 7_200_000, 16_000])
+    assert.deepEqual(
+      ['0', '90', '90s', '5m', '4h', '1d', '2 H', '0x10'].map(parseTime),
+      [0, 90_000, 90_000, 300_000, 14_400_000, 86_400_000, 7_200_000, 16_000],
+    )
     refuses(parseTime, ['', 's', '-5', '1w', '1.5h', '010', '5 minutes', '9007199254740991'], /^expected a time such as/)
   })
 
@@ -48,7 +67,9 @@ describe('values', () => {
 
   test('words, with the choice in the message', () => {
     assert.equal(parseWord('Tunnel', ['tunnel', 'transport']), 'tunnel')
-    assert.throws(() => parseWord('tunel', ['tunnel', 'transport', 'drop']), { message: "expected tunnel, transport or drop, not 'tunel'" })
+    assert.throws(() => parseWord('tunel', ['tunnel', 'transport', 'drop']), {
+      message: "expected tunnel, transport or drop, not 'tunel'",
+    })
   })
 
   test('a long value is shortened in the message', () => {
@@ -72,8 +93,26 @@ describe('addresses', () => {
       return pattern.kind === 'range' ? pattern.range.toString() : ''
     }
     assert.deepEqual(
-      ['192.0.2.1', '10.1.0.0/16', '10.0.0.1-10.0.0.9', '10.0.0.1 - 10.0.0.9', '0.0.0.0/0', 'fec0::1', 'fec0::/16', '2001:db8::1-2001:db8::5'].map(range),
-      ['192.0.2.1/32', '10.1.0.0/16', '10.0.0.1-10.0.0.9', '10.0.0.1-10.0.0.9', '0.0.0.0/0', 'fec0::1/128', 'fec0::/16', '2001:db8::1-2001:db8::5'],
+      [
+        '192.0.2.1',
+        '10.1.0.0/16',
+        '10.0.0.1-10.0.0.9',
+        '10.0.0.1 - 10.0.0.9',
+        '0.0.0.0/0',
+        'fec0::1',
+        'fec0::/16',
+        '2001:db8::1-2001:db8::5',
+      ].map(range),
+      [
+        '192.0.2.1/32',
+        '10.1.0.0/16',
+        '10.0.0.1-10.0.0.9',
+        '10.0.0.1-10.0.0.9',
+        '0.0.0.0/0',
+        'fec0::1/128',
+        'fec0::/16',
+        '2001:db8::1-2001:db8::5',
+      ],
     )
   })
 
@@ -86,7 +125,25 @@ describe('addresses', () => {
   test('what looks like an address and is none is not taken for a name', () => {
     refuses(
       parseAddressPattern,
-      ['300.1.1.1', '10.1', '1', '010.0.0.1', '10.0.0.0/33', '10.0.0.9-10.0.0.1', '10.0.0.1-', '10.0.0.1-fec0::1', 'fe80::1%eth0', 'fec0::g', '%defaultroute', 'a b', 'a..b', '-a', '', 'moön', `${'a'.repeat(64)}.org`],
+      [
+        '300.1.1.1',
+        '10.1',
+        '1',
+        '010.0.0.1',
+        '10.0.0.0/33',
+        '10.0.0.9-10.0.0.1',
+        '10.0.0.1-',
+        '10.0.0.1-fec0::1',
+        'fe80::1%eth0',
+        'fec0::g',
+        '%defaultroute',
+        'a b',
+        'a..b',
+        '-a',
+        '',
+        'moön',
+        `${'a'.repeat(64)}.org`,
+      ],
       /^expected an address/,
     )
   })
@@ -111,7 +168,11 @@ describe('secrets', () => {
 
   test('what does not decode is refused without being shown', () => {
     for (const text of ['0xgeheim', '0x', '0s', '0sgehei', '0sge eim==', '0s=abc', '']) {
-      assert.throws(() => parseSecret(text), (error: unknown) => error instanceof EspalierError && !/gehei|eim/.test(error.message), text)
+      assert.throws(
+        () => parseSecret(text),
+        (error: unknown) => error instanceof EspalierError && !/gehei|eim/.test(error.message),
+        text,
+      )
     }
   })
 })

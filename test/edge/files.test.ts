@@ -8,11 +8,16 @@ import { diskFiles } from '../../src/edge/files.ts'
 
 const base = mkdtempSync(`${tmpdir()}/espalier [files] {a,b}-`)
 after(() => rmSync(base, { recursive: true }))
-for (const name of ['10.conf', '20.conf', '.hidden.conf', 'a{1}.conf', 'b*.conf', 'c.txt']) writeFileSync(`${base}/${name}`, `name = ${name}\n`)
+for (const name of ['10.conf', '20.conf', '.hidden.conf', 'a{1}.conf', 'b*.conf', 'c.txt'])
+  writeFileSync(`${base}/${name}`, `name = ${name}\n`)
 mkdirSync(`${base}/deep`)
 writeFileSync(`${base}/deep/x.conf`, '')
 
-const names = (pattern: string): string[] => diskFiles.glob(`${escapePattern(base)}/${pattern}`).map((path) => path.slice(base.length + 1)).toSorted()
+const names = (pattern: string): string[] =>
+  diskFiles
+    .glob(`${escapePattern(base)}/${pattern}`)
+    .map((path) => path.slice(base.length + 1))
+    .toSorted()
 
 describe('patterns mean what they mean to glob(3)', () => {
   const cases: [string, string[]][] = [

@@ -6,13 +6,22 @@ import fc from 'fast-check'
 import { EspalierError } from '../../src/base/errors.ts'
 import { IpAddress, IpRange } from '../../src/base/ip.ts'
 import {
-  DYNAMIC_SELECTOR, formatSelector, isSubset, narrow, parseSelectorTemplate, prefixesOf, resolveTemplate, toKernelPrefixes, type TrafficSelector,
+  DYNAMIC_SELECTOR,
+  formatSelector,
+  isSubset,
+  narrow,
+  parseSelectorTemplate,
+  prefixesOf,
+  resolveTemplate,
+  toKernelPrefixes,
+  type TrafficSelector,
 } from '../../src/negotiate/selectors.ts'
 
 const HOST = IpAddress.parse('192.0.2.1')
 const parse = (text: string): TrafficSelector => resolveTemplate(parseSelectorTemplate(text), HOST)
 const roundTrip = (text: string): string => formatSelector(parse(text))
-const narrowed = (configured: string[], offered: string[]): string[] => narrow(configured.map(parse), offered.map(parse)).map(formatSelector)
+const narrowed = (configured: string[], offered: string[]): string[] =>
+  narrow(configured.map(parse), offered.map(parse)).map(formatSelector)
 
 describe('text to selector and back', () => {
   const cases: [string, string][] = [
@@ -74,13 +83,37 @@ describe('text to selector and back', () => {
   })
 
   const refused = [
-    '', '10.0.0.0/33', '10.0.0', '010.0.0.0/8', '10.0.0.9-10.0.0.1', '10.0.0.1-fec0::1', 'moon', '%any', '10.0.0.0/8[tcp', '10.0.0.0/8]', '10.0.0.0/8[tcp]x', '10.0.0.0/8[tcpp]',
-    '10.0.0.0/8[256]', '10.0.0.0/8[-1]', '10.0.0.0/8[tcp/65536]', '10.0.0.0/8[tcp/80-70]', '10.0.0.0/8[tcp/1-2-3]', '10.0.0.0/8[tcp/nonsense]', '10.0.0.0/8[tcp/constructor]',
-    '10.0.0.0/8[tcp/3(4)]', '10.0.0.0/8[icmp/256(0)]', '10.0.0.0/8[icmp/3(256)]', '10.0.0.0/8[icmp/http]', '10.0.0.0/8[tcp/080]',
+    '',
+    '10.0.0.0/33',
+    '10.0.0',
+    '010.0.0.0/8',
+    '10.0.0.9-10.0.0.1',
+    '10.0.0.1-fec0::1',
+    'moon',
+    '%any',
+    '10.0.0.0/8[tcp',
+    '10.0.0.0/8]',
+    '10.0.0.0/8[tcp]x',
+    '10.0.0.0/8[tcpp]',
+    '10.0.0.0/8[256]',
+    '10.0.0.0/8[-1]',
+    '10.0.0.0/8[tcp/65536]',
+    '10.0.0.0/8[tcp/80-70]',
+    '10.0.0.0/8[tcp/1-2-3]',
+    '10.0.0.0/8[tcp/nonsense]',
+    '10.0.0.0/8[tcp/constructor]',
+    '10.0.0.0/8[tcp/3(4)]',
+    '10.0.0.0/8[icmp/256(0)]',
+    '10.0.0.0/8[icmp/3(256)]',
+    '10.0.0.0/8[icmp/http]',
+    '10.0.0.0/8[tcp/080]',
   ]
   for (const text of refused) {
     test(`'${text}' is refused`, () => {
-      assert.throws(() => parseSelectorTemplate(text), (error: unknown) => error instanceof EspalierError && error.code === 'SELECTOR_INVALID')
+      assert.throws(
+        () => parseSelectorTemplate(text),
+        (error: unknown) => error instanceof EspalierError && error.code === 'SELECTOR_INVALID',
+      )
     })
   }
 })
@@ -102,7 +135,12 @@ describe('narrowing (RFC 7296 2.9)', () => {
   })
 
   test('nothing in common is nothing: other addresses, families, protocols, ports', () => {
-    for (const [own, offer] of [['10.1.0.0/16', '10.2.0.0/16'], ['0.0.0.0/0', '::/0'], ['0.0.0.0/0[tcp]', '0.0.0.0/0[udp]'], ['0.0.0.0/0[tcp/80]', '0.0.0.0/0[tcp/81-90]']] as const) {
+    for (const [own, offer] of [
+      ['10.1.0.0/16', '10.2.0.0/16'],
+      ['0.0.0.0/0', '::/0'],
+      ['0.0.0.0/0[tcp]', '0.0.0.0/0[udp]'],
+      ['0.0.0.0/0[tcp/80]', '0.0.0.0/0[tcp/81-90]'],
+    ] as const) {
       assert.deepEqual(narrowed([own], [offer]), [])
     }
     assert.deepEqual(narrowed([], ['10.0.0.0/8']), [])
@@ -135,10 +173,14 @@ describe('narrowing (RFC 7296 2.9)', () => {
 
 const address = (last: number): IpAddress => new IpAddress(Uint8Array.of(10, 0, last >> 8, last & 0xff))
 const ranges = fc.tuple(fc.nat(15), fc.nat(15)).map(([a, b]) => new IpRange(address(Math.min(a, b)), address(Math.max(a, b))))
-const ports = fc.oneof(fc.constant([0, 65535] as const), fc.constant([65535, 0] as const), fc.tuple(fc.nat(3), fc.nat(3)).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const))
-const selectors = fc.record({ range: ranges, protocol: fc.constantFrom(0, 6, 17), ports }).map(
-  ({ range, protocol, ports: [firstPort, lastPort] }): TrafficSelector => ({ range, protocol, firstPort, lastPort }),
+const ports = fc.oneof(
+  fc.constant([0, 65535] as const),
+  fc.constant([65535, 0] as const),
+  fc.tuple(fc.nat(3), fc.nat(3)).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const),
 )
+const selectors = fc
+  .record({ range: ranges, protocol: fc.constantFrom(0, 6, 17), ports })
+  .map(({ range, protocol, ports: [firstPort, lastPort] }): TrafficSelector => ({ range, protocol, firstPort, lastPort }))
 
 /** A packet of these 16 hosts; port -1 is one whose ports cannot be seen. */
 function covers(list: readonly TrafficSelector[], host: number, protocol: number, port: number): boolean {
@@ -156,7 +198,10 @@ test('narrowing lets through exactly the packets both sides let through, packet 
       for (let host = 0; host < 16; host++) {
         for (const protocol of [6, 17]) {
           for (const port of [-1, 0, 1, 2, 3, 4, 65535]) {
-            assert.equal(covers(result, host, protocol, port), covers(own, host, protocol, port) && covers(offer, host, protocol, port))
+            assert.equal(
+              covers(result, host, protocol, port),
+              covers(own, host, protocol, port) && covers(offer, host, protocol, port),
+            )
           }
         }
       }
@@ -166,27 +211,57 @@ test('narrowing lets through exactly the packets both sides let through, packet 
 })
 
 test('no text throws anything but an EspalierError', () => {
-  const pieces = fc.constantFrom('10.0.0.1', '/8', '-', '..', '[', ']', 'tcp', '/', '80', 'icmp', '(', ')', 'dynamic', 'any', 'opaque', ' ', '::')
+  const pieces = fc.constantFrom(
+    '10.0.0.1',
+    '/8',
+    '-',
+    '..',
+    '[',
+    ']',
+    'tcp',
+    '/',
+    '80',
+    'icmp',
+    '(',
+    ')',
+    'dynamic',
+    'any',
+    'opaque',
+    ' ',
+    '::',
+  )
   fc.assert(
-    fc.property(fc.oneof(fc.string(), fc.array(pieces).map((list) => list.join(''))), (text) => {
-      try {
-        assert.equal(roundTrip(roundTrip(text)), roundTrip(text))
-      } catch (error) {
-        assert.ok(error instanceof EspalierError, String(error))
-      }
-    }),
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.array(pieces).map((list) => list.join('')),
+      ),
+      (text) => {
+        try {
+          assert.equal(roundTrip(roundTrip(text)), roundTrip(text))
+        } catch (error) {
+          assert.ok(error instanceof EspalierError, String(error))
+        }
+      },
+    ),
     { numRuns: 2000 },
   )
 })
 
 describe('prefixes', () => {
   test('of a range that is none', () => {
-    assert.deepEqual(prefixesOf(IpRange.parse('10.0.0.1-10.0.0.9')).map(String), ['10.0.0.1/32', '10.0.0.2/31', '10.0.0.4/30', '10.0.0.8/31'])
+    assert.deepEqual(prefixesOf(IpRange.parse('10.0.0.1-10.0.0.9')).map(String), [
+      '10.0.0.1/32',
+      '10.0.0.2/31',
+      '10.0.0.4/30',
+      '10.0.0.8/31',
+    ])
     assert.deepEqual(prefixesOf(IpRange.parse('fec0::-fec0::1:ffff')).map(String), ['fec0::/111'])
   })
 
   test('of everything, and of one address', () => {
-    for (const text of ['0.0.0.0/0', '::/0', '10.0.0.1/32', '255.255.255.255/32', 'fec0::1/128']) assert.deepEqual(prefixesOf(IpRange.parse(text)).map(String), [text])
+    for (const text of ['0.0.0.0/0', '::/0', '10.0.0.1/32', '255.255.255.255/32', 'fec0::1/128'])
+      assert.deepEqual(prefixesOf(IpRange.parse(text)).map(String), [text])
   })
 
   test('of the worst ranges', () => {
@@ -215,6 +290,9 @@ describe('prefixes', () => {
   })
 
   test('of a selector keep its protocol and ports', () => {
-    assert.deepEqual(toKernelPrefixes(parse('10.0.0.1-10.0.0.3[tcp/80]')).map(formatSelector), ['10.0.0.1/32[tcp/80]', '10.0.0.2/31[tcp/80]'])
+    assert.deepEqual(toKernelPrefixes(parse('10.0.0.1-10.0.0.3[tcp/80]')).map(formatSelector), [
+      '10.0.0.1/32[tcp/80]',
+      '10.0.0.2/31[tcp/80]',
+    ])
   })
 })
