@@ -196,7 +196,7 @@ const CONNECTION: SectionRules = rules({
       isNo,
     ),
     keyingtries: honoured('1', 'How often to try an initiation that got no answer; 0 for ever.'),
-    unique: unhonoured('an older IKE_SA of the same peer stays beside a new one', oneOf('never')),
+    unique: unhonoured('an older IKE_SA of the same peer goes if INITIAL_CONTACT says so, and only then', oneOf('no')),
     reauth_time: unhonoured(IKE_LIFETIMES, isZeroTime),
     rekey_time: unhonoured(IKE_LIFETIMES, isZeroTime),
     over_time: unhonoured(IKE_LIFETIMES, isZeroTime),

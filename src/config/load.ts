@@ -55,14 +55,6 @@ export interface Sources {
   readonly files: ConfigurationFiles
 }
 
-/** Where strongSwan looks for its configuration: STRONGSWAN_CONF and SWANCTL_DIR, else /etc. */
-export function configurationPaths(environment: Readonly<Record<string, string | undefined>>): Omit<Sources, 'files'> {
-  return {
-    strongswanConf: environment.STRONGSWAN_CONF || '/etc/strongswan.conf',
-    swanctlDir: environment.SWANCTL_DIR || '/etc/swanctl',
-  }
-}
-
 /** Reads both files. Nothing in them makes this throw; what does is a defect of ours. */
 export function loadConfiguration(sources: Sources): Loaded {
   const report: Report = { errors: [], warnings: [] }

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 
 import { formatIdentity } from '../../src/auth/identity.ts'
-import { configurationPaths, loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
+import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
 import { diskFiles } from '../../src/edge/files.ts'
 import { DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection } from '../../src/ike/connection.ts'
@@ -236,11 +236,6 @@ describe('configurations of real gateways', () => {
 })
 
 describe('where files are', () => {
-  test('STRONGSWAN_CONF and SWANCTL_DIR, or /etc', () => {
-    assert.deepEqual(configurationPaths({}), { strongswanConf: '/etc/strongswan.conf', swanctlDir: '/etc/swanctl' })
-    assert.deepEqual(configurationPaths({ STRONGSWAN_CONF: '/a', SWANCTL_DIR: '/b' }), { strongswanConf: '/a', swanctlDir: '/b' })
-  })
-
   test('a missing directory is an error, a directory without swanctl.conf is an empty configuration', () => {
     const from = (table: Record<string, string>): Loaded =>
       loadConfiguration({ strongswanConf: '/none', swanctlDir: '/s/[swanctl]', files: memoryFiles(table) })
