@@ -21,6 +21,7 @@ import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
 import { rejectUnknownCritical, throwOnErrorNotify, type Opening } from './init.ts'
+import { ask } from './liveness.ts'
 import { connectionsFor } from './matching.ts'
 import type { Session } from './session.ts'
 
@@ -64,7 +65,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
     env.report({ event: 'child-failed', sa, name: childConnection.name, error })
     // The responder believes in a CHILD_SA that we could not take: it is told, so that its kernel lets go (RFC 7296 1.4.1).
     if (find(answer.payloads, 'SA') !== null) {
-      await exchanges.request(ExchangeType.INFORMATIONAL, [childDelete([offer.inboundSpi])])
+      await ask(session, [childDelete([offer.inboundSpi])])
     }
   } finally {
     session.dropOpening()

@@ -62,7 +62,13 @@ export async function offerChild(session: Session, connection: ChildConnection):
 
 /** The offer came to nothing: its SPI goes back. */
 export async function withdrawChild(session: Session, offer: ChildOffer): Promise<void> {
-  await session.env.books.releaseSpi(offer.inboundSpi)
+  try {
+    await session.env.books.releaseSpi(offer.inboundSpi)
+  } catch (error) {
+    // The reservation runs out by itself; what made us withdraw is the news, not this.
+    if (!(error instanceof KernelError)) throw error
+    session.env.report({ event: 'kernel-refused', error })
+  }
 }
 
 /** The initiator's half after the answer: checks what the responder made of the offer and installs it. */

@@ -17,6 +17,7 @@ import type { CloseReason } from './events.ts'
 import type { Received } from './exchange.ts'
 import { refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
+import { ask } from './liveness.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -61,5 +62,5 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
 export async function deleteChildSa(session: Session, child: ChildSa): Promise<void> {
   if (session.sa.state !== 'established' || !session.sa.children.includes(child)) return
   await session.closeChild(child, 'deleted-by-us')
-  await session.exchanges.request(ExchangeType.INFORMATIONAL, [childDelete([child.inboundSpi])])
+  await ask(session, [childDelete([child.inboundSpi])])
 }

@@ -4,6 +4,7 @@
 import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
 import { keepalivePlan, keepsAlive } from '../nat/keepalives.ts'
 import { KEEPALIVE } from '../nat/ports.ts'
 import { isPeerSilent } from './exchange.ts'
@@ -40,11 +41,15 @@ export async function handleKeepalive(session: Session, due: Milliseconds): Prom
   }
 }
 
-/** Asks the peer for an answer; a peer that stays silent is gone, and its IKE_SA with it. */
+/** Asks the peer whether it is there. */
 export async function probe(session: Session): Promise<void> {
-  if (session.sa.state !== 'established') return
+  if (session.sa.state === 'established') await ask(session, [])
+}
+
+/** An INFORMATIONAL whose answer says no more than that the peer lives; one that stays silent is gone, and its IKE_SA with it. */
+export async function ask(session: Session, payloads: readonly Payload[]): Promise<void> {
   try {
-    await session.exchanges.request(ExchangeType.INFORMATIONAL, [])
+    await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads)
   } catch (error) {
     if (isPeerSilent(error)) await session.close('peer-silent')
     else if (!(error instanceof EspalierError)) throw error

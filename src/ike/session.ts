@@ -13,6 +13,13 @@ import type { Opening } from './init.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import { Turns } from './turns.ts'
 
+/** Whoever keeps tables of sessions hears what changes in them. */
+export interface SessionKeeper {
+  closed(session: Session): void
+  childAdopted(session: Session, child: ChildSa): void
+  childDropped(session: Session, child: ChildSa): void
+}
+
 export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly sa: IkeSa
   readonly env: Environment
@@ -29,15 +36,15 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
   readonly #deadlines: Deadlines<Session>
-  readonly #onClosed: (session: Session) => void
+  readonly #keeper: SessionKeeper
   #tasks: (() => Promise<void>)[] = []
   #isTaskRunning = false
 
-  constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, onClosed: (session: Session) => void) {
+  constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, keeper: SessionKeeper) {
     this.sa = sa
     this.env = env
     this.#deadlines = deadlines
-    this.#onClosed = onClosed
+    this.#keeper = keeper
     this.exchanges = new Exchanges(sa, env, this.turns, this)
   }
 
@@ -113,6 +120,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   /** Adds a CHILD_SA that is installed, and tells so. */
   adopt(child: ChildSa): void {
     this.sa.children.push(child)
+    this.#keeper.childAdopted(this, child)
     this.env.report({ event: 'child-established', sa: this.sa, child })
   }
 
@@ -121,6 +129,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     const at = this.sa.children.indexOf(child)
     if (at < 0) return
     this.sa.children.splice(at, 1)
+    this.#keeper.childDropped(this, child)
     try {
       await this.env.books.remove(child.installed)
     } catch (error) {
@@ -138,7 +147,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     this.sa.state = 'closed'
     this.#deadlines.clearAll(this)
     this.exchanges.abandon()
-    this.#onClosed(this)
+    this.#keeper.closed(this)
     this.dropOpening()
     for (const child of [...this.sa.children]) await this.closeChild(child, reason)
     assert(this.sa.children.length === 0, 'a closed IKE_SA has no CHILD_SA')

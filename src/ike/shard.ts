@@ -32,8 +32,8 @@ import { readInitRequest, respondInit } from './init.ts'
 import { initiate } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
-import { IkeSa, type Role } from './sa.ts'
-import { Session } from './session.ts'
+import { IkeSa, type ChildSa, type Role } from './sa.ts'
+import { Session, type SessionKeeper } from './session.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
@@ -42,7 +42,7 @@ const HALF_OPEN_MAX = 10_000
 
 export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
 
-export class Shard {
+export class Shard implements SessionKeeper {
   readonly #env: Environment
   readonly #deadlines: Deadlines<Session>
   readonly #cookies: Cookies
@@ -51,6 +51,8 @@ export class Shard {
   readonly #halfOpen = new Map<Session, string>()
   /** By Session.initHash. */
   readonly #byInitHash = new Map<string, Session>()
+  /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
+  readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
   readonly #halfOpenByAddress = new Map<string, number>()
   #isStopping = false
 
@@ -110,15 +112,25 @@ export class Shard {
 
   /** Takes in news of the kernel. */
   handleKernelEvent(news: KernelEvent): void {
-    if (news.event === 'expire' && news.hard) {
-      for (const session of this.#table.values()) {
-        const child = session.sa.children.find((candidate) => candidate.inboundSpi === news.id.spi || candidate.outboundSpi === news.id.spi)
-        if (child !== undefined) return void session.runExchange(() => deleteChildSa(session, child))
+    const found = this.#childOf(news)
+    // What the kernel has thrown away is over for the peer as well.
+    if (news.event === 'expire' && news.hard && found !== undefined) void found.session.runExchange(() => deleteChildSa(found.session, found.child))
+    this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
+  }
+
+  /** The CHILD_SA the news is about; of an outbound state, by its owner in the books. */
+  #childOf(news: KernelEvent): { readonly session: Session; readonly child: ChildSa } | undefined {
+    switch (news.event) {
+      case 'mapping':
+        return this.#byChildSpi.get(news.spi)
+      case 'expire': {
+        const installed = this.#env.books.childOf(news.id)
+        return installed === null ? undefined : this.#byChildSpi.get(installed.inbound.spi)
       }
+      case 'acquire':
+      case 'overrun':
+        return undefined
     }
-    const spi = news.event === 'mapping' ? news.spi : null
-    const session = spi === null ? undefined : this.sessions().find((candidate) => candidate.sa.children.some((child) => child.inboundSpi === spi))
-    this.#env.report({ event: 'kernel-event', news, sa: session?.sa ?? null })
   }
 
   nextDeadline(): Milliseconds | null {
@@ -292,7 +304,7 @@ export class Shard {
 
   #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
     const sa = new IkeSa(this.#env.nextIkeSaNumber(), role, this.#newSpi(), connection, local, remote, this.#env.clock.now())
-    return new Session(sa, this.#env, this.#deadlines, (session) => this.#forget(session))
+    return new Session(sa, this.#env, this.#deadlines, this)
   }
 
   #newSpi(): bigint {
@@ -302,7 +314,18 @@ export class Shard {
     }
   }
 
-  #forget(session: Session): void {
+  /** Part of SessionKeeper. */
+  childAdopted(session: Session, child: ChildSa): void {
+    this.#byChildSpi.set(child.inboundSpi, { session, child })
+  }
+
+  /** Part of SessionKeeper. */
+  childDropped(_session: Session, child: ChildSa): void {
+    this.#byChildSpi.delete(child.inboundSpi)
+  }
+
+  /** Part of SessionKeeper. */
+  closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
     this.#noLongerHalfOpen(session)
