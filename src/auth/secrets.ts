@@ -2,9 +2,9 @@
  * Which pre-shared key is whose.
  */
 import type { Secret } from '../crypto/secret.ts'
-import { identitiesEqual, type Identity } from './identity.ts'
+import { matchIdentity, patternOf, type Identity } from './identity.ts'
 
-/** A pre-shared key and whose it is; no owners = anyone's. */
+/** A pre-shared key and whose it is, wildcards allowed; no owners = anyone's. */
 export interface SharedSecret {
   readonly name: string
   readonly owners: readonly Identity[]
@@ -13,17 +13,19 @@ export interface SharedSecret {
 
 /**
  * The keys that may serve between `local` and `remote`, best first. One matching owner is enough; a key that names the
- * peer beats one that names only us, and both beat a key of nobody's (strongSwan). The peer may hold any of them, so a
- * verifier tries all in this order.
+ * peer beats one that names only us, a closer match beats a wider one, and all beat a key of nobody's (strongSwan). The
+ * peer may hold any of them, so a verifier tries all in this order.
  */
 export function sharedSecretsFor(secrets: readonly SharedSecret[], local: Identity, remote: Identity): readonly SharedSecret[] {
-  const scored: { readonly score: number; readonly secret: SharedSecret }[] = []
+  const scored: { readonly remote: number; readonly local: number; readonly secret: SharedSecret }[] = []
   for (const secret of secrets) {
-    const ownsRemote = secret.owners.some((owner) => identitiesEqual(owner, remote))
-    const ownsLocal = secret.owners.some((owner) => identitiesEqual(owner, local))
-    if (secret.owners.length > 0 && !ownsRemote && !ownsLocal) continue
-    scored.push({ score: (ownsRemote ? 2 : 0) + (ownsLocal ? 1 : 0), secret })
+    const score = { remote: bestMatch(secret.owners, remote), local: bestMatch(secret.owners, local), secret }
+    if (secret.owners.length === 0 || score.remote > 0 || score.local > 0) scored.push(score)
   }
   // The sort is stable: among equals the order of the configuration decides.
-  return scored.toSorted((a, b) => b.score - a.score).map((entry) => entry.secret)
+  return scored.toSorted((a, b) => b.remote - a.remote || b.local - a.local).map((entry) => entry.secret)
+}
+
+function bestMatch(owners: readonly Identity[], identity: Identity): number {
+  return owners.reduce((best, owner) => Math.max(best, matchIdentity(patternOf(owner), identity)), 0)
 }
