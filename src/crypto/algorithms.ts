@@ -51,13 +51,31 @@ const AES = { keyLengthsInBits: AES_KEY_LENGTHS, fixedKeyLength: 0 } as const
 const AES_GCM = { mode: 'aead', ...AES, saltLength: 4, ivLength: 8, blockSize: 1 } as const
 
 const ENCR: ReadonlyMap<number, EncrAlgorithm> = byId([
-  { id: EncrId.ENCR_NULL, mode: 'null', keyLengthsInBits: [], fixedKeyLength: 0, saltLength: 0, ivLength: 0, blockSize: 1, icvLength: 0 },
+  {
+    id: EncrId.ENCR_NULL,
+    mode: 'null',
+    keyLengthsInBits: [],
+    fixedKeyLength: 0,
+    saltLength: 0,
+    ivLength: 0,
+    blockSize: 1,
+    icvLength: 0,
+  },
   { id: EncrId.ENCR_AES_CBC, mode: 'cbc', ...AES, saltLength: 0, ivLength: 16, blockSize: 16, icvLength: 0 },
   { id: EncrId.ENCR_AES_CTR, mode: 'ctr', ...AES, saltLength: 4, ivLength: 8, blockSize: 1, icvLength: 0 },
   { id: EncrId.ENCR_AES_GCM_8, ...AES_GCM, icvLength: 8 },
   { id: EncrId.ENCR_AES_GCM_12, ...AES_GCM, icvLength: 12 },
   { id: EncrId.ENCR_AES_GCM_16, ...AES_GCM, icvLength: 16 },
-  { id: EncrId.ENCR_CHACHA20_POLY1305, mode: 'aead', keyLengthsInBits: [], fixedKeyLength: 32, saltLength: 4, ivLength: 8, blockSize: 1, icvLength: 16 },
+  {
+    id: EncrId.ENCR_CHACHA20_POLY1305,
+    mode: 'aead',
+    keyLengthsInBits: [],
+    fixedKeyLength: 32,
+    saltLength: 4,
+    ivLength: 8,
+    blockSize: 1,
+    icvLength: 16,
+  },
 ])
 
 const INTEG: ReadonlyMap<number, IntegAlgorithm> = byId([

@@ -50,7 +50,14 @@ interface PrivateValue {
  * MODP_4096 3, MODP_6144 8, MODP_8192 20, ECP_384 2, ECP_521 4; against MODP_2048 0.7, CURVE448 0.4, ECP_256 0.1 and
  * CURVE25519 0.1): whoever does many of these does them off the event loop.
  */
-const SLOW_GROUPS: ReadonlySet<number> = new Set([KeId.MODP_3072, KeId.MODP_4096, KeId.MODP_6144, KeId.MODP_8192, KeId.ECP_384, KeId.ECP_521])
+const SLOW_GROUPS: ReadonlySet<number> = new Set([
+  KeId.MODP_3072,
+  KeId.MODP_4096,
+  KeId.MODP_6144,
+  KeId.MODP_8192,
+  KeId.ECP_384,
+  KeId.ECP_521,
+])
 
 export function generationIsSlow(group: number): boolean {
   return SLOW_GROUPS.has(group)
@@ -92,7 +99,9 @@ class GroupKeyExchange implements KeyExchange {
     assert(this.#privateValue !== null, 'a key exchange is used before it is destroyed')
     const { id, publicValueLength, sharedSecretLength } = this.#group
     if (peerPublic.length !== publicValueLength) {
-      throw new InvalidKeyExchange(`the peer's public value for group ${id} has ${peerPublic.length} bytes, not ${publicValueLength}`)
+      throw new InvalidKeyExchange(
+        `the peer's public value for group ${id} has ${peerPublic.length} bytes, not ${publicValueLength}`,
+      )
     }
     const shared = this.#privateValue.agree(peerPublic)
     if (shared === null) throw new InvalidKeyExchange(`the peer's public value is none of group ${id}`)
@@ -107,8 +116,12 @@ class GroupKeyExchange implements KeyExchange {
 
 /** X25519 and X448 (RFC 7748 5): any octets are a private value, clamped when they are used. */
 function createMontgomery(curve: 'x25519' | 'x448', length: number, entropy: Entropy): PrivateValue {
-  const scalar = Buffer.from(entropy.bytes(length))
-  const privateKey = createPrivateKey({ key: scalar, format: 'raw-private', asymmetricKeyType: curve })
+  const scalar = entropy.bytes(length)
+  const privateKey = createPrivateKey({
+    key: Buffer.from(scalar.buffer, scalar.byteOffset, length),
+    format: 'raw-private',
+    asymmetricKeyType: curve,
+  })
   scalar.fill(0)
   return {
     publicValue: createPublicKey(privateKey).export({ format: 'raw-public' }),
@@ -129,7 +142,10 @@ const ECP_CURVES: ReadonlyMap<number, { readonly name: string; readonly order: U
   [KeId.ECP_256, { name: 'prime256v1', order: fromHex('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551') }],
   [
     KeId.ECP_384,
-    { name: 'secp384r1', order: fromHex('ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973') },
+    {
+      name: 'secp384r1',
+      order: fromHex('ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973'),
+    },
   ],
   [
     KeId.ECP_521,

@@ -51,7 +51,12 @@ export function deriveIkeKeys(values: IkeExchangeValues): IkeKeys {
  * old one; everything else with the new suite (RFC 7296 2.18).
  */
 export function deriveRekeyedIkeKeys(values: IkeExchangeValues, old: { readonly prf: number; readonly d: Secret }): IkeKeys {
-  const seed = createPrf(old.prf).compute(old.d.dangerouslyReveal(), values.sharedSecret.dangerouslyReveal(), values.nonceInitiator, values.nonceResponder)
+  const seed = createPrf(old.prf).compute(
+    old.d.dangerouslyReveal(),
+    values.sharedSecret.dangerouslyReveal(),
+    values.nonceInitiator,
+    values.nonceResponder,
+  )
   return expand(values, seed)
 }
 

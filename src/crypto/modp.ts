@@ -67,7 +67,9 @@ export function createModp(group: number, entropy: Entropy): ModpPrivate {
 
 function generate(parameters: Parameters, entropy: Entropy): ModpPrivate {
   const { prime, largest, algorithm, privatePrefix, exponentLength } = parameters
-  const info = concatBytes(privatePrefix, entropy.bytes(exponentLength))
+  const exponent = entropy.bytes(exponentLength)
+  const info = concatBytes(privatePrefix, exponent)
+  exponent.fill(0)
   // The top bit makes every exponent equally long: none is small, and the DER around it is the same.
   info[privatePrefix.length]! |= 0x80
   const key = createPrivateKey({ key: Buffer.from(info.buffer), format: 'der', type: 'pkcs8' })
@@ -92,7 +94,12 @@ function makeParameters(group: number): Parameters {
   largest[largest.length - 1]! -= 2
   const algorithm = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, DH_KEY_AGREEMENT), tlv(SEQUENCE, integer(prime), integer(TWO)))
   const exponentLength = known.exponentBits / 8
-  const shape = tlv(SEQUENCE, integer(Uint8Array.of(0)), algorithm, tlv(OCTET_STRING, integer(new Uint8Array(exponentLength).fill(0x80))))
+  const shape = tlv(
+    SEQUENCE,
+    integer(Uint8Array.of(0)),
+    algorithm,
+    tlv(OCTET_STRING, integer(new Uint8Array(exponentLength).fill(0x80))),
+  )
   return { prime, largest, algorithm, exponentLength, privatePrefix: shape.slice(0, shape.length - exponentLength) }
 }
 

@@ -73,11 +73,12 @@ type Keyed = (...data: readonly Uint8Array[]) => Uint8Array
 function keyedBy(id: number): (key: Uint8Array) => Keyed {
   const hash = HASHES.get(id)
   if (hash !== undefined) {
-    return (key) => (...data) => {
-      const hmac = createHmac(hash, key)
-      for (const part of data) hmac.update(part)
-      return hmac.digest()
-    }
+    return (key) =>
+      (...data) => {
+        const hmac = createHmac(hash, key)
+        for (const part of data) hmac.update(part)
+        return hmac.digest()
+      }
   }
   const kind = AES_MACS.get(id)
   assert(kind !== undefined, 'a PRF is an HMAC or an AES MAC')

@@ -120,7 +120,11 @@ class SuiteOpener implements Opener {
     const paddedLength = icvAt - ivLength
     if (paddedLength < blockSize || paddedLength % blockSize !== 0) return null
     const integrity = this.#integrity
-    if (integrity !== null && !constantTimeEqual(integrity.compute(associatedData, body.subarray(0, icvAt)), body.subarray(icvAt))) return null
+    if (
+      integrity !== null &&
+      !constantTimeEqual(integrity.compute(associatedData, body.subarray(0, icvAt)), body.subarray(icvAt))
+    )
+      return null
     const sealed = body.subarray(ivLength, integrity === null ? body.length : icvAt)
     const padded = this.#cipher.decrypt(body.subarray(0, ivLength), associatedData, sealed)
     return padded === null ? null : withoutPadding(padded)
@@ -129,7 +133,10 @@ class SuiteOpener implements Opener {
 
 function icvLengthOf(cipher: Cipher, integrity: Integrity | null): number {
   const { mode, icvLength } = cipher.algorithm
-  assert((mode === 'aead') === (integrity === null), 'an integrity algorithm goes with a cipher that is no AEAD, and with no other')
+  assert(
+    (mode === 'aead') === (integrity === null),
+    'an integrity algorithm goes with a cipher that is no AEAD, and with no other',
+  )
   return integrity === null ? icvLength : integrity.icvLength
 }
 

@@ -101,7 +101,8 @@ function completeIke(transforms: readonly Transform[], text: string): SuitePropo
     throw invalid(`the IKE proposal '${text}' has esn or noesn, which only ESP has`)
   }
   const integrity = transforms.filter(({ type }) => type === INTEG)
-  if (!isAead && integrity.length === 0) throw invalid(`the IKE proposal '${text}' has no integrity algorithm, which its encryption algorithm needs`)
+  if (!isAead && integrity.length === 0)
+    throw invalid(`the IKE proposal '${text}' has no integrity algorithm, which its encryption algorithm needs`)
   const prfs = transforms.filter(({ type }) => type === PRF)
   if (prfs.length === 0) prfs.push(...prfsOf(integrity))
   if (prfs.length === 0) throw invalid(`the IKE proposal '${text}' has no PRF: with an AEAD, add one such as prfsha256`)
@@ -197,7 +198,11 @@ export interface ChoiceOptions {
  * configured as well. A type that only one side has makes a proposal unfit (RFC 7296 3.3.6), except where NONE is among
  * its transforms: integrity with an AEAD, the key exchange of ESP, additional key exchanges (RFC 9370 2.1).
  */
-export function chooseProposal(configured: readonly SuiteProposal[], offered: readonly WireProposalLike[], options: ChoiceOptions = {}): Choice | null {
+export function chooseProposal(
+  configured: readonly SuiteProposal[],
+  offered: readonly WireProposalLike[],
+  options: ChoiceOptions = {},
+): Choice | null {
   const preferOffered = options.preferOffered ?? false
   for (const [ours, theirs] of pairs(configured, offered, preferOffered)) {
     if (theirs.protocol !== PROTOCOL_IDS[ours.protocol]) continue
@@ -237,7 +242,12 @@ export function checkChosen(
 }
 
 /** A proposal for an SA payload, `spi` being empty in IKE_SA_INIT. `withoutKe` leaves the key exchange out, as IKE_AUTH must. */
-export function toWire(proposal: SuiteProposal, number: number, spi: Uint8Array, options: { readonly withoutKe?: boolean } = {}): WireProposalLike {
+export function toWire(
+  proposal: SuiteProposal,
+  number: number,
+  spi: Uint8Array,
+  options: { readonly withoutKe?: boolean } = {},
+): WireProposalLike {
   const transforms = proposal.transforms
     .filter(({ type }) => options.withoutKe !== true || !isKe(type))
     .map(({ type, id, keyLength }) => ({ type, id, keyLength, otherAttributes: false }))
@@ -262,7 +272,12 @@ export function suiteOf(chosen: ChosenTransforms): Suite {
 /** The suite of a CHILD_SA. */
 export function childSuiteOf(chosen: ChosenTransforms): ChildSuite {
   assert(chosen.protocol === 'esp', 'a CHILD_SA is ESP')
-  return { encr: encrOf(chosen), integ: integOf(chosen), esn: chosenOf(chosen, ESN)?.id === EsnId.ESN, ke: chosenOf(chosen, KE)?.id ?? null }
+  return {
+    encr: encrOf(chosen),
+    integ: integOf(chosen),
+    esn: chosenOf(chosen, ESN)?.id === EsnId.ESN,
+    ke: chosenOf(chosen, KE)?.id ?? null,
+  }
 }
 
 /** One transform of each type that either side has, in the order of `preferred`, NONE left out; null where they do not agree. */

@@ -22,17 +22,25 @@ interface Vector {
 const { ENCR_AES_CBC, ENCR_AES_CTR, ENCR_AES_GCM_8, ENCR_AES_GCM_12, ENCR_AES_GCM_16, ENCR_CHACHA20_POLY1305 } = EncrId
 const COUNTING = '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223'
 const SINGLE_BLOCK = toHex(new TextEncoder().encode('Single block msg'))
-const NIST_PLAINTEXT = '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710'
+const NIST_PLAINTEXT =
+  '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710'
 const NIST_CBC = { id: ENCR_AES_CBC, iv: COUNTING.slice(0, 32), plaintext: NIST_PLAINTEXT }
-const GCM_PLAINTEXT = 'd9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255'
-const GCM = { id: ENCR_AES_GCM_16, iv: 'facedbaddecaf888', plaintext: GCM_PLAINTEXT.slice(0, 120), associatedData: 'feedfacedeadbeeffeedfacedeadbeefabaddad2' }
+const GCM_PLAINTEXT =
+  'd9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255'
+const GCM = {
+  id: ENCR_AES_GCM_16,
+  iv: 'facedbaddecaf888',
+  plaintext: GCM_PLAINTEXT.slice(0, 120),
+  associatedData: 'feedfacedeadbeeffeedfacedeadbeefabaddad2',
+}
 const GCM_CASE_3 = {
   bits: 128,
   key: 'feffe9928665731c6d6a8f9467308308cafebabe',
   iv: 'facedbaddecaf888',
   plaintext: GCM_PLAINTEXT,
 }
-const GCM_CASE_3_CIPHERTEXT = '42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985'
+const GCM_CASE_3_CIPHERTEXT =
+  '42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091473f5985'
 const CHACHA = {
   id: ENCR_CHACHA20_POLY1305,
   bits: null,
@@ -64,21 +72,24 @@ const VECTORS: readonly Vector[] = [
     ...NIST_CBC,
     bits: 128,
     key: '2b7e151628aed2a6abf7158809cf4f3c',
-    ciphertext: '7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b273bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7',
+    ciphertext:
+      '7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b273bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7',
   },
   {
     title: 'NIST SP 800-38A F.2.3',
     ...NIST_CBC,
     bits: 192,
     key: '8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b',
-    ciphertext: '4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a571b242012fb7ae07fa9baac3df102e008b0e27988598881d920a9e64f5615cd',
+    ciphertext:
+      '4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a571b242012fb7ae07fa9baac3df102e008b0e27988598881d920a9e64f5615cd',
   },
   {
     title: 'NIST SP 800-38A F.2.5',
     ...NIST_CBC,
     bits: 256,
     key: '603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4',
-    ciphertext: 'f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b',
+    ciphertext:
+      'f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b',
   },
   {
     title: 'RFC 3686 6 vector 1',
@@ -116,9 +127,24 @@ const VECTORS: readonly Vector[] = [
     plaintext: COUNTING,
     ciphertext: 'eb6c52821d0bbbf7ce7594462aca4faab407df866569fd07f48cc0b583d6071f1ec0e6b8',
   },
-  { title: 'GCM specification case 3, ICV of 8', id: ENCR_AES_GCM_8, ...GCM_CASE_3, ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a6` },
-  { title: 'GCM specification case 3, ICV of 12', id: ENCR_AES_GCM_12, ...GCM_CASE_3, ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a62cf35abd` },
-  { title: 'GCM specification case 3', id: ENCR_AES_GCM_16, ...GCM_CASE_3, ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a62cf35abd2ba6fab4` },
+  {
+    title: 'GCM specification case 3, ICV of 8',
+    id: ENCR_AES_GCM_8,
+    ...GCM_CASE_3,
+    ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a6`,
+  },
+  {
+    title: 'GCM specification case 3, ICV of 12',
+    id: ENCR_AES_GCM_12,
+    ...GCM_CASE_3,
+    ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a62cf35abd`,
+  },
+  {
+    title: 'GCM specification case 3',
+    id: ENCR_AES_GCM_16,
+    ...GCM_CASE_3,
+    ciphertext: `${GCM_CASE_3_CIPHERTEXT}4d5c2af327cd64a62cf35abd2ba6fab4`,
+  },
   {
     title: 'GCM specification case 4',
     ...GCM,

@@ -6,14 +6,22 @@ import { createIntegrity } from '../../src/crypto/integrity.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import { IntegId } from '../../src/iana/transforms.ts'
 
-const { AUTH_HMAC_SHA1_96, AUTH_HMAC_SHA2_256_128, AUTH_HMAC_SHA2_384_192, AUTH_HMAC_SHA2_512_256, AUTH_AES_XCBC_96, AUTH_AES_CMAC_96 } = IntegId
+const {
+  AUTH_HMAC_SHA1_96,
+  AUTH_HMAC_SHA2_256_128,
+  AUTH_HMAC_SHA2_384_192,
+  AUTH_HMAC_SHA2_512_256,
+  AUTH_AES_XCBC_96,
+  AUTH_AES_CMAC_96,
+} = IntegId
 const text = (words: string): string => toHex(new TextEncoder().encode(words))
 const HI_THERE = text('Hi There')
 const NOTHING = text('what do ya want for nothing?')
 const XCBC_KEY = '000102030405060708090a0b0c0d0e0f'
 const CMAC_KEY = '2b7e151628aed2a6abf7158809cf4f3c'
 const COUNTING = '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021'
-const CMAC_DATA = '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710'
+const CMAC_DATA =
+  '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710'
 
 /** Title, algorithm, key, data, ICV. */
 const VECTORS: readonly (readonly [string, number, string, string, string])[] = [
@@ -22,9 +30,27 @@ const VECTORS: readonly (readonly [string, number, string, string, string])[] = 
   ['RFC 4868 2.7.2.1 AUTH256-1', AUTH_HMAC_SHA2_256_128, '0b'.repeat(32), HI_THERE, '198a607eb44bfbc69903a0f1cf2bbdc5'],
   ['RFC 4868 2.7.2.1 AUTH256-2', AUTH_HMAC_SHA2_256_128, text('Jefe'.repeat(8)), NOTHING, '167f928588c5cc2eef8e3093caa0e87c'],
   ['RFC 4868 2.7.2.1 AUTH256-3', AUTH_HMAC_SHA2_256_128, 'aa'.repeat(32), 'dd'.repeat(50), 'cdcb1220d1ecccea91e53aba3092f962'],
-  ['RFC 4868 2.7.2.2 AUTH384-1', AUTH_HMAC_SHA2_384_192, '0b'.repeat(48), HI_THERE, 'b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973'],
-  ['RFC 4868 2.7.2.2 AUTH384-2', AUTH_HMAC_SHA2_384_192, text('Jefe'.repeat(12)), NOTHING, '2c7353974f1842fd66d53c452ca42122b28c0b594cfb184d'],
-  ['RFC 4868 2.7.2.3 AUTH512-1', AUTH_HMAC_SHA2_512_256, '0b'.repeat(64), HI_THERE, '637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8'],
+  [
+    'RFC 4868 2.7.2.2 AUTH384-1',
+    AUTH_HMAC_SHA2_384_192,
+    '0b'.repeat(48),
+    HI_THERE,
+    'b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973',
+  ],
+  [
+    'RFC 4868 2.7.2.2 AUTH384-2',
+    AUTH_HMAC_SHA2_384_192,
+    text('Jefe'.repeat(12)),
+    NOTHING,
+    '2c7353974f1842fd66d53c452ca42122b28c0b594cfb184d',
+  ],
+  [
+    'RFC 4868 2.7.2.3 AUTH512-1',
+    AUTH_HMAC_SHA2_512_256,
+    '0b'.repeat(64),
+    HI_THERE,
+    '637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8',
+  ],
   [
     'RFC 4868 2.7.2.3 AUTH512-2',
     AUTH_HMAC_SHA2_512_256,

@@ -159,7 +159,15 @@ for (const group of EVERY_GROUP) {
 
 test('points of small order give no secret (RFC 8031 3.2)', () => {
   for (const [group, points] of [
-    [KeId.CURVE25519, ['00'.repeat(32), `01${'00'.repeat(31)}`, `ec${'ff'.repeat(30)}7f`, 'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800']],
+    [
+      KeId.CURVE25519,
+      [
+        '00'.repeat(32),
+        `01${'00'.repeat(31)}`,
+        `ec${'ff'.repeat(30)}7f`,
+        'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+      ],
+    ],
     [KeId.CURVE448, ['00'.repeat(56), `01${'00'.repeat(55)}`]],
   ] as const) {
     const exchange = createKeyExchange(group, seededEntropy('small order'))
@@ -183,7 +191,11 @@ test('an ECP scalar of 0, of the order or above is drawn again', () => {
   const good = seededEntropy('good').bytes(32)
   const exchange = createKeyExchange(KeId.ECP_256, entropyOf(new Uint8Array(32), order, new Uint8Array(32).fill(0xff), good))
   assert.equal(toHex(exchange.publicValue), toHex(createKeyExchange(KeId.ECP_256, entropyOf(good)).publicValue))
-  assert.throws(() => createKeyExchange(KeId.ECP_256, { bytes: (count) => new Uint8Array(count) }), AssertionError, 'dead entropy')
+  assert.throws(
+    () => createKeyExchange(KeId.ECP_256, { bytes: (count) => new Uint8Array(count) }),
+    AssertionError,
+    'dead entropy',
+  )
 })
 
 test('groups we do not do are our own mistake', () => {
@@ -197,7 +209,12 @@ test('the groups most used are not among the slow ones', () => {
 })
 
 function isInvalid(error: unknown): boolean {
-  return error instanceof InvalidKeyExchange && error instanceof EspalierError && error.accused === 'peer-misbehaved' && error.code === 'KE_INVALID'
+  return (
+    error instanceof InvalidKeyExchange &&
+    error instanceof EspalierError &&
+    error.accused === 'peer-misbehaved' &&
+    error.code === 'KE_INVALID'
+  )
 }
 
 function sharedHex(exchange: KeyExchange, peer: Uint8Array): string {

@@ -7,7 +7,13 @@ import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 
 import { concatBytes, fromHex, toHex, Writer } from '../../src/base/bytes.ts'
 import { encrKeyMaterialLength, integAlgorithm } from '../../src/crypto/algorithms.ts'
-import { deriveChildKeys, deriveIkeKeys, deriveRekeyedIkeKeys, type IkeExchangeValues, type IkeKeys } from '../../src/crypto/keys.ts'
+import {
+  deriveChildKeys,
+  deriveIkeKeys,
+  deriveRekeyedIkeKeys,
+  type IkeExchangeValues,
+  type IkeKeys,
+} from '../../src/crypto/keys.ts'
 import { createPrf } from '../../src/crypto/prf.ts'
 import type { Suite } from '../../src/crypto/protection.ts'
 import { Secret } from '../../src/crypto/secret.ts'
@@ -104,8 +110,19 @@ function assertExpanded(keys: IkeKeys, values: IkeExchangeValues, skeyseed: Uint
   const { suite, nonceInitiator, nonceResponder, initiatorSpi, responderSpi } = values
   const seed = new Writer().bytes(nonceInitiator).bytes(nonceResponder).u64(initiatorSpi).u64(responderSpi).finish()
   const lengths = expandedLengths(suite)
-  assert.deepEqual([keys.d, keys.ai, keys.ar, keys.ei, keys.er, keys.pi, keys.pr].map((key) => key?.length ?? 0), lengths)
-  assert.equal(allOf(keys), oraclePlus(suite.prf, skeyseed, seed, lengths.reduce((a, b) => a + b)))
+  assert.deepEqual(
+    [keys.d, keys.ai, keys.ar, keys.ei, keys.er, keys.pi, keys.pr].map((key) => key?.length ?? 0),
+    lengths,
+  )
+  assert.equal(
+    allOf(keys),
+    oraclePlus(
+      suite.prf,
+      skeyseed,
+      seed,
+      lengths.reduce((a, b) => a + b),
+    ),
+  )
 }
 
 test('SKEYSEED and the seven keys of every suite and PRF are those of RFC 7296 2.14', () => {
@@ -114,7 +131,9 @@ test('SKEYSEED and the seven keys of every suite and PRF are those of RFC 7296 2
       const values = valuesFor({ ...protection, prf }, 'ike')
       const { nonceInitiator, nonceResponder } = values
       const isAes = prf === PrfId.PRF_AES128_XCBC || prf === PrfId.PRF_AES128_CMAC
-      const key = isAes ? concatBytes(nonceInitiator.slice(0, 8), nonceResponder.slice(0, 8)) : concatBytes(nonceInitiator, nonceResponder)
+      const key = isAes
+        ? concatBytes(nonceInitiator.slice(0, 8), nonceResponder.slice(0, 8))
+        : concatBytes(nonceInitiator, nonceResponder)
       const skeyseed = oracle(prf, key, values.sharedSecret.dangerouslyReveal())
       assertExpanded(deriveIkeKeys(values), values, skeyseed)
     }
@@ -127,7 +146,11 @@ test('an IKE_SA that replaces another starts from the PRF and SK_d of the old on
     for (const prf of everyPrf()) {
       const values = valuesFor({ ...suite, prf }, 'rekey')
       const d = seededEntropy('old').bytes(createPrf(oldPrf).keyLength)
-      const skeyseed = oracle(oldPrf, d, concatBytes(values.sharedSecret.dangerouslyReveal(), values.nonceInitiator, values.nonceResponder))
+      const skeyseed = oracle(
+        oldPrf,
+        d,
+        concatBytes(values.sharedSecret.dangerouslyReveal(), values.nonceInitiator, values.nonceResponder),
+      )
       assertExpanded(deriveRekeyedIkeKeys(values, { prf: oldPrf, d: new Secret(d) }), values, skeyseed)
     }
   }
@@ -140,14 +163,25 @@ test('the keys of a CHILD_SA are KEYMAT of RFC 7296 2.17 in its order, with and 
   for (const prf of everyPrf()) {
     for (const { encr, integ } of [...everyProtectionSuite(), nullCipher]) {
       for (const secret of [null, shared]) {
-        const keys = deriveChildKeys({ prf, d: new Secret(d), sharedSecret: secret === null ? null : new Secret(secret), nonceInitiator, nonceResponder, encr, integ })
+        const keys = deriveChildKeys({
+          prf,
+          d: new Secret(d),
+          sharedSecret: secret === null ? null : new Secret(secret),
+          nonceInitiator,
+          nonceResponder,
+          encr,
+          integ,
+        })
         const integLength = integ === null ? 0 : integAlgorithm(integ.id)!.keyLength
         const length = encrKeyMaterialLength(encr) + integLength
         const expected = oraclePlus(prf, d, concatBytes(secret ?? new Uint8Array(), nonceInitiator, nonceResponder), 2 * length)
         const { initiator, responder } = keys
         assert.equal(initiator.encryption.length, encrKeyMaterialLength(encr))
         assert.equal(initiator.integrity?.length ?? 0, integLength)
-        assert.equal([initiator.encryption, initiator.integrity, responder.encryption, responder.integrity].map(hex).join(''), expected)
+        assert.equal(
+          [initiator.encryption, initiator.integrity, responder.encryption, responder.integrity].map(hex).join(''),
+          expected,
+        )
       }
     }
   }

@@ -26,13 +26,43 @@ const VECTORS: readonly (readonly [string, number, string, string, string])[] = 
   ['RFC 2202 3 case 1', PRF_HMAC_SHA1, '0b'.repeat(20), HI_THERE, 'b617318655057264e28bc0b6fb378c8ef146be00'],
   ['RFC 2202 3 case 2', PRF_HMAC_SHA1, text('Jefe'), NOTHING, 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79'],
   ['RFC 2202 3 case 3', PRF_HMAC_SHA1, 'aa'.repeat(20), 'dd'.repeat(50), '125d7342b9ac11cd91a39af48aa17b4f63f175d3'],
-  ['RFC 2202 3 case 4', PRF_HMAC_SHA1, '0102030405060708090a0b0c0d0e0f10111213141516171819', 'cd'.repeat(50), '4c9007f4026250c6bc8414f9bf50c86c2d7235da'],
+  [
+    'RFC 2202 3 case 4',
+    PRF_HMAC_SHA1,
+    '0102030405060708090a0b0c0d0e0f10111213141516171819',
+    'cd'.repeat(50),
+    '4c9007f4026250c6bc8414f9bf50c86c2d7235da',
+  ],
   ['RFC 2202 3 case 6', PRF_HMAC_SHA1, 'aa'.repeat(80), LARGE_KEY, 'aa4ae5e15272d00e95705637ce8a3b55ed402112'],
-  ['RFC 4231 4.2', PRF_HMAC_SHA2_256, '0b'.repeat(20), HI_THERE, 'b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7'],
+  [
+    'RFC 4231 4.2',
+    PRF_HMAC_SHA2_256,
+    '0b'.repeat(20),
+    HI_THERE,
+    'b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7',
+  ],
   ['RFC 4231 4.3', PRF_HMAC_SHA2_256, text('Jefe'), NOTHING, '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843'],
-  ['RFC 4231 4.4', PRF_HMAC_SHA2_256, 'aa'.repeat(20), 'dd'.repeat(50), '773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe'],
-  ['RFC 4231 4.7', PRF_HMAC_SHA2_256, 'aa'.repeat(131), LARGE_KEY, '60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54'],
-  ['RFC 4231 4.8', PRF_HMAC_SHA2_256, 'aa'.repeat(131), LARGE_BOTH, '9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2'],
+  [
+    'RFC 4231 4.4',
+    PRF_HMAC_SHA2_256,
+    'aa'.repeat(20),
+    'dd'.repeat(50),
+    '773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe',
+  ],
+  [
+    'RFC 4231 4.7',
+    PRF_HMAC_SHA2_256,
+    'aa'.repeat(131),
+    LARGE_KEY,
+    '60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54',
+  ],
+  [
+    'RFC 4231 4.8',
+    PRF_HMAC_SHA2_256,
+    'aa'.repeat(131),
+    LARGE_BOTH,
+    '9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2',
+  ],
   [
     'RFC 4231 4.2',
     PRF_HMAC_SHA2_384,
@@ -122,7 +152,12 @@ for (const [id, key, seed, expected] of CAVP) {
 
 test('prf+ is T1 | T2 | ... of RFC 7296 2.13, by another implementation of the HMACs', () => {
   const entropy = seededEntropy('prf+')
-  for (const [id, hash] of [[PRF_HMAC_SHA1, sha1], [PRF_HMAC_SHA2_256, sha256], [PRF_HMAC_SHA2_384, sha384], [PRF_HMAC_SHA2_512, sha512]] as const) {
+  for (const [id, hash] of [
+    [PRF_HMAC_SHA1, sha1],
+    [PRF_HMAC_SHA2_256, sha256],
+    [PRF_HMAC_SHA2_384, sha384],
+    [PRF_HMAC_SHA2_512, sha512],
+  ] as const) {
     const [key, seed] = [entropy.bytes(33), entropy.bytes(50)]
     let [all, previous] = [new Uint8Array(), new Uint8Array()]
     for (let counter = 1; counter <= 255; counter++) {

@@ -49,14 +49,20 @@ for (const suite of everyProtectionSuite()) {
   test(`${suiteTitle(suite)}: a bit changed anywhere, a byte missing or one too many opens nothing`, () => {
     const { sealer, opener } = pairOf(suite)
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 1, maxLength: 40 }), bytes(60), fc.nat(), fc.nat(7), (associatedData, plaintext, place, bit) => {
-        const body = sealer.seal(associatedData, plaintext)
-        const all = concatBytes(associatedData, body)
-        all[place % all.length]! ^= 1 << bit
-        assert.equal(opener.open(all.subarray(0, associatedData.length), all.subarray(associatedData.length)), null)
-        assert.equal(opener.open(associatedData, body.subarray(0, body.length - 1)), null)
-        assert.equal(opener.open(associatedData, concatBytes(body, Uint8Array.of(0))), null)
-      }),
+      fc.property(
+        fc.uint8Array({ minLength: 1, maxLength: 40 }),
+        bytes(60),
+        fc.nat(),
+        fc.nat(7),
+        (associatedData, plaintext, place, bit) => {
+          const body = sealer.seal(associatedData, plaintext)
+          const all = concatBytes(associatedData, body)
+          all[place % all.length]! ^= 1 << bit
+          assert.equal(opener.open(all.subarray(0, associatedData.length), all.subarray(associatedData.length)), null)
+          assert.equal(opener.open(associatedData, body.subarray(0, body.length - 1)), null)
+          assert.equal(opener.open(associatedData, concatBytes(body, Uint8Array.of(0))), null)
+        },
+      ),
       { numRuns: 50 },
     )
   })
@@ -91,7 +97,12 @@ for (const suite of everyProtectionSuite()) {
   })
 }
 
-const CBC: Suite = { encr: { id: EncrId.ENCR_AES_CBC, keyLength: 128 }, integ: { id: IntegId.AUTH_HMAC_SHA2_256_128 }, prf: 5, ke: 31 }
+const CBC: Suite = {
+  encr: { id: EncrId.ENCR_AES_CBC, keyLength: 128 },
+  integ: { id: IntegId.AUTH_HMAC_SHA2_256_128 },
+  prf: 5,
+  ke: 31,
+}
 const GCM: Suite = { encr: { id: EncrId.ENCR_AES_GCM_16, keyLength: 256 }, integ: null, prf: 5, ke: 31 }
 
 test('RFC 7634 appendix B: the body of its IKE message opens, the notification of SET_WINDOW_SIZE 10', () => {
@@ -109,7 +120,12 @@ test('a CBC body is IV, ciphertext of the padded plaintext, and the HMAC over al
   const body = createSealer(CBC, encr, integ, entropyOf(iv)).seal(associatedData, plaintext)
   const cipher = createCipheriv('aes-128-cbc', encr.dangerouslyReveal(), iv).setAutoPadding(false)
   const ciphertext = cipher.update(concatBytes(plaintext, new Uint8Array(10), Uint8Array.of(10)))
-  const icv = createHmac('sha256', integ!.dangerouslyReveal()).update(associatedData).update(iv).update(ciphertext).digest().subarray(0, 16)
+  const icv = createHmac('sha256', integ!.dangerouslyReveal())
+    .update(associatedData)
+    .update(iv)
+    .update(ciphertext)
+    .digest()
+    .subarray(0, 16)
   assert.equal(toHex(body), toHex(concatBytes(iv, ciphertext, icv)))
 })
 
@@ -120,7 +136,9 @@ test('a GCM body counts its IVs from 0, with the salt in front of them in the no
   for (const iv of ['0000000000000000', '0000000000000001', '0000000000000002']) {
     const body = sealer.seal(associatedData, plaintext)
     const key = encr.dangerouslyReveal()
-    const cipher = createCipheriv('aes-256-gcm', key.subarray(0, 32), concatBytes(key.subarray(32), fromHex(iv))).setAAD(associatedData)
+    const cipher = createCipheriv('aes-256-gcm', key.subarray(0, 32), concatBytes(key.subarray(32), fromHex(iv))).setAAD(
+      associatedData,
+    )
     const ciphertext = concatBytes(cipher.update(concatBytes(plaintext, Uint8Array.of(0))), cipher.final())
     assert.equal(toHex(body), iv + toHex(concatBytes(ciphertext, cipher.getAuthTag())))
   }
@@ -162,8 +180,18 @@ test('suites that make no sense are our own mistake', () => {
   const entropy = seededEntropy('iv')
   assert.throws(() => createSealer({ ...CBC, integ: null }, encr, null, entropy), AssertionError, 'a classic cipher alone')
   assert.throws(() => createSealer(CBC, encr, null, entropy), AssertionError, 'no integrity key')
-  assert.throws(() => createSealer({ ...GCM, integ: CBC.integ }, keysOf(GCM).encr, integ, entropy), AssertionError, 'an AEAD with integrity')
+  assert.throws(
+    () => createSealer({ ...GCM, integ: CBC.integ }, keysOf(GCM).encr, integ, entropy),
+    AssertionError,
+    'an AEAD with integrity',
+  )
   assert.throws(() => createSealer(GCM, encr, null, entropy), AssertionError, 'a key too short')
-  assert.throws(() => createOpener({ encr: { id: EncrId.ENCR_NULL, keyLength: null }, integ: CBC.integ }, new Secret(NO_DATA), integ), AssertionError)
-  assert.throws(() => createOpener({ encr: { id: EncrId.ENCR_AES_CBC, keyLength: null }, integ: CBC.integ }, encr, integ), AssertionError)
+  assert.throws(
+    () => createOpener({ encr: { id: EncrId.ENCR_NULL, keyLength: null }, integ: CBC.integ }, new Secret(NO_DATA), integ),
+    AssertionError,
+  )
+  assert.throws(
+    () => createOpener({ encr: { id: EncrId.ENCR_AES_CBC, keyLength: null }, integ: CBC.integ }, encr, integ),
+    AssertionError,
+  )
 })

@@ -41,8 +41,16 @@ const READ: readonly (readonly [Protocol, string, string])[] = [
   ['ike', 'aes-sha-curve25519', 'IKE:AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/CURVE_25519'],
   ['ike', 'chacha20poly1305-prfsha512-curve448', 'IKE:CHACHA20_POLY1305/PRF_HMAC_SHA2_512/CURVE_448'],
   ['ike', 'aes256ctr-aesxcbc-aescmac-x448', 'IKE:AES_CTR_256/AES_XCBC_96/AES_CMAC_96/PRF_AES128_XCBC/PRF_AES128_CMAC/CURVE_448'],
-  ['ike', 'sha512-modp8192-aes192-sha2_384-ecp521', 'IKE:AES_CBC_192/HMAC_SHA2_512_256/HMAC_SHA2_384_192/PRF_HMAC_SHA2_512/PRF_HMAC_SHA2_384/MODP_8192/ECP_521'],
-  ['ike', 'aes128gcm8-aes192gcm96-aes256gcm128-prfaescmac-ecp256', 'IKE:AES_GCM_8_128/AES_GCM_12_192/AES_GCM_16_256/PRF_AES128_CMAC/ECP_256'],
+  [
+    'ike',
+    'sha512-modp8192-aes192-sha2_384-ecp521',
+    'IKE:AES_CBC_192/HMAC_SHA2_512_256/HMAC_SHA2_384_192/PRF_HMAC_SHA2_512/PRF_HMAC_SHA2_384/MODP_8192/ECP_521',
+  ],
+  [
+    'ike',
+    'aes128gcm8-aes192gcm96-aes256gcm128-prfaescmac-ecp256',
+    'IKE:AES_GCM_8_128/AES_GCM_12_192/AES_GCM_16_256/PRF_AES128_CMAC/ECP_256',
+  ],
   ['ike', 'aes128-sha256-none-modp2048', 'IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_2048'],
   ['ike', 'aes128-aes128-sha256-x25519-curve25519', 'IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519'],
   ['esp', 'aes128-sha256', 'ESP:AES_CBC_128/HMAC_SHA2_256_128/NO_EXT_SEQ'],
@@ -96,7 +104,10 @@ test('algorithms that strongSwan knows and espalier does not do are named as suc
     '3des des md5 md5_128 sha1_160 sha256_96 blowfish blowfish256 camellia128 camellia256ctr camellia128ccm96 cast128 serpent twofish192 aes128ccm aes256ccm16 ' +
     'aes128gmac chacha20poly1305compat prfmd5 prfcamelliaxcbc modp768 modp1024 modp1536 modp2048s256 modpnull ecp192 ecp224bp ecp512bp gost256 mlkem768 ke1_mlkem768 ke7_none'
   for (const token of tokens.split(' ')) {
-    assert.throws(() => parseProposal(`aes128-sha256-${token}`, 'esp'), isInvalid(new RegExp(`espalier does not support '${token}'`)))
+    assert.throws(
+      () => parseProposal(`aes128-sha256-${token}`, 'esp'),
+      isInvalid(new RegExp(`espalier does not support '${token}'`)),
+    )
   }
   for (const token of ['ke8_x25519', 'xblowfish', 'camellia512', 'md55']) {
     assert.throws(() => parseProposal(`aes128-sha256-${token}`, 'esp'), isInvalid(/is no algorithm/))
@@ -123,8 +134,14 @@ test('lists take strings and default, in their order', () => {
 
 test('default is classic before AEAD for IKE, AEAD before classic for ESP, with an optional key exchange (strongSwan)', () => {
   const [classic, aead] = defaultProposals('ike')
-  assert.match(formatProposal(classic!), /^IKE:AES_CBC_128\/AES_CBC_192\/AES_CBC_256\/.*HMAC_SHA2_256_128\/.*PRF_HMAC_SHA2_256\/.*CURVE_25519\//)
-  assert.match(formatProposal(aead!), /^IKE:AES_GCM_16_128\/AES_GCM_16_192\/AES_GCM_16_256\/CHACHA20_POLY1305\/.*PRF_HMAC_SHA2_256\/.*CURVE_25519\//)
+  assert.match(
+    formatProposal(classic!),
+    /^IKE:AES_CBC_128\/AES_CBC_192\/AES_CBC_256\/.*HMAC_SHA2_256_128\/.*PRF_HMAC_SHA2_256\/.*CURVE_25519\//,
+  )
+  assert.match(
+    formatProposal(aead!),
+    /^IKE:AES_GCM_16_128\/AES_GCM_16_192\/AES_GCM_16_256\/CHACHA20_POLY1305\/.*PRF_HMAC_SHA2_256\/.*CURVE_25519\//,
+  )
   const [espAead, espClassic] = defaultProposals('esp').map(formatProposal)
   assert.match(espAead!, /^ESP:AES_GCM_16_128\/AES_GCM_16_192\/AES_GCM_16_256\/CURVE_25519\/.*\/KE_NONE\/NO_EXT_SEQ$/)
   assert.match(espClassic!, /^ESP:AES_CBC_128\/AES_CBC_192\/AES_CBC_256\/HMAC_SHA2_256_128\/.*\/KE_NONE\/NO_EXT_SEQ$/)
@@ -173,7 +190,9 @@ const CHOICES: readonly (readonly [Protocol, string, string, string | null, Choi
 ]
 
 for (const [protocol, configured, offered, chosen, options = {}] of CHOICES) {
-  test(`${protocol}: ${configured} and an offer of ${offered}${Object.keys(options).map((name) => `, ${name}`).join('')} make ${chosen ?? 'nothing'}`, () => {
+  test(`${protocol}: ${configured} and an offer of ${offered}${Object.keys(options)
+    .map((name) => `, ${name}`)
+    .join('')} make ${chosen ?? 'nothing'}`, () => {
     const offer = toWire(parseProposal(offered, protocol), 7, Uint8Array.of(1, 2, 3, 4))
     const choice = chooseProposal([parseProposal(configured, protocol)], [offer], options)
     if (chosen === null || choice === null) {
@@ -191,7 +210,9 @@ for (const [protocol, configured, offered, chosen, options = {}] of CHOICES) {
 
 test('the responder goes by its own list, or by the order of the offer', () => {
   const configured = ['aes128-sha256-x25519', 'aes256-sha256-x25519'].map((text) => parseProposal(text, 'ike'))
-  const offered = ['aes192-sha256-x25519', 'aes256-sha256-x25519', 'aes128-sha256-x25519'].map((text, i) => toWire(parseProposal(text, 'ike'), i + 1, NO_SPI))
+  const offered = ['aes192-sha256-x25519', 'aes256-sha256-x25519', 'aes128-sha256-x25519'].map((text, i) =>
+    toWire(parseProposal(text, 'ike'), i + 1, NO_SPI),
+  )
   assert.equal(chooseProposal(configured, offered)?.number, 3)
   assert.equal(chooseProposal(configured, offered, { preferOffered: true })?.number, 2)
   assert.equal(chooseProposal([], offered), null)
@@ -233,11 +254,15 @@ test('AES without a key length, and ChaCha20 with one, match nothing (RFC 7296 3
   const [encr, ...others] = PROPOSAL.transforms
   assert.equal(chooseProposal([PROPOSAL], [wire({ ...encr!, keyLength: null }, ...others)]), null)
   const chacha = parseProposal('chacha20poly1305-prfsha256-x25519', 'ike')
-  assert.equal(chooseProposal([chacha], [wire({ ...chacha.transforms[0]!, keyLength: 256 }, ...chacha.transforms.slice(1))]), null)
+  assert.equal(
+    chooseProposal([chacha], [wire({ ...chacha.transforms[0]!, keyLength: 256 }, ...chacha.transforms.slice(1))]),
+    null,
+  )
 })
 
 test('a transform type that we do not know makes a proposal unfit, additional key exchanges with a NONE do not (RFC 9370 2.1)', () => {
-  const offer = (type: number, ...ids: number[]): WireProposalLike => wire(...PROPOSAL.transforms, ...ids.map((id) => ({ type, id, keyLength: null })))
+  const offer = (type: number, ...ids: number[]): WireProposalLike =>
+    wire(...PROPOSAL.transforms, ...ids.map((id) => ({ type, id, keyLength: null })))
   assert.equal(chooseProposal([PROPOSAL], [offer(13, 0)]), null)
   assert.equal(chooseProposal([PROPOSAL], [offer(TransformType.ESN, 0)]), null)
   assert.equal(chooseProposal([PROPOSAL], [offer(TransformType.ADDKE1, KeId.ML_KEM_768)]), null)
@@ -318,7 +343,12 @@ test('suites are what crypto needs to know', () => {
     esn: true,
     ke: KeId.MODP_2048,
   })
-  assert.deepEqual(childSuiteOf(parseProposal('aes128gcm16', 'esp')), { encr: { id: EncrId.ENCR_AES_GCM_16, keyLength: 128 }, integ: null, esn: false, ke: null })
+  assert.deepEqual(childSuiteOf(parseProposal('aes128gcm16', 'esp')), {
+    encr: { id: EncrId.ENCR_AES_GCM_16, keyLength: 128 },
+    integ: null,
+    esn: false,
+    ke: null,
+  })
   assert.throws(() => suiteOf(parseProposal('aes128gcm16', 'esp')), AssertionError)
   assert.throws(() => childSuiteOf(PROPOSAL), AssertionError)
 })
@@ -342,18 +372,37 @@ test('any string of keywords is refused with a reason, or reads back from its ow
 
 test('whatever is chosen is offered, configured, one of each type, and acceptable to who offered it', () => {
   let matches = 0
-  const common = fc.constantFrom('aes128', 'aes256', 'sha256', 'sha512', 'prfsha256', 'prfsha384', 'x25519', 'ecp256', 'none', 'esn', 'noesn', 'aes128gcm16', 'chacha20poly1305')
+  const common = fc.constantFrom(
+    'aes128',
+    'aes256',
+    'sha256',
+    'sha512',
+    'prfsha256',
+    'prfsha384',
+    'x25519',
+    'ecp256',
+    'none',
+    'esn',
+    'noesn',
+    'aes128gcm16',
+    'chacha20poly1305',
+  )
   const list = fc.array(fc.uniqueArray(common, { minLength: 3, maxLength: 9 }), { minLength: 1, maxLength: 4 })
   fc.assert(
     fc.property(list, list, protocols, fc.boolean(), fc.boolean(), (ours, theirs, protocol, preferOffered, ignoreKe) => {
       const configured = ours.map((words) => tryParse(words.join('-'), protocol)).filter((proposal) => proposal !== null)
       const offered = theirs.map((words) => tryParse(words.join('-'), protocol)).filter((proposal) => proposal !== null)
-      const choice = chooseProposal(configured, offered.map((proposal, i) => toWire(proposal, i + 1, NO_SPI)), { preferOffered, ignoreKe })
+      const choice = chooseProposal(
+        configured,
+        offered.map((proposal, i) => toWire(proposal, i + 1, NO_SPI)),
+        { preferOffered, ignoreKe },
+      )
       if (choice === null) return
       matches++
       const { transforms } = choice.chosen
       assert.equal(new Set(transforms.map(({ type }) => type)).size, transforms.length)
-      const has = (proposal: SuiteProposal): boolean => transforms.every((chosen) => proposal.transforms.some((one) => JSON.stringify(one) === JSON.stringify(chosen)))
+      const has = (proposal: SuiteProposal): boolean =>
+        transforms.every((chosen) => proposal.transforms.some((one) => JSON.stringify(one) === JSON.stringify(chosen)))
       assert.ok(has(offered[choice.number - 1]!))
       assert.ok(configured.some(has))
       assert.deepEqual(checkChosen(toWireChosen(choice.chosen, choice.number, NO_SPI), offered, { ignoreKe }), choice.chosen)
@@ -373,5 +422,9 @@ function tryParse(text: string, protocol: Protocol): SuiteProposal | null {
 }
 
 function isInvalid(expected: RegExp): (error: unknown) => boolean {
-  return (error) => error instanceof EspalierError && error.accused === 'caller' && error.code === 'PROPOSAL_INVALID' && expected.test(error.message)
+  return (error) =>
+    error instanceof EspalierError &&
+    error.accused === 'caller' &&
+    error.code === 'PROPOSAL_INVALID' &&
+    expected.test(error.message)
 }

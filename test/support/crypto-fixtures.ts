@@ -15,7 +15,13 @@ export function seededEntropy(seed: string): Entropy {
     bytes(count) {
       const all = new Uint8Array(count)
       for (let at = 0; at < count; at += 32) {
-        all.set(createHash('sha256').update(`${seed} ${draws++}`).digest().subarray(0, count - at), at)
+        all.set(
+          createHash('sha256')
+            .update(`${seed} ${draws++}`)
+            .digest()
+            .subarray(0, count - at),
+          at,
+        )
       }
       return all
     },
@@ -43,7 +49,12 @@ export function everyProtectionSuite(): Suite[] {
     for (const keyLength of algorithm.keyLengthsInBits.length === 0 ? [null] : algorithm.keyLengthsInBits) {
       const integs = algorithm.mode === 'aead' ? [null] : Object.values(IntegId).filter((integ) => integAlgorithm(integ) !== null)
       for (const integ of integs) {
-        suites.push({ encr: { id, keyLength }, integ: integ === null ? null : { id: integ }, prf: PrfId.PRF_HMAC_SHA2_256, ke: KeId.CURVE25519 })
+        suites.push({
+          encr: { id, keyLength },
+          integ: integ === null ? null : { id: integ },
+          prf: PrfId.PRF_HMAC_SHA2_256,
+          ke: KeId.CURVE25519,
+        })
       }
     }
   }
@@ -55,7 +66,8 @@ export function everyPrf(): number[] {
 }
 
 export function suiteTitle(suite: Suite): string {
-  const nameOf = (table: Record<string, number>, id: number): string => Object.keys(table).find((name) => table[name] === id) ?? String(id)
+  const nameOf = (table: Record<string, number>, id: number): string =>
+    Object.keys(table).find((name) => table[name] === id) ?? String(id)
   const integ = suite.integ === null ? '' : ` with ${nameOf(IntegId, suite.integ.id)}`
   return `${nameOf(EncrId, suite.encr.id)}${suite.encr.keyLength === null ? '' : ` of ${suite.encr.keyLength} bits`}${integ}`
 }
