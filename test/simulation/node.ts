@@ -49,6 +49,8 @@ export class SimulatedNode implements Attachment {
   refuse: ((operation: Operation) => number | null) | null = null
   /** Kernel operations that have not been answered yet. */
   kernelOperationsPending = 0
+  /** Kernels below 6.2 do not tell when a state was last used. */
+  tellsLastUse = true
   /** While it sleeps nothing is handled and what arrives is lost. */
   isAsleep = false
   configuration: GatewayConfiguration
@@ -204,7 +206,7 @@ export class SimulatedNode implements Attachment {
       this.#driver.schedule(this.#driver.kernelLatency, () => {
         this.kernelOperationsPending--
         // Done when its time comes, not when it was asked for: the kernel may have changed meanwhile. It never rejects.
-        void memory.perform(operations).then(resolve)
+        void memory.perform(operations).then((outcomes) => resolve(this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)))
       })
     })
   }
@@ -215,6 +217,10 @@ export class SimulatedNode implements Attachment {
       if (memory === this.kernel) this.gateway.handleKernelEvent(event)
     })
   }
+}
+
+function withoutLastUse(outcome: Outcome): Outcome {
+  return outcome.kind === 'usage' ? { kind: 'usage', usage: { ...outcome.usage, lastUsedSeconds: null } } : outcome
 }
 
 export const ICMP = 1

@@ -12,7 +12,6 @@ import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND, DeadlineHeap, type Milliseconds } from '../../src/base/time.ts'
 import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import type { Session } from '../../src/ike/session.ts'
-import type { Entropy } from '../../src/ports.ts'
 import { checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
 import { SimulatedClock } from './clock.ts'
 import { SeededEntropy } from './entropy.ts'
@@ -63,7 +62,7 @@ export class World implements Driver {
     this.#queue.add(this.clock.now() + delay, { action }, 'event')
   }
 
-  entropyFor(name: string): Entropy {
+  entropyFor(name: string): SeededEntropy {
     return new SeededEntropy(`${this.seed} ${name}`)
   }
 
