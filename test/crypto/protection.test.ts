@@ -163,6 +163,17 @@ test('padding of any content is taken off, and more padding than there is opens 
   }
 })
 
+test('a ciphertext that is no multiple of the block opens nothing, authentic though it be', () => {
+  const { encr, integ } = keysOf(CBC)
+  const opener = createOpener(CBC, encr, integ)
+  for (let length = 0; length < 70; length++) {
+    const sealed = new Uint8Array(16 + length)
+    sealed.set(createCipher(CBC.encr, encr).encrypt(new Uint8Array(16), NO_DATA, new Uint8Array(64)).subarray(0, length), 16)
+    const opened = opener.open(NO_DATA, concatBytes(sealed, createIntegrity(CBC.integ!.id, integ!).compute(sealed)))
+    assert.equal(opened?.length ?? null, length > 0 && length % 16 === 0 && length <= 64 ? length - 1 : null, `${length} bytes`)
+  }
+})
+
 test('keys may be destroyed once sealer and opener are there', () => {
   for (const suite of [CBC, GCM]) {
     const { encr, integ } = keysOf(suite)

@@ -75,6 +75,7 @@ for (const [protocol, text, listing] of READ) {
 const REFUSED: readonly (readonly [Protocol, string, RegExp])[] = [
   ['ike', '', /empty IKE proposal/],
   ['ike', 'aes128-sha265-x25519', /'sha265'.*did you mean 'sha256'/],
+  ['ike', 'aes128-sha2-x25519', /'sha2'.*did you mean 'sha1'/],
   ['ike', 'aes128--x25519', /'' in proposal 'aes128--x25519' is no algorithm/],
   ['ike', 'aes126-sha256-x25519', /'aes126'.*did you mean 'aes1(28|92)'/],
   ['ike', 'AES128-sha256-x25519', /'AES128'/],
@@ -248,6 +249,26 @@ test('a key exchange that may be left out may not be when all its transforms hav
   const strange = { type: TransformType.KE, id: KeId.CURVE25519, keyLength: null, otherAttributes: true }
   assert.ok(chooseProposal([optional], [offer]) !== null)
   assert.equal(chooseProposal([optional], [{ ...offer, transforms: [...offer.transforms, strange] }]), null)
+})
+
+test('a NONE with an attribute we do not know is no NONE', () => {
+  const plain = parseProposal('aes128-sha256', 'esp')
+  const none = { type: TransformType.KE, id: KeId.NONE, keyLength: null }
+  const offer = (otherAttributes: boolean): WireProposalLike => {
+    const { transforms, ...rest } = toWire(plain, 1, NO_SPI)
+    return { ...rest, transforms: [...transforms, { ...none, otherAttributes }] }
+  }
+  assert.ok(chooseProposal([plain], [offer(false)]) !== null)
+  assert.equal(chooseProposal([plain], [offer(true)]), null)
+})
+
+test('an IKE_SA has a key exchange even where a proposal made by hand would let it be left out', () => {
+  const bare = PROPOSAL.transforms.filter(({ type }) => type !== TransformType.KE)
+  const lax: SuiteProposal = {
+    protocol: 'ike',
+    transforms: [...PROPOSAL.transforms, { type: TransformType.KE, id: KeId.NONE, keyLength: null }],
+  }
+  assert.equal(chooseProposal([lax], [wire(...bare)]), null)
 })
 
 test('AES without a key length, and ChaCha20 with one, match nothing (RFC 7296 3.3.5)', () => {
