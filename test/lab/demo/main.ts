@@ -8,13 +8,24 @@ import { Espalier, type LogLine } from '../support/espalier.ts'
 import type { LabOwner, Mapping } from '../support/network.ts'
 import { eventually } from '../support/process.ts'
 import { xfrmStates, type XfrmState } from '../support/xfrm.ts'
-import { build, type Client, clientConfiguration, DRAWING, GATEWAY, GATEWAY_CONFIGURATION, identityOf, OUTSIDE, type Place, SERVER } from './place.ts'
-import { paint, print, quote, say, show, Sights, step, table, title } from './screen.ts'
+import {
+  build,
+  type Client,
+  clientConfiguration,
+  DRAWING,
+  GATEWAY,
+  GATEWAY_CONFIGURATION,
+  identityOf,
+  OUTSIDE,
+  type Place,
+  SERVER,
+} from './place.ts'
+import { listing, paint, print, quote, say, show, Sights, step, table, title } from './screen.ts'
 import { ESP_IN_UDP, KEEPALIVE, type Packet, Wire } from './wire.ts'
 
 const PINGS = 10
 /** Handshakes take a second or two; an emulated machine with busy neighbours takes its time. */
-const HANDSHAKE_MS = 60_000
+const HANDSHAKE_MS = 30_000
 const LAST_LINES = 15
 
 const SIGHTS = {
@@ -43,7 +54,7 @@ class Owner implements LabOwner {
   diagnostic(text: string): void {
     const [heading, ...lines] = text.trimEnd().split('\n')
     print()
-    quote(`the last lines of ${heading}`, lines.slice(-LAST_LINES).map(readable))
+    listing(`the last lines of ${heading}:`, lines.slice(-LAST_LINES).map(readable))
   }
 
   async end(): Promise<void> {
@@ -72,7 +83,10 @@ async function main(): Promise<boolean> {
     owner.passed = sights.allSeen
   } catch (error) {
     owner.passed = false
-    print(`\n   ${paint('red', 'It did not go on from here:')} ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`)
+    const [reason, ...details] = (error instanceof Error ? error.message : String(error)).trimEnd().split('\n')
+    print()
+    say(`${paint('red', 'It did not go on from here:')} ${reason}`)
+    for (const line of details.slice(-LAST_LINES)) print(`     ${readable(line)}`)
   }
   await owner.end()
   title('Summary')
@@ -97,9 +111,6 @@ async function story(owner: LabOwner): Promise<void> {
       'keep_alive = 3s instead of the usual 20s, or we would wait longer for the keepalives.',
   )
   const cast = await start(place)
-  const { gateway } = cast
-  await eventually('both tunnels', () => (gateway.events('child-established').length >= 2 ? true : undefined), HANDSHAKE_MS)
-  quote('gateway', [...gateway.events('ike-established'), ...gateway.events('child-established')].map((line) => line.msg))
 
   step('Who is behind a NAT?')
   await natDetection(place, cast)
@@ -111,12 +122,12 @@ async function story(owner: LabOwner): Promise<void> {
   const echoes = await ping(place, cast.wire)
 
   step('Then they are silent, but for keepalives')
-  await keepalives(place, cast.wire)
+  await keepalives(mapped, cast.wire)
 
   step("The gateway's kernel")
   const states = await kernel(place, mapped)
 
-  step('The tunnels')
+  step('The tunnels, as the gateway sees them')
   tunnels(cast.gateway, mapped, echoes, states)
 
   step('The end')
@@ -125,22 +136,48 @@ async function story(owner: LabOwner): Promise<void> {
 
 async function start({ router, gateway, a, b }: Place): Promise<Cast> {
   const settings = 'keep_alive = 3s'
-  const [wire, server] = await Promise.all([Wire.tap(router), Espalier.start(gateway, { configuration: GATEWAY_CONFIGURATION, settings })])
+  const [wire, server] = await Promise.all([
+    Wire.tap(router),
+    Espalier.start(gateway, { configuration: GATEWAY_CONFIGURATION, settings }),
+  ])
+  quote(
+    'gateway',
+    server.events('started').map((line) => line.msg),
+  )
   const [charon, espalier] = await Promise.all([
     Charon.start(a.host, { configuration: clientConfiguration(a), settings }),
     Espalier.start(b.host, { configuration: clientConfiguration(b), settings }),
   ])
+  await eventually('both tunnels', () => bothStand(server, espalier), HANDSHAKE_MS)
+  quote(
+    'gateway',
+    [...server.events('ike-established'), ...server.events('child-established')].map((line) => line.msg),
+  )
   return { gateway: server, charon, espalier, wire }
 }
 
+/** As soon as one has failed there is nothing to wait for. */
+function bothStand(gateway: Espalier, client: Espalier): true | undefined {
+  const failures = [gateway, client].flatMap((daemon) =>
+    ['ike-failed', 'child-failed', 'start-failed', 'broken'].flatMap((name) => daemon.events(name)),
+  )
+  if (failures.length > 0) throw new Error(failures[0]!.msg)
+  return gateway.events('child-established').length === 2 && client.events('child-established').length === 1 ? true : undefined
+}
+
 async function natDetection({ a, b }: Place, { gateway, charon, espalier }: Cast): Promise<void> {
-  say('In IKE_SA_INIT each side sends hashes of the addresses it believes in. Where they do not fit what the other side sees, somebody translated.')
+  say(
+    'In IKE_SA_INIT each side sends hashes of the addresses it believes in. Where they do not fit what the other side sees, somebody translated.',
+  )
   const ofCharon = await charon.waitForLog(/behind NAT/, HANDSHAKE_MS)
   const ofEspalier = await espalier.event('nat-detected', HANDSHAKE_MS)
   const ofGateway = gateway.events('nat-detected')
   quote('client-a', [ofCharon.replace(/^.*?\[IKE\] (<.*?> )?/, '')])
   quote('client-b', [ofEspalier.msg])
-  quote('gateway', ofGateway.map((line) => `${line.msg} (${String(line['remote'])})`))
+  quote(
+    'gateway',
+    ofGateway.map((line) => `${line.msg} (${String(line['remote'])})`),
+  )
   sights.judge(SIGHTS.natOfCharon, /local host is behind NAT/.test(ofCharon), `log of ${a.name}`)
   sights.judge(SIGHTS.natOfEspalier, natOf(ofEspalier) === 'here', `log of ${b.name}`)
   const facts = ofGateway.map(natOf)
@@ -165,24 +202,43 @@ async function ports({ router, a, b }: Place, { gateway, wire }: Cast): Promise<
   const packets = wire.packets.filter((packet) => packet.side === 'lan' && packet.destination === GATEWAY)
   const flights = mapped.map(({ client }) => {
     const sent = packets.filter((packet) => packet.source === client.address)
-    return { client, init: sent.find((packet) => /ikev2_init/.test(packet.content)), auth: sent.find((packet) => /ikev2_auth/.test(packet.content)) }
+    return {
+      client,
+      init: sent.find((packet) => /ikev2_init/.test(packet.content)),
+      auth: sent.find((packet) => /ikev2_auth/.test(packet.content)),
+    }
   })
   print()
   table(
     ['', 'sent as', 'translated to', 'arrives at', 'carries'],
     mapped.flatMap(({ client, ike, natT }) => [
-      [client.name, `${ike.inside.address}:${ike.inside.port}`, `${ike.outside.address}:${ike.outside.port}`, `${ike.remote.address}:${ike.remote.port}`, 'IKE_SA_INIT'],
-      ['', `${natT.inside.address}:${natT.inside.port}`, `${natT.outside.address}:${natT.outside.port}`, `${natT.remote.address}:${natT.remote.port}`, 'IKE_AUTH, then ESP'],
+      [
+        client.name,
+        `${ike.inside.address}:${ike.inside.port}`,
+        `${ike.outside.address}:${ike.outside.port}`,
+        `${ike.remote.address}:${ike.remote.port}`,
+        'IKE_SA_INIT',
+      ],
+      [
+        '',
+        `${natT.inside.address}:${natT.inside.port}`,
+        `${natT.outside.address}:${natT.outside.port}`,
+        `${natT.remote.address}:${natT.remote.port}`,
+        'IKE_AUTH, then ESP',
+      ],
     ]),
   )
   print()
   const floated = flights.every(
-    ({ init, auth }) => init?.sourcePort === 500 && init.destinationPort === 500 && auth?.sourcePort === 4500 && auth.destinationPort === 4500,
+    ({ init, auth }) =>
+      init?.sourcePort === 500 && init.destinationPort === 500 && auth?.sourcePort === 4500 && auth.destinationPort === 4500,
   )
   sights.judge(SIGHTS.float, floated, 'capture: IKE_SA_INIT, IKE_AUTH')
   const distinct = new Set(mapped.map(({ natT }) => natT.outside.port)).size === 2
-  const answers = mapped.every(({ client, natT }) => establishedOf(gateway, client)['remote'] === `${OUTSIDE}[${natT.outside.port}]`)
-  sights.judge(SIGHTS.mapping, distinct && answers && mapped.every(({ natT }) => natT.outside.port !== 4500), 'conntrack, log of the gateway')
+  const answers = mapped.every(
+    ({ client, natT }) => establishedOf(gateway, client)['remote'] === `${OUTSIDE}[${natT.outside.port}]`,
+  )
+  sights.judge(SIGHTS.mapping, distinct && answers, 'conntrack, log of the gateway')
   return mapped
 }
 
@@ -191,48 +247,84 @@ async function ping({ a, b }: Place, wire: Wire): Promise<ReadonlyMap<Client, nu
   say(`Each sends ${PINGS} echo requests to the server in the office.`)
   const counts = await Promise.all([a, b].map(async (client) => await client.host.ping(SERVER, client.address, PINGS)))
   const echoes = new Map([a, b].map((client, index) => [client, counts[index]!]))
-  for (const [client, count] of echoes) print(`     ${client.name}: ${count} of ${PINGS} echoes answered`)
+  for (const [client, count] of echoes) quote(client.name, [`${count} of ${PINGS} echoes answered`])
 
   const spans = [a, b].map((client) => {
-    const times = wire.packets.filter((packet) => packet.side === 'lan' && packet.source === client.address && ESP_IN_UDP.test(packet.content)).map((packet) => packet.time)
+    const times = wire.packets
+      .filter((packet) => packet.side === 'lan' && packet.source === client.address && ESP_IN_UDP.test(packet.content))
+      .map((packet) => packet.time)
     return { first: times[0] ?? Number.POSITIVE_INFINITY, last: times.at(-1) ?? Number.NEGATIVE_INFINITY }
   })
   const together = Math.min(...spans.map((span) => span.last)) - Math.max(...spans.map((span) => span.first))
-  sights.judge(SIGHTS.pings, counts.every((count) => count === PINGS) && together > 0, `${counts.join(' + ')} answers, ${together.toFixed(1)} s of it together`)
+  sights.judge(
+    SIGHTS.pings,
+    counts.every((count) => count === PINGS) && together > 0,
+    `${counts.join(' + ')} answers, ${together.toFixed(1)} s of it together`,
+  )
 
-  say('A request of client-b before and behind the router, and the answer, as tcpdump shows them:')
+  say('An echo request of client-b as it reaches the router and as it leaves it, and the answer:')
   const request = wire.packets.filter((packet) => packet.source === b.address && ESP_IN_UDP.test(packet.content))[0]
   const spi = request === undefined ? 'none' : spiOf(request)
   const behind = wire.packets.find((packet) => packet.side === 'wan' && spiOf(packet) === spi)
-  const answer = wire.packets.find((packet) => packet.side === 'wan' && packet.source === GATEWAY && packet.destinationPort === behind?.sourcePort && ESP_IN_UDP.test(packet.content))
-  quote('router', [request, behind, answer].map((packet) => packet?.text ?? '(not seen)'))
+  const answer = wire.packets.find(
+    (packet) =>
+      packet.side === 'wan' &&
+      packet.source === GATEWAY &&
+      packet.destinationPort === behind?.sourcePort &&
+      ESP_IN_UDP.test(packet.content),
+  )
+  listing(
+    'router$ tcpdump',
+    [request, behind, answer].map((packet) => packet?.text ?? '(not seen)'),
+  )
   // A request and an answer for each echo; tcpdump may still have the last of them to tell.
-  const carried = await wire.waitForMany('echoes outside', (packet) => packet.side === 'wan' && ESP_IN_UDP.test(packet.content), 4 * PINGS)
+  const carried = await wire.waitForMany(
+    'echoes outside',
+    (packet) => packet.side === 'wan' && ESP_IN_UDP.test(packet.content),
+    4 * PINGS,
+  )
   const strangers = wire.strangers
-  sights.judge(SIGHTS.esp, carried === 4 * PINGS && strangers.length === 0, strangers[0] ?? `capture: ${carried} packets outside`)
+  sights.judge(SIGHTS.esp, carried >= 4 * PINGS && strangers.length === 0, strangers[0] ?? `capture: ${carried} packets outside`)
   return echoes
 }
 
-async function keepalives({ a, b }: Place, wire: Wire): Promise<void> {
-  say('A router forgets a flow nobody uses. Whoever is behind it sends one byte, FF, when it has sent nothing else for a while.')
+async function keepalives(mapped: readonly Mapped[], wire: Wire): Promise<void> {
+  say(
+    'A router forgets a flow nobody uses. So whoever is behind it sends one byte when nothing else has left for a while, here for 3 s. The gateway is not behind one and sends none.',
+  )
   const kept: Packet[] = []
-  for (const client of [a, b]) {
-    kept.push(await wire.waitFor(`a keepalive of ${client.name}`, (packet) => packet.source === client.address && KEEPALIVE.test(packet.content)))
+  for (const { client, natT } of mapped) {
+    kept.push(
+      await wire.waitFor(
+        `a keepalive of ${client.name}`,
+        (packet) => packet.source === client.address && KEEPALIVE.test(packet.content),
+      ),
+    )
+    // Outside too, from the port the router uses for this client's ESP: that is the mapping to be kept.
+    kept.push(
+      await wire.waitFor(
+        `a keepalive of ${client.name} outside`,
+        (packet) => packet.source === OUTSIDE && packet.sourcePort === natT.outside.port && KEEPALIVE.test(packet.content),
+      ),
+    )
   }
-  quote('router', kept.map((packet) => packet.text))
+  listing(
+    'router$ tcpdump',
+    kept.map((packet) => packet.text),
+  )
   const ofGateway = wire.packets.filter((packet) => packet.source === GATEWAY && KEEPALIVE.test(packet.content))
-  sights.judge(SIGHTS.keepalive, ofGateway.length === 0, ofGateway[0]?.text ?? 'capture: one byte each')
+  sights.judge(SIGHTS.keepalive, ofGateway.length === 0, ofGateway[0]?.text ?? 'capture, inside and outside')
 }
 
 async function kernel({ gateway }: Place, mapped: readonly Mapped[]): Promise<readonly XfrmState[]> {
   say(
     'Each tunnel is two states, one for each direction. "encap" is where ESP-in-UDP comes from and goes to: the ports of ' +
-      "the router. Keys are left out, and so are limits nobody has set.",
+      'the router. (Keys are never printed; lines about limits are left out here.)',
   )
   // "nokeys", so that they are not even read here.
-  const listing = await gateway.run('ip', ['-s', 'xfrm', 'state', 'list', 'nokeys'])
-  if (/0x[0-9a-f]{32}/.test(listing)) throw new Error('ip xfrm shows keys although it was told not to')
-  quote('gateway$ ip -s xfrm state list nokeys', shortened(listing))
+  const printed = await gateway.run('ip', ['-s', 'xfrm', 'state', 'list', 'nokeys'])
+  if (/0x[0-9a-f]{32}/.test(printed)) throw new Error('ip xfrm shows keys although it was told not to')
+  listing('gateway$ ip -s xfrm state list nokeys', shortened(printed))
   const states = await xfrmStates(gateway)
   const right = mapped.every(({ natT }) => {
     const [incoming, outgoing] = statesOf(states, natT)
@@ -242,15 +334,20 @@ async function kernel({ gateway }: Place, mapped: readonly Mapped[]): Promise<re
   return states
 }
 
-function tunnels(gateway: Espalier, mapped: readonly Mapped[], echoes: ReadonlyMap<Client, number>, states: readonly XfrmState[]): void {
+function tunnels(
+  gateway: Espalier,
+  mapped: readonly Mapped[],
+  echoes: ReadonlyMap<Client, number>,
+  states: readonly XfrmState[],
+): void {
   table(
-    ['client', 'runs', 'at', 'seen as', 'may send', 'to', 'ESP', 'in', 'out', 'pings'],
+    ['client', 'runs', 'ESP comes from', 'its side', 'our side', 'encryption', 'in', 'out', 'echoes'],
     mapped.map(({ client, natT }) => {
       const child = childOf(gateway, client)
       const [incoming, outgoing] = statesOf(states, natT)
       return [
-        ...[client.name, client.program, client.address, `${natT.outside.address}:${natT.outside.port}`],
-        ...[child.remoteSelectors.join(' '), child.localSelectors.join(' '), child.suite],
+        ...[client.name, client.program, `${natT.outside.address}:${natT.outside.port}`],
+        ...[child.remoteSelectors.join(' '), child.localSelectors.join(' '), child.proposal.replace(/^ESP:|\/NO_EXT_SEQ$/g, '')],
         ...[`${incoming?.packets ?? 0}`, `${outgoing?.packets ?? 0}`, `${echoes.get(client) ?? 0}/${PINGS}`],
       ]
     }),
@@ -258,11 +355,20 @@ function tunnels(gateway: Espalier, mapped: readonly Mapped[], echoes: ReadonlyM
 }
 
 async function end({ gateway, a, b }: Place, cast: Cast): Promise<void> {
-  say('The gateway is told to end (SIGTERM). It deletes its IKE_SAs with both peers and leaves nothing in the kernel.')
+  say('The gateway is told to end (SIGTERM). It tells both peers and leaves nothing in its kernel; they do the same.')
   await cast.gateway.stop()
-  await Promise.all([cast.charon.waitForLog(/received DELETE for IKE_SA/, HANDSHAKE_MS), cast.espalier.event('ike-closed', HANDSHAKE_MS)])
-  quote('client-b', cast.espalier.events('ike-closed').map((line) => line.msg))
-  const left = async (): Promise<number> => (await Promise.all([gateway, a.host, b.host].map(async (host) => (await xfrmStates(host)).length))).reduce((sum, count) => sum + count)
+  await Promise.all([
+    cast.charon.waitForLog(/received DELETE for IKE_SA/, HANDSHAKE_MS),
+    cast.espalier.event('ike-closed', HANDSHAKE_MS),
+  ])
+  quote(
+    'client-b',
+    cast.espalier.events('ike-closed').map((line) => line.msg),
+  )
+  const left = async (): Promise<number> =>
+    (await Promise.all([gateway, a.host, b.host].map(async (host) => (await xfrmStates(host)).length))).reduce(
+      (sum, count) => sum + count,
+    )
   await eventually('empty kernels', async () => ((await left()) === 0 ? true : undefined), HANDSHAKE_MS)
   sights.judge(SIGHTS.end, true, 'logs of the clients, ip xfrm')
   await cast.wire.stop()
@@ -270,7 +376,12 @@ async function end({ gateway, a, b }: Place, cast: Cast): Promise<void> {
 
 /** Which side the daemon believes to be translated. */
 function natOf(line: LogLine): 'here' | 'there' | 'other' {
-  const nat = line['nat'] as { readonly supported: boolean; readonly here: boolean; readonly there: boolean; readonly faked: boolean }
+  const nat = line['nat'] as {
+    readonly supported: boolean
+    readonly here: boolean
+    readonly there: boolean
+    readonly faked: boolean
+  }
   if (!nat.supported || nat.faked || nat.here === nat.there) return 'other'
   return nat.here ? 'here' : 'there'
 }
@@ -284,7 +395,7 @@ function establishedOf(gateway: Espalier, client: Client): LogLine {
 interface ChildFields {
   readonly localSelectors: readonly string[]
   readonly remoteSelectors: readonly string[]
-  readonly suite: string
+  readonly proposal: string
 }
 
 function childOf(gateway: Espalier, client: Client): ChildFields {
@@ -298,8 +409,14 @@ function childOf(gateway: Espalier, client: Client): ChildFields {
 function statesOf(states: readonly XfrmState[], natT: Mapping): readonly [XfrmState | undefined, XfrmState | undefined] {
   const { port } = natT.outside
   return [
-    states.find((state) => state.source === OUTSIDE && state.encapsulation?.sourcePort === port && state.encapsulation.destinationPort === 4500),
-    states.find((state) => state.destination === OUTSIDE && state.encapsulation?.sourcePort === 4500 && state.encapsulation.destinationPort === port),
+    states.find(
+      (state) =>
+        state.source === OUTSIDE && state.encapsulation?.sourcePort === port && state.encapsulation.destinationPort === 4500,
+    ),
+    states.find(
+      (state) =>
+        state.destination === OUTSIDE && state.encapsulation?.sourcePort === 4500 && state.encapsulation.destinationPort === port,
+    ),
   ]
 }
 
@@ -308,8 +425,8 @@ function spiOf(packet: Packet): string | undefined {
 }
 
 /** Of each state the lines that differ from one tunnel to another; the one about UDP stands out. */
-function shortened(listing: string): string[] {
-  const lines = listing.split('\n')
+function shortened(printed: string): string[] {
+  const lines = printed.split('\n')
   return lines.flatMap((line, index) => {
     const flat = line.replaceAll('\t', '  ').trimEnd()
     if (/encap type/.test(line)) return [paint('yellow', flat)]

@@ -50,8 +50,9 @@ export async function build(owner: LabOwner): Promise<Place> {
   for (const client of [a, b]) await client.host.route('default', '10.1.0.1')
   await gateway.route('default', OUTSIDE)
   await server.route('default', '10.20.0.1')
-  // Any port but the one the client has, so that nobody can take the one for the other.
-  await router.masquerade('wan', { randomPorts: true })
+  // Ports other than the clients', so that nobody can take the one for the other, and none by which tcpdump would take
+  // IKE for something else.
+  await router.masquerade('wan', { randomPorts: true, udpPorts: '20000-29999' })
   return { router, gateway, a, b }
 }
 

@@ -7,6 +7,8 @@ import Table from 'cli-table3'
 
 const WIDTH = 98
 const INDENT = '   '
+/** Width of the column that says who said it. */
+const SOURCE = 10
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -33,15 +35,20 @@ export function say(text: string): void {
   for (const line of wrapped(text, WIDTH - INDENT.length)) print(INDENT + line)
 }
 
-/** Lines as some program printed them, under the name of who printed them; long ones go on further in. */
+/** Lines as some program printed them, with the name of who printed them in front; long ones go on further in. */
 export function quote(source: string, lines: readonly string[]): void {
-  print(`${INDENT}${paint('dim', source)}`)
-  for (const line of lines) {
-    const [indentation] = /^ */.exec(line)!
-    const [first, ...rest] = wrapped(line.slice(indentation.length), WIDTH - INDENT.length - indentation.length - 6)
-    print(`${INDENT}  ${indentation}${first}`)
-    for (const more of rest) print(`${INDENT}      ${indentation}${more}`)
+  const margin = ' '.repeat(SOURCE)
+  for (const [index, line] of lines.entries()) {
+    const [first, ...rest] = wrapped(line, WIDTH - INDENT.length - SOURCE - 2)
+    print(INDENT + (index === 0 ? paint('dim', source.padEnd(SOURCE)) : margin) + first)
+    for (const more of rest) print(`${INDENT}${margin}  ${more}`)
   }
+}
+
+/** The same in a block, the lines as they are: where they stand in columns. */
+export function listing(source: string, lines: readonly string[]): void {
+  print(`${INDENT}${paint('dim', source)}`)
+  for (const line of lines) print(`${INDENT}  ${line}`)
 }
 
 function wrapped(text: string, width: number): string[] {
@@ -49,22 +56,32 @@ function wrapped(text: string, width: number): string[] {
   for (const word of text.split(' ')) {
     const line = lines.at(-1)!
     if (line === '') lines[lines.length - 1] = word
-    else if (stripVTControlCharacters(line).length + 1 + stripVTControlCharacters(word).length <= width) lines[lines.length - 1] = `${line} ${word}`
+    else if (stripVTControlCharacters(line).length + 1 + stripVTControlCharacters(word).length <= width)
+      lines[lines.length - 1] = `${line} ${word}`
     else lines.push(word)
   }
   return lines
 }
 
-/** A picture or listing, line by line as it is. */
+/** A picture, line by line as it is. */
 export function show(lines: readonly string[]): void {
   print()
-  for (const line of lines) print(INDENT + line)
+  for (const line of lines) print((INDENT + line).trimEnd())
   print()
 }
 
 /** Rows under a head, without any lines but the one under the head. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): void {
-  const none = { 'top': '', 'top-mid': '', 'top-left': '', 'top-right': '', 'bottom': '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' }
+  const none = {
+    'top': '',
+    'top-mid': '',
+    'top-left': '',
+    'top-right': '',
+    'bottom': '',
+    'bottom-mid': '',
+    'bottom-left': '',
+    'bottom-right': '',
+  }
   const lines = new Table({
     head: head.map((text) => paint('bold', text)),
     chars: { ...none, 'left': '', 'left-mid': '', 'mid': '', 'mid-mid': '', 'right': '', 'right-mid': '', 'middle': '  ' },
@@ -106,7 +123,11 @@ export class Sights {
     const missing = this.#awaited.filter((sight) => this.#seen.get(sight)?.isSeen !== true)
     print()
     if (missing.length === 0) print(INDENT + paint(['bold', 'green'], `All ${this.#awaited.length} things were seen.`))
-    else print(INDENT + paint(['bold', 'red'], `${missing.length} of ${this.#awaited.length} things were not seen: ${missing.join('; ')}.`))
+    else
+      print(
+        INDENT +
+          paint(['bold', 'red'], `${missing.length} of ${this.#awaited.length} things were not seen: ${missing.join('; ')}.`),
+      )
     return this.allSeen
   }
 }

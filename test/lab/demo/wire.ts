@@ -40,7 +40,10 @@ export class Wire {
 
   /** Lines that are neither IKE nor ESP in UDP nor a keepalive, on the public side: there should be none. */
   get strangers(): readonly string[] {
-    return this.#capture.packets.filter((line) => / wan +(In|Out) /.test(line) && !/: (isakmp|NONESP-encap: isakmp|UDP-encap: ESP|isakmp-nat-keep-alive)/.test(line))
+    return this.#capture.packets.filter(
+      (line) =>
+        / wan +(In|Out) /.test(line) && !/: (isakmp|NONESP-encap: isakmp|UDP-encap: ESP|isakmp-nat-keep-alive)/.test(line),
+    )
   }
 
   async waitFor(what: string, wanted: (packet: Packet) => boolean): Promise<Packet> {

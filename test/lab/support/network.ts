@@ -191,13 +191,19 @@ export interface Mapping {
 }
 
 export class Router extends Host {
-  /** Everything that leaves through the interface gets its address; with `randomPorts` a port of the router's choice. */
-  async masquerade(outside: string, options: { readonly randomPorts?: boolean } = {}): Promise<void> {
-    const how = options.randomPorts === true ? 'masquerade random' : 'masquerade'
+  /**
+   * Everything that leaves through the interface gets its address; with `randomPorts` a port of the router's choice,
+   * with `udpPorts` ("20000-29999") one of these.
+   */
+  async masquerade(outside: string, options: { readonly randomPorts?: boolean; readonly udpPorts?: string } = {}): Promise<void> {
+    const random = options.randomPorts === true ? 'random' : ''
+    const how = `masquerade ${random}`
+    const udp =
+      options.udpPorts === undefined ? '' : `oifname "${outside}" meta l4proto udp masquerade to :${options.udpPorts} ${random};`
     // The filter table makes the router deaf to strangers, as such routers are: only answers to flows from inside pass.
     await this.nft(`
       table ip nat {
-        chain postrouting { type nat hook postrouting priority srcnat; oifname "${outside}" ${how}; }
+        chain postrouting { type nat hook postrouting priority srcnat; ${udp} oifname "${outside}" ${how}; }
       }
       table ip filter {
         chain forward {
