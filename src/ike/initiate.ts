@@ -26,6 +26,8 @@ export type OpenSession = (connection: Connection, local: Endpoint, remote: Endp
 export async function initiate(env: Environment, open: OpenSession, connection: Connection, child: ChildConnection, isStopping: () => boolean): Promise<Session> {
   for (let attempt = 1; ; attempt++) {
     const { local, remote } = await endpointsOf(env, connection)
+    // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
+    if (isStopping()) throw new EspalierError('caller', 'SHUTTING_DOWN', `connection ${connection.name} is not initiated: the gateway is shutting down`)
     const session = open(connection, local, remote)
     let failure: unknown = null
     await session.runExchange(async () => {

@@ -39,6 +39,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly #keeper: SessionKeeper
   #tasks: (() => Promise<void>)[] = []
   #isTaskRunning = false
+  #closing: Promise<void> | null = null
 
   constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, keeper: SessionKeeper) {
     this.sa = sa
@@ -141,9 +142,16 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     this.env.report({ event: 'child-closed', sa: this.sa, child, reason })
   }
 
-  /** The end: no deadline, no waiting exchange, nothing in the kernel, no key left. Idempotent. */
-  async close(reason: CloseReason): Promise<void> {
-    if (this.sa.state === 'closed') return
+  /**
+   * The end: no deadline, no waiting exchange, nothing in the kernel, no key left. The first reason counts; whoever
+   * closes it again waits for the same end.
+   */
+  close(reason: CloseReason): Promise<void> {
+    this.#closing ??= this.#close(reason)
+    return this.#closing
+  }
+
+  async #close(reason: CloseReason): Promise<void> {
     this.sa.state = 'closed'
     this.#deadlines.clearAll(this)
     this.exchanges.abandon()

@@ -92,8 +92,9 @@ export class Shard implements SessionKeeper {
   /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */
   handleDatagram(datagram: Datagram): void {
     const bytes = withoutMarker(datagram.bytes, datagram.local.port, this.#env.ports)
-    // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless.
-    if (bytes === null || (bytes.length === 1 && bytes[0] === KEEPALIVE[0])) return this.#drop(datagram, 'not-ike')
+    // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless, and nothing to talk about.
+    if (datagram.bytes.length === 1 && datagram.bytes[0] === KEEPALIVE[0]) return
+    if (bytes === null) return this.#drop(datagram, 'not-ike')
     let arrival: Arrival
     try {
       arrival = { message: parseMessage(bytes), bytes, local: datagram.local, remote: datagram.remote }
