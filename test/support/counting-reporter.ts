@@ -14,9 +14,9 @@ export default async function* countingReporter(source: AsyncIterable<TestEvent>
   for await (const event of source) {
     // There is a summary for each file as well; the one of the whole run names no file.
     if (event.type !== 'test:summary' || event.data.file !== undefined) continue
-    const { passed, failed, cancelled, skipped, todo } = event.data.counts
-    // What was cancelled did not prove anything; what is still to do did not run to any purpose.
-    const counts: Counts = { passed, failed: failed + cancelled, skipped: skipped + todo }
+    const { tests, passed, skipped, todo } = event.data.counts
+    // Whatever neither passed nor was left out has failed, be it cancelled or timed out.
+    const counts: Counts = { passed, failed: tests - passed - skipped - todo, skipped: skipped + todo }
     yield `${JSON.stringify(counts)}\n`
   }
 }

@@ -13,7 +13,18 @@ export class Capture {
   static async start(host: Host, interfaceName: string, filter: string, args: readonly string[] = []): Promise<Capture> {
     // Immediate: otherwise the last packets wait in a buffer that an end throws away.
     // Debian's tcpdump gives up root for a user who may write to no directory of ours, hence -Z.
-    const tcpdump = host.start('tcpdump', ['-Z', 'root', '--immediate-mode', '-l', '-n', '-tt', '-i', interfaceName, ...args, filter])
+    const tcpdump = host.start('tcpdump', [
+      '-Z',
+      'root',
+      '--immediate-mode',
+      '-l',
+      '-n',
+      '-tt',
+      '-i',
+      interfaceName,
+      ...args,
+      filter,
+    ])
     await tcpdump.waitFor(/listening on/)
     return new Capture(tcpdump)
   }

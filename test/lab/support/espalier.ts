@@ -45,7 +45,11 @@ export class Espalier {
     await mkdir(environment.SWANCTL_DIR, { recursive: true })
     await writeFile(environment.STRONGSWAN_CONF, `charon {\n${options.settings ?? ''}\n}\n`)
     await writeFile(join(environment.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
-    const daemon = host.start(process.execPath, [main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'], environment)
+    const daemon = host.start(
+      process.execPath,
+      [main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'],
+      environment,
+    )
     const espalier = new Espalier(host, directory, daemon)
     host.lab.tellIfFailed(`espalier's log on ${host.name}`, async () => espalier.daemon.lines.join('\n'))
     await espalier.event('started')

@@ -156,6 +156,14 @@ export async function pingBothWays(client: Client, gateway: Host): Promise<void>
 export async function assertKernelEmpty(host: Host): Promise<void> {
   const states = await xfrmStates(host)
   const policies = await xfrmPolicies(host)
-  assert.deepEqual(states.map((state) => state.text), [], `states left on ${host.name}`)
-  assert.deepEqual(policies.map((policy) => policy.text), [], `policies left on ${host.name}`)
+  assert.deepEqual(
+    states.map((state) => state.text),
+    [],
+    `states left on ${host.name}`,
+  )
+  assert.deepEqual(
+    policies.map((policy) => policy.text),
+    [],
+    `policies left on ${host.name}`,
+  )
 }

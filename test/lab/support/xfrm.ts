@@ -39,8 +39,7 @@ export async function xfrmStates(host: Host): Promise<XfrmState[]> {
       reqid: Number(word(text, /reqid (\d+)/)),
       mode: word(text, /mode (\S+)/),
       algorithms: [...text.matchAll(/^\s(?:aead|enc|auth|auth-trunc|comp) (\S+)/gm)].map((match) => match[1]!),
-      encapsulation:
-        encap === null ? null : { type: encap[1]!, sourcePort: Number(encap[2]), destinationPort: Number(encap[3]) },
+      encapsulation: encap === null ? null : { type: encap[1]!, sourcePort: Number(encap[2]), destinationPort: Number(encap[3]) },
       // With -s two lines read "N(bytes), N(packets)": under "lifetime current" what has passed, and only there.
       bytes: Number(word(text, /lifetime current:\s+(\d+)\(bytes\)/)),
       packets: Number(word(text, /lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)/)),
