@@ -14,7 +14,7 @@ import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { encapsulates } from '../nat/detection.ts'
-import { checkChosen, childSuiteOf, chooseProposal, toWire, type ChildSuite, type ChosenTransforms } from '../negotiate/proposals.ts'
+import { checkChosen, childSuiteOf, chooseProposal, toWire, toWireChosen, type ChildSuite, type ChosenTransforms } from '../negotiate/proposals.ts'
 import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -79,7 +79,7 @@ export async function completeChild(session: Session, offer: ChildOffer, answer:
   if (sa === null || tsi === null || tsr === null) throw childRefusal(answer)
   const [proposal, surplus] = sa.proposals
   if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
-  const chosen = checkChosen(proposal, offer.connection.proposals)
+  const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: true })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
   const localSelectors = understood(tsi.selectors)
   const remoteSelectors = understood(tsr.selectors)
@@ -139,7 +139,7 @@ export async function respondChild(session: Session, request: readonly Payload[]
     child,
     payloads: [
       ...(mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
-      { kind: 'SA', proposals: [toWire(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
+      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
       { kind: 'TSi', selectors: fit.remoteSelectors.map(onWire) },
       { kind: 'TSr', selectors: fit.localSelectors.map(onWire) },
     ],

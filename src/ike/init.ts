@@ -17,7 +17,7 @@ import { find, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
-import { checkChosen, chooseProposal, suiteOf, toWire, type ChosenTransforms } from '../negotiate/proposals.ts'
+import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -140,7 +140,7 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
         new Writer(2).u16(suite.ke).finish(),
       )
     }
-    const answerProposal = toWire(choice.chosen, choice.number, new Uint8Array())
+    const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
     // Another connection that would have agreed to the same suite may still turn out to be the right one.
     const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
     return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
