@@ -90,7 +90,8 @@ export class IpRange {
   readonly first: IpAddress
   readonly last: IpAddress
   constructor(first: IpAddress, last: IpAddress) {
-    if (first.family !== last.family) throw new RangeError(`a range from ${first.toString()} to ${last.toString()} mixes families`)
+    if (first.family !== last.family)
+      throw new RangeError(`a range from ${first.toString()} to ${last.toString()} mixes families`)
     if (first.compare(last) > 0) throw new RangeError(`a range from ${first.toString()} to ${last.toString()} runs backwards`)
     this.first = first
     this.last = last
@@ -98,7 +99,8 @@ export class IpRange {
 
   static ofPrefix(address: IpAddress, length: number): IpRange {
     const bits = address.bytes.length * 8
-    if (!Number.isInteger(length) || length < 0 || length > bits) throw new RangeError(`prefix length ${length} is not within 0 to ${bits}`)
+    if (!Number.isInteger(length) || length < 0 || length > bits)
+      throw new RangeError(`prefix length ${length} is not within 0 to ${bits}`)
     const first = new Uint8Array(address.bytes)
     const last = new Uint8Array(address.bytes)
     for (let bit = length; bit < bits; bit++) {

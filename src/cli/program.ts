@@ -14,10 +14,16 @@ import { LEVELS, type Level } from '../report/report.ts'
 /** Of the package, two folders up from here in the checkout and in the published package alike. */
 const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string }
 
-const kernelOption = (): Option => new Option('--kernel <kind>', 'who encrypts: the real kernel, or one in memory that protects nothing').choices(KERNELS).default('netlink')
+const kernelOption = (): Option =>
+  new Option('--kernel <kind>', 'who encrypts: the real kernel, or one in memory that protects nothing')
+    .choices(KERNELS)
+    .default('netlink')
 
 /** Runs the command line; resolves to the exit status. Usage errors end in commander's message and status 1. */
-export async function runProgram(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Promise<number> {
+export async function runProgram(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
   let status = 0
   const program = new Command('espalier')
     .description('IKEv2 for Linux gateways: reads swanctl.conf and strongswan.conf, the kernel does ESP.')

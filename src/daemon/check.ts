@@ -36,14 +36,22 @@ export async function check(options: CheckOptions): Promise<readonly Finding[]> 
     const opened = await openKernel(options.kernel, configuration?.connections ?? [], { onEvent: () => {}, onTrouble: bad })
     const { missing } = opened.kernel.capabilities
     missing.forEach(bad)
-    if (missing.length === 0) good(options.kernel === 'memory' ? 'kernel: in memory, nothing to check' : 'kernel: has XFRM, ESP and every algorithm we use')
+    if (missing.length === 0)
+      good(
+        options.kernel === 'memory' ? 'kernel: in memory, nothing to check' : 'kernel: has XFRM, ESP and every algorithm we use',
+      )
     await opened.close()
   } catch (error) {
     bad(messageOf(error))
   }
 
   try {
-    const network = openSockets({ port: 0, portNatT: 0 }, options.kernel, () => {}, () => {})
+    const network = openSockets(
+      { port: 0, portNatT: 0 },
+      options.kernel,
+      () => {},
+      () => {},
+    )
     good(`sockets: UDP over IPv${network.families.join(' and IPv')} with ESP-in-UDP`)
     network.close()
   } catch (error) {

@@ -31,8 +31,16 @@ export interface LoadedConfiguration {
 export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguration {
   const { configuration, errors, warnings } = loadConfiguration({ ...paths, files: diskFiles })
   const lines: Line[] = [
-    ...warnings.map((problem): Line => ({ level: 'warn', message: formatProblem(problem), fields: { event: 'configuration-warning' } })),
-    ...errors.map((problem): Line => ({ level: 'error', message: formatProblem(problem), fields: { event: 'configuration-error' } })),
+    ...warnings.map((problem): Line => ({
+      level: 'warn',
+      message: formatProblem(problem),
+      fields: { event: 'configuration-warning' },
+    })),
+    ...errors.map((problem): Line => ({
+      level: 'error',
+      message: formatProblem(problem),
+      fields: { event: 'configuration-error' },
+    })),
   ]
   return { configuration: errors.length > 0 ? null : configuration, lines }
 }

@@ -77,17 +77,36 @@ class RunningDaemon {
       configuration.settings,
       this.#kind,
       (datagram) => this.#gateway?.handleDatagram(datagram),
-      (error, total) => this.#write(plain('warn', `a datagram could not be sent or received: ${messageOf(error)}`, 'network-error', { code: error.code, total })),
+      (error, total) =>
+        this.#write(
+          plain('warn', `a datagram could not be sent or received: ${messageOf(error)}`, 'network-error', {
+            code: error.code,
+            total,
+          }),
+        ),
     )
     const { port, portNatT } = this.#network
     const reporter = new Reporter(() => systemClock.now(), this.#write)
     this.#gateway = new Gateway(
-      { network: this.#network, kernel: this.#kernel.kernel, clock: systemClock, entropy: systemEntropy, ports: { port, portNatT } },
+      {
+        network: this.#network,
+        kernel: this.#kernel.kernel,
+        clock: systemClock,
+        entropy: systemEntropy,
+        ports: { port, portNatT },
+      },
       configuration,
       reporter.handle,
       (at) => this.#alarm.arm(at),
     )
-    this.#write(plain('info', `espalier listens on UDP ports ${port} and ${portNatT}${this.#kind === 'memory' ? ', with a kernel in memory: no packet is protected' : ''}`, 'started', { port, portNatT, pid: process.pid }))
+    this.#write(
+      plain(
+        'info',
+        `espalier listens on UDP ports ${port} and ${portNatT}${this.#kind === 'memory' ? ', with a kernel in memory: no packet is protected' : ''}`,
+        'started',
+        { port, portNatT, pid: process.pid },
+      ),
+    )
     this.#gateway.start()
   }
 
@@ -95,10 +114,15 @@ class RunningDaemon {
   reload(): void {
     const loaded = readConfiguration(this.#paths)
     loaded.lines.forEach(this.#write)
-    if (loaded.configuration === null) return this.#write(plain('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'))
+    if (loaded.configuration === null)
+      return this.#write(
+        plain('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'),
+      )
     const { port, portNatT } = loaded.configuration.settings
     if (this.#ports !== null && (port !== this.#ports.port || portNatT !== this.#ports.portNatT)) {
-      this.#write(plain('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'))
+      this.#write(
+        plain('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'),
+      )
     }
     this.#gateway?.reload(loaded.configuration)
     this.#write(plain('info', `reloaded: ${describeConfiguration(loaded.configuration, this.#paths)}`, 'reloaded'))
@@ -124,11 +148,14 @@ class RunningDaemon {
 
   #farewell(): string {
     const count = this.#gateway?.sessions().length ?? 0
-    return count === 0 ? 'there is no IKE_SA to delete' : `deleting ${count} ${count === 1 ? 'IKE_SA' : 'IKE_SAs'} with the ${count === 1 ? 'peer' : 'peers'}`
+    return count === 0
+      ? 'there is no IKE_SA to delete'
+      : `deleting ${count} ${count === 1 ? 'IKE_SA' : 'IKE_SAs'} with the ${count === 1 ? 'peer' : 'peers'}`
   }
 
   async close(): Promise<void> {
-    for (const error of (await this.#gateway?.abandon('shutdown')) ?? []) this.#write(plain('error', error.message, 'kernel-refused'))
+    for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
+      this.#write(plain('error', error.message, 'kernel-refused'))
     this.#alarm.stop()
     this.#network?.close()
     await this.#kernel?.close()

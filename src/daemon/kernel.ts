@@ -27,7 +27,10 @@ export interface KernelEars {
 /** Opens the kernel; what it lacks of what the connections may come to need stands in its capabilities. */
 export async function openKernel(kind: KernelKind, connections: readonly Connection[], ears: KernelEars): Promise<OpenKernel> {
   if (kind === 'memory') {
-    return { kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: ears.onEvent }), close: () => Promise.resolve() }
+    return {
+      kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: ears.onEvent }),
+      close: () => Promise.resolve(),
+    }
   }
   const proposals = connections.flatMap((connection) => connection.children.flatMap((child) => child.proposals))
   const kernel = await openNetlinkKernel({ ...ears, algorithms: espAlgorithms(proposals) })

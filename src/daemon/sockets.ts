@@ -10,7 +10,12 @@ import type { KernelKind } from './kernel.ts'
 const RECEIVE_BUFFER_BYTES = 1 << 20
 
 /** Opens the IKE and the NAT-T socket of both families. Throws an EspalierError with the remedy. */
-export function openSockets(settings: Pick<IkeSettings, 'port' | 'portNatT'>, kind: KernelKind, onDatagram: OnDatagram, onError: OnNetworkError): UdpNetwork {
+export function openSockets(
+  settings: Pick<IkeSettings, 'port' | 'portNatT'>,
+  kind: KernelKind,
+  onDatagram: OnDatagram,
+  onError: OnNetworkError,
+): UdpNetwork {
   try {
     return new UdpNetwork(
       {
@@ -29,13 +34,19 @@ export function openSockets(settings: Pick<IkeSettings, 'port' | 'portNatT'>, ki
       onError,
     )
   } catch (error) {
-    throw new EspalierError('system', 'SOCKETS_REFUSED', `the UDP sockets on ports ${settings.port} and ${settings.portNatT} cannot be opened: ${messageOf(error)}${remedy(error)}`, { cause: error })
+    throw new EspalierError(
+      'system',
+      'SOCKETS_REFUSED',
+      `the UDP sockets on ports ${settings.port} and ${settings.portNatT} cannot be opened: ${messageOf(error)}${remedy(error)}`,
+      { cause: error },
+    )
   }
 }
 
 function remedy(error: unknown): string {
   const { code, option } = error as { readonly code?: unknown; readonly option?: unknown }
-  if (code === 'EADDRINUSE') return '; another IKE daemon is running: stop it (strongSwan: systemctl stop strongswan), or set charon.port and charon.port_nat_t'
+  if (code === 'EADDRINUSE')
+    return '; another IKE daemon is running: stop it (strongSwan: systemctl stop strongswan), or set charon.port and charon.port_nat_t'
   if (code === 'EACCES') return '; run as root, or grant CAP_NET_BIND_SERVICE'
   if (code === 'EPERM') return '; run as root, or grant CAP_NET_ADMIN'
   if (option === 'UDP_ENCAP') return '; this kernel takes no ESP-in-UDP (CONFIG_XFRM is missing)'

@@ -9,7 +9,12 @@ import type { Level, Line } from '../report/report.ts'
 /** Writes are synchronous: the last lines before an end are the ones that matter most. */
 export function openLog(level: Level): (line: Line) => void {
   const destination = process.stdout.isTTY
-    ? prettyStream({ colorize: true, sync: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname,event,local,remote,child,nat,ike,connection,from,localId,remoteId,proposal,role' })
+    ? prettyStream({
+        colorize: true,
+        sync: true,
+        translateTime: 'SYS:HH:MM:ss.l',
+        ignore: 'pid,hostname,event,local,remote,child,nat,ike,connection,from,localId,remoteId,proposal,role',
+      })
     : pino.destination({ dest: 1, sync: true })
   const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
   return (line) => logger[line.level](line.fields, line.message)

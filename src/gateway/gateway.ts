@@ -44,7 +44,12 @@ export class Gateway {
   #childSas = 0
 
   /** `armed` hears of every new deadline (absolute milliseconds of the clock). */
-  constructor(ports: GatewayPorts, configuration: GatewayConfiguration, report: (event: IkeEvent) => void, armed: (at: Milliseconds) => void) {
+  constructor(
+    ports: GatewayPorts,
+    configuration: GatewayConfiguration,
+    report: (event: IkeEvent) => void,
+    armed: (at: Milliseconds) => void,
+  ) {
     this.#configuration = configuration
     this.#report = report
     this.books = new Books(ports.kernel)

@@ -16,13 +16,22 @@ import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, nameOf } fro
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
-import { childDelete, childRefusalNotify, completeChild, offerChild, respondChild, withdrawChild, type ChildNonces } from './child.ts'
+import {
+  childDelete,
+  childRefusalNotify,
+  completeChild,
+  offerChild,
+  respondChild,
+  withdrawChild,
+  type ChildNonces,
+} from './child.ts'
 import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
-import { rejectUnknownCritical, throwOnErrorNotify, type Opening } from './init.ts'
+import { rejectUnknownCritical, throwOnErrorNotify } from './init.ts'
 import { ask } from './liveness.ts'
 import { connectionsFor } from './matching.ts'
+import type { Opening } from './opening.ts'
 import type { Session } from './session.ts'
 
 /** The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. */
@@ -34,7 +43,11 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   const localId = connection.local.id ?? identityOfAddress(sa.local.address)
   sa.localId = localId
   const expected = connection.remote.id
-  const secret = secretToProve(session, localId, expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address))
+  const secret = secretToProve(
+    session,
+    localId,
+    expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address),
+  )
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
   const offer = await offerChild(session, childConnection)
 
@@ -43,7 +56,9 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
     answer = await exchanges.request(ExchangeType.IKE_AUTH, [
       idPayload,
       ...(env.hasTwin(sa) ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
-      ...(expected.kind === 'exact' ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const] : []),
+      ...(expected.kind === 'exact'
+        ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
+        : []),
       authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
       ...offer.payloads,
     ])
@@ -86,7 +101,9 @@ export async function respondAuth(session: Session, request: Received): Promise<
   const requestedId: Identity | null = idr === null ? null : { type: idr.idType, data: idr.data.slice() }
   if (auth === null) throw authenticationFailed(`${formatIdentity(remoteId)} wants EAP, which is not configured for it`)
   if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
-    throw authenticationFailed(`${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`)
+    throw authenticationFailed(
+      `${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
+    )
   }
 
   const candidates = connectionsFor(opening.candidates, remoteId, requestedId)
@@ -97,9 +114,14 @@ export async function respondAuth(session: Session, request: Received): Promise<
   }
   const localId = connection.local.id ?? requestedId ?? identityOfAddress(request.local.address)
   const peerOctets = initiatorOctets(session, opening, idi)
-  const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) => verifyPsk(prf, candidate.secret, peerOctets, auth.data))
+  const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) =>
+    verifyPsk(prf, candidate.secret, peerOctets, auth.data),
+  )
   if (secret === undefined) {
-    const reason = sharedSecretsFor(env.secrets(), localId, remoteId).length === 0 ? 'no pre-shared key is configured for it' : 'its pre-shared key is not ours'
+    const reason =
+      sharedSecretsFor(env.secrets(), localId, remoteId).length === 0
+        ? 'no pre-shared key is configured for it'
+        : 'its pre-shared key is not ours'
     throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: ${reason}`)
   }
 
@@ -148,39 +170,66 @@ function authenticatedResponder(session: Session, prf: Prf, opening: Opening, lo
   if (idr === null || auth === null) throw misbehaved('an IKE_AUTH response without IDr or AUTH payload')
   const remoteId: Identity = { type: idr.idType, data: idr.data.slice() }
   assert(sa.connection !== null, 'an initiator knows its connection')
-  if (matchIdentity(sa.connection.remote.id, remoteId) === 0) throw authenticationFailed(`the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`)
+  if (matchIdentity(sa.connection.remote.id, remoteId) === 0)
+    throw authenticationFailed(`the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`)
   if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
-    throw authenticationFailed(`the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`)
+    throw authenticationFailed(
+      `the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
+    )
   }
   const octets = responderOctets(session, opening, idr)
-  const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) => verifyPsk(prf, candidate.secret, octets, auth.data))
-  if (!isProven) throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: its pre-shared key is not ours`)
+  const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) =>
+    verifyPsk(prf, candidate.secret, octets, auth.data),
+  )
+  if (!isProven)
+    throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: its pre-shared key is not ours`)
   return remoteId
 }
 
 function secretToProve(session: Session, localId: Identity, remoteId: Identity): SharedSecret {
   const [secret] = sharedSecretsFor(session.env.secrets(), localId, remoteId)
   if (secret !== undefined) return secret
-  throw new ExchangeFailure('caller', 'NO_SHARED_SECRET', `no pre-shared key is configured between ${formatIdentity(localId)} and ${formatIdentity(remoteId)}`)
+  throw new ExchangeFailure(
+    'caller',
+    'NO_SHARED_SECRET',
+    `no pre-shared key is configured between ${formatIdentity(localId)} and ${formatIdentity(remoteId)}`,
+  )
 }
 
 function initiatorOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
   assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return { message: opening.initiatorMessage, nonce: opening.responderNonce, idPayload: restOfIdPayload(id), macKey: session.sa.keys.pi }
+  return {
+    message: opening.initiatorMessage,
+    nonce: opening.responderNonce,
+    idPayload: restOfIdPayload(id),
+    macKey: session.sa.keys.pi,
+  }
 }
 
 function responderOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
   assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return { message: opening.responderMessage, nonce: opening.initiatorNonce, idPayload: restOfIdPayload(id), macKey: session.sa.keys.pr }
+  return {
+    message: opening.responderMessage,
+    nonce: opening.initiatorNonce,
+    idPayload: restOfIdPayload(id),
+    macKey: session.sa.keys.pr,
+  }
 }
 
 /** We hand out no virtual addresses yet; a peer that asks for one must hear no, and gets no CHILD_SA (RFC 7296 3.15.4). */
 function refuseAddressRequest(request: Received): void {
   const cp = find(request.payloads, 'CP')
   if (cp === null || cp.cpType !== CpType.CFG_REQUEST) return
-  const asks = cp.attributes.some((attribute) => attribute.type === CpAttribute.INTERNAL_IP4_ADDRESS || attribute.type === CpAttribute.INTERNAL_IP6_ADDRESS)
+  const asks = cp.attributes.some(
+    (attribute) => attribute.type === CpAttribute.INTERNAL_IP4_ADDRESS || attribute.type === CpAttribute.INTERNAL_IP6_ADDRESS,
+  )
   if (!asks) return
-  throw new ExchangeFailure('policy', 'NO_VIRTUAL_ADDRESS', 'the peer asks for a virtual IP address; pools are not supported yet', NotifyType.INTERNAL_ADDRESS_FAILURE)
+  throw new ExchangeFailure(
+    'policy',
+    'NO_VIRTUAL_ADDRESS',
+    'the peer asks for a virtual IP address; pools are not supported yet',
+    NotifyType.INTERNAL_ADDRESS_FAILURE,
+  )
 }
 
 function authPayload(data: Uint8Array): Payload {
@@ -194,4 +243,3 @@ function noncesOf(opening: Opening): ChildNonces {
 function authenticationFailed(message: string): ExchangeFailure {
   return new ExchangeFailure('peer-misbehaved', 'AUTHENTICATION_FAILED', message, NotifyType.AUTHENTICATION_FAILED)
 }
-

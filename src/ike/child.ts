@@ -14,8 +14,23 @@ import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { encapsulates } from '../nat/detection.ts'
-import { checkChosen, childSuiteOf, chooseProposal, toWire, toWireChosen, type ChildSuite, type ChosenTransforms } from '../negotiate/proposals.ts'
-import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import {
+  checkChosen,
+  childSuiteOf,
+  chooseProposal,
+  toWire,
+  toWireChosen,
+  type ChildSuite,
+  type ChosenTransforms,
+} from '../negotiate/proposals.ts'
+import {
+  formatSelector,
+  isSubset,
+  narrow,
+  resolveTemplate,
+  type SelectorTemplate,
+  type TrafficSelector,
+} from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
 import type { ChildSa } from './sa.ts'
@@ -40,7 +55,11 @@ export interface ChildOffer {
 export async function offerChild(session: Session, connection: ChildConnection): Promise<ChildOffer> {
   const { sa, env } = session
   if (connection.mode === 'transport' && encapsulates(sa.nat)) {
-    throw new ExchangeFailure('policy', 'TRANSPORT_BEHIND_NAT', `child ${connection.name} wants transport mode, which is not supported through a NAT yet; use mode = tunnel`)
+    throw new ExchangeFailure(
+      'policy',
+      'TRANSPORT_BEHIND_NAT',
+      `child ${connection.name} wants transport mode, which is not supported through a NAT yet; use mode = tunnel`,
+    )
   }
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, connection.mode)
   const localSelectors = resolved(connection.localSelectors, sa.local.address)
@@ -72,13 +91,19 @@ export async function withdrawChild(session: Session, offer: ChildOffer): Promis
 }
 
 /** The initiator's half after the answer: checks what the responder made of the offer and installs it. */
-export async function completeChild(session: Session, offer: ChildOffer, answer: readonly Payload[], nonces: ChildNonces): Promise<ChildSa> {
+export async function completeChild(
+  session: Session,
+  offer: ChildOffer,
+  answer: readonly Payload[],
+  nonces: ChildNonces,
+): Promise<ChildSa> {
   const sa = find(answer, 'SA')
   const tsi = find(answer, 'TSi')
   const tsr = find(answer, 'TSr')
   if (sa === null || tsi === null || tsr === null) throw childRefusal(answer)
   const [proposal, surplus] = sa.proposals
-  if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
+  if (proposal === undefined || surplus !== undefined)
+    throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
   const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: true })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
   const localSelectors = understood(tsi.selectors)
@@ -86,7 +111,8 @@ export async function completeChild(session: Session, offer: ChildOffer, answer:
   assertNarrowed('local', localSelectors, offer.localSelectors)
   assertNarrowed('remote', remoteSelectors, offer.remoteSelectors)
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
-  if (isTransport && offer.connection.mode !== 'transport') throw misbehaved('the peer chose transport mode, which we did not offer')
+  if (isTransport && offer.connection.mode !== 'transport')
+    throw misbehaved('the peer chose transport mode, which we did not offer')
   return install(session, offer.connection, {
     mode: isTransport ? 'transport' : 'tunnel',
     proposal: chosen,
@@ -103,7 +129,11 @@ export async function completeChild(session: Session, offer: ChildOffer, answer:
  * The responder's half: chooses a child of the connection, narrows, installs. The payloads answer the request. Throws
  * ExchangeFailure whose notify is the answer.
  */
-export async function respondChild(session: Session, request: readonly Payload[], nonces: ChildNonces): Promise<{ readonly child: ChildSa; readonly payloads: readonly Payload[] }> {
+export async function respondChild(
+  session: Session,
+  request: readonly Payload[],
+  nonces: ChildNonces,
+): Promise<{ readonly child: ChildSa; readonly payloads: readonly Payload[] }> {
   const { sa, env } = session
   const offered = find(request, 'SA')
   const tsi = find(request, 'TSi')
@@ -114,11 +144,21 @@ export async function respondChild(session: Session, request: readonly Payload[]
   const fit = fittingChild(session, sa.connection.children, understood(tsr.selectors), understood(tsi.selectors))
   if (fit === null) {
     const wanted = `${understood(tsr.selectors).map(formatSelector).join(' ')} === ${understood(tsi.selectors).map(formatSelector).join(' ')}`
-    throw new ExchangeFailure('policy', 'TS_UNACCEPTABLE', `no child of ${sa.connection.name} allows ${wanted}`, NotifyType.TS_UNACCEPTABLE)
+    throw new ExchangeFailure(
+      'policy',
+      'TS_UNACCEPTABLE',
+      `no child of ${sa.connection.name} allows ${wanted}`,
+      NotifyType.TS_UNACCEPTABLE,
+    )
   }
   const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: true })
   if (choice === null) {
-    throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', `no CHILD_SA proposal of the peer fits child ${fit.connection.name}`, NotifyType.NO_PROPOSAL_CHOSEN)
+    throw new ExchangeFailure(
+      'peer-incompatible',
+      'NO_PROPOSAL_CHOSEN',
+      `no CHILD_SA proposal of the peer fits child ${fit.connection.name}`,
+      NotifyType.NO_PROPOSAL_CHOSEN,
+    )
   }
   // Behind a NAT a transport-mode selector holds an address the peer does not have; declining leaves a tunnel (RFC 7296 1.3.1).
   const wantsTransport = findNotify(request, NotifyType.USE_TRANSPORT_MODE) !== null
@@ -236,7 +276,12 @@ interface Fit {
 }
 
 /** The first child whose selectors have something in common with the wanted ones on both sides. */
-function fittingChild(session: Session, children: readonly ChildConnection[], wantedLocal: readonly TrafficSelector[], wantedRemote: readonly TrafficSelector[]): Fit | null {
+function fittingChild(
+  session: Session,
+  children: readonly ChildConnection[],
+  wantedLocal: readonly TrafficSelector[],
+  wantedRemote: readonly TrafficSelector[],
+): Fit | null {
   const { sa } = session
   for (const connection of children) {
     const localSelectors = narrow(resolved(connection.localSelectors, sa.local.address), wantedLocal)
@@ -263,7 +308,10 @@ function childRefusal(answer: readonly Payload[]): EspalierError {
 
 function assertNarrowed(side: string, answered: readonly TrafficSelector[], offered: readonly TrafficSelector[]): void {
   const isWithin = answered.length > 0 && answered.every((selector) => offered.some((wider) => isSubset(selector, wider)))
-  if (!isWithin) throw misbehaved(`the peer answered with ${side} traffic selectors outside what we offered: ${answered.map(formatSelector).join(' ')}`)
+  if (!isWithin)
+    throw misbehaved(
+      `the peer answered with ${side} traffic selectors outside what we offered: ${answered.map(formatSelector).join(' ')}`,
+    )
 }
 
 function resolved(templates: readonly SelectorTemplate[], address: IpAddress): readonly TrafficSelector[] {
@@ -276,7 +324,11 @@ function understood(selectors: readonly WireSelector[]): readonly TrafficSelecto
 }
 
 function onWire(selector: TrafficSelector): WireSelector {
-  return { tsType: selector.range.family === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE, selector, body: new Uint8Array() }
+  return {
+    tsType: selector.range.family === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE,
+    selector,
+    body: new Uint8Array(),
+  }
 }
 
 function espSpi(proposal: Pick<WireProposal, 'spi'>): number {

@@ -22,7 +22,10 @@ import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** The responder's side of any INFORMATIONAL. `closes` tells that the IKE_SA ends once the answer has left. */
-export async function respondInformational(session: Session, request: Received): Promise<{ readonly payloads: readonly Payload[]; readonly closes: CloseReason | null }> {
+export async function respondInformational(
+  session: Session,
+  request: Received,
+): Promise<{ readonly payloads: readonly Payload[]; readonly closes: CloseReason | null }> {
   rejectUnknownCritical(request)
   const { sa, env } = session
   const answer: number[] = []

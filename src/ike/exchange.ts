@@ -136,7 +136,8 @@ export class Exchanges {
   acceptResponse(arrival: Arrival): Promise<void> | DropReason {
     const { header } = arrival.message
     const waiting = this.#outstanding
-    if (waiting === null || header.messageId !== waiting.messageId || header.exchangeType !== waiting.exchangeType) return 'out-of-window'
+    if (waiting === null || header.messageId !== waiting.messageId || header.exchangeType !== waiting.exchangeType)
+      return 'out-of-window'
     if (header.exchangeType === ExchangeType.IKE_SA_INIT) {
       // All attempts have message ID 0, so that only its bytes tell a doubled demand (cookie, group) from a new one.
       if (this.#initResponses.some((before) => equalBytes(before, arrival.bytes))) return 'out-of-window'
@@ -226,7 +227,10 @@ export class Exchanges {
     this.#env.network.send(withMarker(bytes, local.port, this.#env.ports), local, remote)
   }
 
-  #encode(kind: { readonly exchangeType: number; readonly messageId: number; readonly response: boolean }, payloads: readonly Payload[]): Uint8Array {
+  #encode(
+    kind: { readonly exchangeType: number; readonly messageId: number; readonly response: boolean },
+    payloads: readonly Payload[],
+  ): Uint8Array {
     const header: HeaderFields = {
       ...this.#sa.spis,
       ...kind,

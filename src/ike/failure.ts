@@ -13,7 +13,13 @@ export class ExchangeFailure extends EspalierError {
   readonly notify: number | null
   /** Data of the notify: the wanted group of INVALID_KE_PAYLOAD, the type of UNSUPPORTED_CRITICAL_PAYLOAD. */
   readonly data: Uint8Array
-  constructor(accused: Accused, code: string, message: string, notify: number | null = null, data: Uint8Array = new Uint8Array()) {
+  constructor(
+    accused: Accused,
+    code: string,
+    message: string,
+    notify: number | null = null,
+    data: Uint8Array = new Uint8Array(),
+  ) {
     super(accused, code, message)
     this.notify = notify
     this.data = data
@@ -29,11 +35,17 @@ export function misbehaved(message: string): ExchangeFailure {
 export function refusedByPeer(notifyType: number, during: string): ExchangeFailure {
   const name = nameOf(NotifyType, notifyType)
   const hint = REMEDIES[notifyType]
-  return new ExchangeFailure('peer-incompatible', `PEER_SAID_${name}`, `the peer answered ${during} with ${name}${hint === undefined ? '' : `: ${hint}`}`, notifyType)
+  return new ExchangeFailure(
+    'peer-incompatible',
+    `PEER_SAID_${name}`,
+    `the peer answered ${during} with ${name}${hint === undefined ? '' : `: ${hint}`}`,
+    notifyType,
+  )
 }
 
 const REMEDIES: Readonly<Record<number, string>> = {
-  [NotifyType.AUTHENTICATION_FAILED]: 'it does not accept our identity or our pre-shared key; compare id and secret on both sides',
+  [NotifyType.AUTHENTICATION_FAILED]:
+    'it does not accept our identity or our pre-shared key; compare id and secret on both sides',
   [NotifyType.NO_PROPOSAL_CHOSEN]: 'it accepts none of our proposals; compare proposals and esp_proposals on both sides',
   [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and its own have nothing in common',
   [NotifyType.INVALID_KE_PAYLOAD]: 'it wants a key exchange group that we do not propose',

@@ -31,16 +31,6 @@ const INIT_ATTEMPTS_MAX = 6
 const COOKIE_LENGTH_MAX = 64
 const FIRST_ERROR_NOTIFY_BEYOND = 16384
 
-/** What IKE_SA_INIT leaves for IKE_AUTH: both messages as on the wire and both nonces, since AUTH covers them. */
-export interface Opening {
-  readonly initiatorMessage: Uint8Array
-  readonly responderMessage: Uint8Array
-  readonly initiatorNonce: Uint8Array
-  readonly responderNonce: Uint8Array
-  /** At a responder: the connections whose addresses and proposals fit. */
-  readonly candidates: readonly Connection[]
-}
-
 /** The initiator's side. Throws ExchangeFailure; when it returns, the IKE_SA has keys, NAT facts and its final ports. */
 export async function initiateInit(session: Session): Promise<void> {
   const { sa, env, exchanges } = session
@@ -64,7 +54,8 @@ export async function initiateInit(session: Session): Promise<void> {
 
     const demanded = findNotify(answer.payloads, NotifyType.COOKIE)
     if (demanded !== null && find(answer.payloads, 'SA') === null) {
-      if (demanded.data.length === 0 || demanded.data.length > COOKIE_LENGTH_MAX) throw misbehaved(`the peer's cookie has ${demanded.data.length} octets, not 1 to 64`)
+      if (demanded.data.length === 0 || demanded.data.length > COOKIE_LENGTH_MAX)
+        throw misbehaved(`the peer's cookie has ${demanded.data.length} octets, not 1 to 64`)
       cookie = demanded.data
       env.report({ event: 'cookie-returned', sa })
       continue
@@ -83,11 +74,13 @@ export async function initiateInit(session: Session): Promise<void> {
     const { proposals, keyData, group, peerNonce } = required(answer)
     if (answer.responderSpi === 0n) throw misbehaved("the peer's IKE_SA_INIT response has no SPI")
     const [proposal, surplus] = proposals
-    if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several proposals instead of one')
+    if (proposal === undefined || surplus !== undefined)
+      throw misbehaved('the peer chose none or several proposals instead of one')
     const chosen = checkChosen(proposal, connection.proposals)
     if (chosen === null) throw misbehaved('the peer chose a proposal that we did not offer')
     const suite = suiteOf(chosen)
-    if (suite.ke !== keyExchange.group || group !== keyExchange.group) throw misbehaved('the peer chose another key exchange group than it used')
+    if (suite.ke !== keyExchange.group || group !== keyExchange.group)
+      throw misbehaved('the peer chose another key exchange group than it used')
 
     sa.peerSpi = answer.responderSpi
     // The address we are reached at is news, the address we reach the peer at is not: nothing is authentic yet.
@@ -108,7 +101,11 @@ export async function initiateInit(session: Session): Promise<void> {
     float(session, connection.mobike)
     return
   }
-  throw new ExchangeFailure('peer-misbehaved', 'INIT_ENDLESS', `the peer answered ${INIT_ATTEMPTS_MAX} IKE_SA_INIT requests with a new demand each`)
+  throw new ExchangeFailure(
+    'peer-misbehaved',
+    'INIT_ENDLESS',
+    `the peer answered ${INIT_ATTEMPTS_MAX} IKE_SA_INIT requests with a new demand each`,
+  )
 }
 
 /** What an IKE_SA_INIT request asks for, checked as far as it can be without spending anything on it. */
@@ -145,7 +142,10 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
     return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
   }
-  const reason = candidates.length === 0 ? 'no connection is configured for these addresses' : 'no proposal of the peer fits any connection for these addresses'
+  const reason =
+    candidates.length === 0
+      ? 'no connection is configured for these addresses'
+      : 'no proposal of the peer fits any connection for these addresses'
   throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', reason, NotifyType.NO_PROPOSAL_CHOSEN)
 }
 
@@ -194,7 +194,10 @@ function observedNat(session: Session, received: Received, forced: boolean): Nat
 function natDetection(session: Session, forced = session.sa.connection?.forceEncapsulation ?? false): Payload[] {
   const { sa, env } = session
   const hashes = natDetectionHashes(sa.spis, sa.local, sa.remote, forced ? env.fakeSource : null)
-  return [notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination)]
+  return [
+    notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source),
+    notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),
+  ]
 }
 
 function float(session: Session, mobike: boolean): void {
@@ -208,7 +211,13 @@ function float(session: Session, mobike: boolean): void {
   env.report({ event: 'floated', sa, from })
 }
 
-function adoptKeys(session: Session, suite: Suite, sharedSecret: ReturnType<ReturnType<typeof createKeyExchange>['agree']>, initiatorNonce: Uint8Array, responderNonce: Uint8Array): void {
+function adoptKeys(
+  session: Session,
+  suite: Suite,
+  sharedSecret: ReturnType<ReturnType<typeof createKeyExchange>['agree']>,
+  initiatorNonce: Uint8Array,
+  responderNonce: Uint8Array,
+): void {
   const { sa } = session
   sa.suite = suite
   sa.keys = deriveIkeKeys({ suite, nonceInitiator: initiatorNonce, nonceResponder: responderNonce, sharedSecret, ...sa.spis })
@@ -227,8 +236,15 @@ function firstGroup(connection: Connection): number {
 function groupWanted(data: Uint8Array, connection: Connection): number {
   if (data.length !== 2) throw misbehaved('INVALID_KE_PAYLOAD names no group')
   const group = new Reader(data).u16()
-  const offered = connection.proposals.some((proposal) => proposal.transforms.some((transform) => transform.type === TransformType.KE && transform.id === group))
-  if (!offered) throw new ExchangeFailure('peer-incompatible', 'KE_GROUP_NOT_OFFERED', `the peer wants key exchange group ${group}, which is not among our proposals`)
+  const offered = connection.proposals.some((proposal) =>
+    proposal.transforms.some((transform) => transform.type === TransformType.KE && transform.id === group),
+  )
+  if (!offered)
+    throw new ExchangeFailure(
+      'peer-incompatible',
+      'KE_GROUP_NOT_OFFERED',
+      `the peer wants key exchange group ${group}, which is not among our proposals`,
+    )
   return group
 }
 
@@ -260,7 +276,7 @@ export function rejectUnknownCritical(received: Received): void {
 /** An error notify (type below 16384, RFC 7296 3.10.1) in an answer ends the exchange. */
 export function throwOnErrorNotify(received: Received, during: string): void {
   for (const payload of received.payloads) {
-    if (payload.kind === 'Notify' && payload.notifyType < FIRST_ERROR_NOTIFY_BEYOND) throw refusedByPeer(payload.notifyType, during)
+    if (payload.kind === 'Notify' && payload.notifyType < FIRST_ERROR_NOTIFY_BEYOND)
+      throw refusedByPeer(payload.notifyType, during)
   }
 }
-

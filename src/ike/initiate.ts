@@ -23,11 +23,22 @@ export type OpenSession = (connection: Connection, local: Endpoint, remote: Endp
  * Brings a connection up with one child. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
  * failed, which is reported); rejects with an EspalierError after everything of it is gone.
  */
-export async function initiate(env: Environment, open: OpenSession, connection: Connection, child: ChildConnection, isStopping: () => boolean): Promise<Session> {
+export async function initiate(
+  env: Environment,
+  open: OpenSession,
+  connection: Connection,
+  child: ChildConnection,
+  isStopping: () => boolean,
+): Promise<Session> {
   for (let attempt = 1; ; attempt++) {
     const { local, remote } = await endpointsOf(env, connection)
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
-    if (isStopping()) throw new EspalierError('caller', 'SHUTTING_DOWN', `connection ${connection.name} is not initiated: the gateway is shutting down`)
+    if (isStopping())
+      throw new EspalierError(
+        'caller',
+        'SHUTTING_DOWN',
+        `connection ${connection.name} is not initiated: the gateway is shutting down`,
+      )
     const session = open(connection, local, remote)
     let failure: unknown = null
     await session.runExchange(async () => {
@@ -62,18 +73,31 @@ function tellPeer(session: Session, error: unknown): void {
   })
 }
 
-async function endpointsOf(env: Environment, connection: Connection): Promise<{ readonly local: Endpoint; readonly remote: Endpoint }> {
+async function endpointsOf(
+  env: Environment,
+  connection: Connection,
+): Promise<{ readonly local: Endpoint; readonly remote: Endpoint }> {
   const candidates = await addressesOf(env, connection.remoteAddresses)
   if (candidates.length === 0) {
-    throw new EspalierError('caller', 'NO_REMOTE_ADDRESS', `connection ${connection.name} cannot be initiated: remote_addrs names no single address, or its host name has none`)
+    throw new EspalierError(
+      'caller',
+      'NO_REMOTE_ADDRESS',
+      `connection ${connection.name} cannot be initiated: remote_addrs names no single address, or its host name has none`,
+    )
   }
   const ownAddresses = await addressesOf(env, connection.localAddresses)
   const port = initialLocalPort(connection.localPort, connection.remotePort, env.ports)
   for (const remote of candidates) {
-    const local = ownAddresses.find((address) => address.family === remote.family) ?? (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
+    const local =
+      ownAddresses.find((address) => address.family === remote.family) ??
+      (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
     if (local !== null) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
   }
-  throw new EspalierError('system', 'NO_ROUTE', `connection ${connection.name} cannot be initiated: there is no route, or no address of ours, to reach ${candidates.join(', ')}`)
+  throw new EspalierError(
+    'system',
+    'NO_ROUTE',
+    `connection ${connection.name} cannot be initiated: there is no route, or no address of ours, to reach ${candidates.join(', ')}`,
+  )
 }
 
 /** The single addresses among the patterns, host names resolved; ranges and %any name nobody in particular. */

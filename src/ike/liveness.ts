@@ -25,7 +25,14 @@ export async function handleKeepalive(session: Session, due: Milliseconds): Prom
   if (!keepsAlive(sa.nat, keepAlive) || sa.state === 'closed') return
   const esp = await lastOutboundEsp(session)
   const now = env.clock.now()
-  const plan = keepalivePlan({ now, due, lastOutbound: Math.max(sa.lastOutbound, esp.last), interval: keepAlive, dpdMargin: keepAliveDpdMargin, exact: esp.exact })
+  const plan = keepalivePlan({
+    now,
+    due,
+    lastOutbound: Math.max(sa.lastOutbound, esp.last),
+    interval: keepAlive,
+    dpdMargin: keepAliveDpdMargin,
+    exact: esp.exact,
+  })
   session.setDeadline('keepalive', plan.next)
   switch (plan.step) {
     case 'wait':

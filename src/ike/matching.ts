@@ -50,7 +50,11 @@ function scoreOfPattern(pattern: AddressPattern, address: IpAddress): number {
  * Of the candidates that IKE_SA_INIT left, those that accept the peer as `remoteId` (and answer to `requestedId`, the
  * peer's IDr, if it named one), best identity match first.
  */
-export function connectionsFor(candidates: readonly Connection[], remoteId: Identity, requestedId: Identity | null): readonly Connection[] {
+export function connectionsFor(
+  candidates: readonly Connection[],
+  remoteId: Identity,
+  requestedId: Identity | null,
+): readonly Connection[] {
   const scored: { readonly connection: Connection; readonly score: number }[] = []
   for (const connection of candidates) {
     const there = matchIdentity(connection.remote.id, remoteId)

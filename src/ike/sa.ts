@@ -48,7 +48,15 @@ export class IkeSa {
   lastOutbound: Milliseconds = 0
   lastInbound: Milliseconds = 0
 
-  constructor(uniqueId: number, role: Role, ownSpi: bigint, connection: Connection | null, local: Endpoint, remote: Endpoint, created: Milliseconds) {
+  constructor(
+    uniqueId: number,
+    role: Role,
+    ownSpi: bigint,
+    connection: Connection | null,
+    local: Endpoint,
+    remote: Endpoint,
+    created: Milliseconds,
+  ) {
     this.uniqueId = uniqueId
     this.role = role
     this.ownSpi = ownSpi

@@ -9,7 +9,7 @@ import type { DeadlineName, DeadlineOwner, Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type RetransmissionTimer } from './exchange.ts'
-import type { Opening } from './init.ts'
+import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import { Turns } from './turns.ts'
 
@@ -174,4 +174,3 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     return `${this.sa.connection?.name ?? '(unnamed)'}[${this.sa.uniqueId}]`
   }
 }
-

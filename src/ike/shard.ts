@@ -106,7 +106,8 @@ export class Shard implements SessionKeeper {
     if (header.majorVersion !== 2) return this.#refuseVersion(arrival)
     if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#handleInitRequest(arrival)
     const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
-    if (session === undefined || header.fromInitiator !== (session.sa.role === 'responder')) return this.#drop(datagram, 'unknown-spi')
+    if (session === undefined || header.fromInitiator !== (session.sa.role === 'responder'))
+      return this.#drop(datagram, 'unknown-spi')
     if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full')
     session.enqueue(() => this.#handleMessage(session, arrival))
   }
@@ -115,7 +116,8 @@ export class Shard implements SessionKeeper {
   handleKernelEvent(news: KernelEvent): void {
     const found = this.#childOf(news)
     // What the kernel has thrown away is over for the peer as well.
-    if (news.event === 'expire' && news.hard && found !== undefined) void found.session.runExchange(() => deleteChildSa(found.session, found.child))
+    if (news.event === 'expire' && news.hard && found !== undefined)
+      void found.session.runExchange(() => deleteChildSa(found.session, found.child))
     this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
   }
 
@@ -228,7 +230,8 @@ export class Shard implements SessionKeeper {
 
   #handleInitRequest(arrival: Arrival): void {
     const { header, payloads } = arrival.message
-    if (!header.fromInitiator || header.responderSpi !== 0n || header.initiatorSpi === 0n || header.messageId !== 0) return this.#drop(arrival, 'unexpected')
+    if (!header.fromInitiator || header.responderSpi !== 0n || header.initiatorSpi === 0n || header.messageId !== 0)
+      return this.#drop(arrival, 'unexpected')
     const hash = toHex(sha1(arrival.bytes))
     const known = this.#byInitHash.get(hash)
     if (known !== undefined) return known.enqueue(() => this.#repeatInit(known, arrival))
@@ -242,10 +245,21 @@ export class Shard implements SessionKeeper {
       const now = this.#env.clock.now()
       if (cookie === null || !this.#cookies.verify(cookie.data, header.initiatorSpi, remote.address, now)) {
         this.#env.report({ event: 'cookie-demanded', remote })
-        return this.#answerUnprotected(arrival, notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)))
+        return this.#answerUnprotected(
+          arrival,
+          notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)),
+        )
       }
     }
-    const received: Received = { ...header, payloads, unknownCritical: arrival.message.unknownCritical, malformed: null, bytes: arrival.bytes, local, remote }
+    const received: Received = {
+      ...header,
+      payloads,
+      unknownCritical: arrival.message.unknownCritical,
+      malformed: null,
+      bytes: arrival.bytes,
+      local,
+      remote,
+    }
     try {
       const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
       const session = this.#newSession('responder', null, local, remote)
@@ -275,7 +289,9 @@ export class Shard implements SessionKeeper {
   #isCookieDue(address: string): boolean {
     const { cookieThreshold, cookieThresholdIp } = this.#env.settings()
     const fromThere = this.#halfOpenByAddress.get(address) ?? 0
-    return (cookieThreshold > 0 && this.#halfOpen.size >= cookieThreshold) || (cookieThresholdIp > 0 && fromThere >= cookieThresholdIp)
+    return (
+      (cookieThreshold > 0 && this.#halfOpen.size >= cookieThreshold) || (cookieThresholdIp > 0 && fromThere >= cookieThresholdIp)
+    )
   }
 
   /** RFC 7296 2.5: a request of another major version hears which one we speak. */

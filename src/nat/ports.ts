@@ -57,7 +57,11 @@ export function floats(facts: NatFacts, mobike: boolean): boolean {
  * Endpoints after the float. strongSwan: the remote port moves only if either current port is 500, the local one only
  * if it was our IKE port; custom ports stay as they are.
  */
-export function floated(local: Endpoint, remote: Endpoint, own: OwnPorts): { readonly local: Endpoint; readonly remote: Endpoint } {
+export function floated(
+  local: Endpoint,
+  remote: Endpoint,
+  own: OwnPorts,
+): { readonly local: Endpoint; readonly remote: Endpoint } {
   const moves = remote.port === IKE_PORT || local.port === IKE_PORT
   return {
     local: local.port === own.port ? local.withPort(own.portNatT) : local,

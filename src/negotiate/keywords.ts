@@ -3,7 +3,7 @@
  * that it knows and we do not do are kept by name, so that an error can tell a typing mistake from a missing algorithm.
  */
 import { EncrId, EsnId, IntegId, KeId, PrfId, TransformType } from '../iana/transforms.ts'
-import type { Transform } from './proposals.ts'
+import type { Transform } from './transform.ts'
 
 const { ENCR, PRF, INTEG, KE, ESN } = TransformType
 const AES_KEY_LENGTHS = [128, 192, 256]

@@ -7,16 +7,10 @@ import { encrAlgorithm } from '../crypto/algorithms.ts'
 import type { Suite } from '../crypto/protection.ts'
 import { ProtocolId } from '../iana/ikev2.ts'
 import { EncrId, EsnId, IntegId, KeId, PrfId, TransformType } from '../iana/transforms.ts'
+import type { Transform } from './transform.ts'
 import { isUnsupportedKeyword, KEYWORDS, keywordOf, nearestKeyword, transformName } from './keywords.ts'
 
 export { transformName } from './keywords.ts'
-
-/** `keyLength` in bits, null where the transform has no Key Length attribute. */
-export interface Transform {
-  readonly type: number
-  readonly id: number
-  readonly keyLength: number | null
-}
 
 /** A proposal without number and SPI: the transforms offered (any of each type), in order of preference. */
 export interface SuiteProposal {

@@ -55,7 +55,11 @@ export class Reporter {
 
 /** The line of one event. */
 export function lineOf(event: IkeEvent): Line {
-  const line = (level: Level, message: string, fields: Record<string, unknown> = {}): Line => ({ level, message, fields: { event: event.event, ...fields } })
+  const line = (level: Level, message: string, fields: Record<string, unknown> = {}): Line => ({
+    level,
+    message,
+    fields: { event: event.event, ...fields },
+  })
   const saLine = (level: Level, sa: IkeSa, message: string, fields: Record<string, unknown> = {}): Line =>
     line(level, `${saName(sa)}: ${message}`, { ike: sa.uniqueId, connection: sa.connection?.name ?? null, ...fields })
 
@@ -67,62 +71,115 @@ export function lineOf(event: IkeEvent): Line {
     case 'nat-detected':
       return saLine('info', event.sa, natSentence(event.sa.nat), { ...endpoints(event.sa), nat: event.sa.nat })
     case 'floated':
-      return saLine('info', event.sa, `floating from ${event.from.local.toString()} - ${event.from.remote.toString()} to ${event.sa.local.toString()} - ${event.sa.remote.toString()}`, {
-        ...endpoints(event.sa),
-        from: { local: event.from.local.toString(), remote: event.from.remote.toString() },
-      })
+      return saLine(
+        'info',
+        event.sa,
+        `floating from ${event.from.local.toString()} - ${event.from.remote.toString()} to ${event.sa.local.toString()} - ${event.sa.remote.toString()}`,
+        {
+          ...endpoints(event.sa),
+          from: { local: event.from.local.toString(), remote: event.from.remote.toString() },
+        },
+      )
     case 'cookie-demanded':
-      return line('info', `asking ${event.remote.toString()} for a cookie: too many half-open IKE_SAs`, { remote: event.remote.toString() })
+      return line('info', `asking ${event.remote.toString()} for a cookie: too many half-open IKE_SAs`, {
+        remote: event.remote.toString(),
+      })
     case 'cookie-returned':
       return saLine('info', event.sa, 'the peer asks for a cookie, sending it back')
     case 'key-exchange-retry':
-      return saLine('info', event.sa, `the peer wants key exchange group ${event.group}, trying again with it`, { group: event.group })
+      return saLine('info', event.sa, `the peer wants key exchange group ${event.group}, trying again with it`, {
+        group: event.group,
+      })
     case 'retransmitting':
-      return saLine('info', event.sa, `no answer yet, sending request ${event.messageId} again (retransmission ${event.attempt})`, { messageId: event.messageId, attempt: event.attempt })
+      return saLine(
+        'info',
+        event.sa,
+        `no answer yet, sending request ${event.messageId} again (retransmission ${event.attempt})`,
+        { messageId: event.messageId, attempt: event.attempt },
+      )
     case 'ike-established': {
       const { sa } = event
-      return saLine('info', sa, `IKE_SA established between ${identity(sa.localId)} at ${sa.local.toString()} and ${identity(sa.remoteId)} at ${sa.remote.toString()}`, {
-        ...endpoints(sa),
-        localId: identity(sa.localId),
-        remoteId: identity(sa.remoteId),
-        proposal: sa.proposal === null ? null : formatProposal(sa.proposal),
-        role: sa.role,
-        nat: sa.nat,
-      })
+      return saLine(
+        'info',
+        sa,
+        `IKE_SA established between ${identity(sa.localId)} at ${sa.local.toString()} and ${identity(sa.remoteId)} at ${sa.remote.toString()}`,
+        {
+          ...endpoints(sa),
+          localId: identity(sa.localId),
+          remoteId: identity(sa.remoteId),
+          proposal: sa.proposal === null ? null : formatProposal(sa.proposal),
+          role: sa.role,
+          nat: sa.nat,
+        },
+      )
     }
     case 'ike-failed':
-      return saLine('error', event.sa, `IKE_SA failed: ${event.error.message}`, { code: event.error.code, accused: event.error.accused, ...endpoints(event.sa) })
+      return saLine('error', event.sa, `IKE_SA failed: ${event.error.message}`, {
+        code: event.error.code,
+        accused: event.error.accused,
+        ...endpoints(event.sa),
+      })
     case 'start-failed':
-      return line('error', `${event.connection}: could not be brought up: ${event.error.message}`, { connection: event.connection, code: event.error.code, accused: event.error.accused })
+      return line('error', `${event.connection}: could not be brought up: ${event.error.message}`, {
+        connection: event.connection,
+        code: event.error.code,
+        accused: event.error.accused,
+      })
     case 'ike-closed':
       return saLine('info', event.sa, `IKE_SA closed: ${CLOSE_REASONS[event.reason]}`, { reason: event.reason })
     case 'child-established': {
       const { sa, child } = event
       const how = child.encapsulated ? `in UDP ${sa.local.port} - ${sa.remote.port}` : 'without UDP'
-      return saLine('info', sa, `CHILD_SA ${child.connection.name}{${child.uniqueId}} established: ${selectors(child)}, ESP ${how}, SPIs ${spi(child.inboundSpi)} in and ${spi(child.outboundSpi)} out`, {
-        ...endpoints(sa),
-        child: childFields(child),
-      })
+      return saLine(
+        'info',
+        sa,
+        `CHILD_SA ${child.connection.name}{${child.uniqueId}} established: ${selectors(child)}, ESP ${how}, SPIs ${spi(child.inboundSpi)} in and ${spi(child.outboundSpi)} out`,
+        {
+          ...endpoints(sa),
+          child: childFields(child),
+        },
+      )
     }
     case 'child-failed':
-      return saLine('error', event.sa, `CHILD_SA of ${event.name} failed, keeping the IKE_SA: ${event.error.message}`, { code: event.error.code, accused: event.error.accused })
+      return saLine('error', event.sa, `CHILD_SA of ${event.name} failed, keeping the IKE_SA: ${event.error.message}`, {
+        code: event.error.code,
+        accused: event.error.accused,
+      })
     case 'child-closed':
-      return saLine('info', event.sa, `CHILD_SA ${event.child.connection.name}{${event.child.uniqueId}} closed: ${CLOSE_REASONS[event.reason]}`, { reason: event.reason, child: childFields(event.child) })
+      return saLine(
+        'info',
+        event.sa,
+        `CHILD_SA ${event.child.connection.name}{${event.child.uniqueId}} closed: ${CLOSE_REASONS[event.reason]}`,
+        { reason: event.reason, child: childFields(event.child) },
+      )
     case 'keepalive-sent':
       return saLine('debug', event.sa, `keepalive to ${event.sa.remote.toString()}`, endpoints(event.sa))
     case 'kernel-refused':
       return line('error', event.error.message, { code: event.error.code, errno: event.error.errno })
     case 'kernel-event':
-      return line('debug', `the kernel tells of ${event.news.event}`, { ike: event.sa?.uniqueId ?? null, ...('spi' in event.news ? { spi: spi(event.news.spi) } : {}) })
+      return line('debug', `the kernel tells of ${event.news.event}`, {
+        ike: event.sa?.uniqueId ?? null,
+        ...('spi' in event.news ? { spi: spi(event.news.spi) } : {}),
+      })
     case 'broken':
-      return saLine('error', event.sa, `internal error, giving this IKE_SA up: ${messageOf(event.error)}`, { stack: event.error instanceof Error ? event.error.stack : null })
+      return saLine('error', event.sa, `internal error, giving this IKE_SA up: ${messageOf(event.error)}`, {
+        stack: event.error instanceof Error ? event.error.stack : null,
+      })
     case 'request-refused': {
       // Another group is asked for in the ordinary course of things (RFC 7296 1.2).
       const level = event.error.code === 'KE_GROUP_MISMATCH' ? 'debug' : 'warn'
-      return line(level, `refusing IKE_SA_INIT from ${event.remote.toString()}: ${event.error.message}`, { remote: event.remote.toString(), local: event.local.toString(), code: event.error.code })
+      return line(level, `refusing IKE_SA_INIT from ${event.remote.toString()}: ${event.error.message}`, {
+        remote: event.remote.toString(),
+        local: event.local.toString(),
+        code: event.error.code,
+      })
     }
     case 'datagram-dropped':
-      return line('debug', `dropping a datagram from ${event.remote.toString()}: ${DROP_REASONS[event.reason]}`, { remote: event.remote.toString(), local: event.local.toString(), reason: event.reason })
+      return line('debug', `dropping a datagram from ${event.remote.toString()}: ${DROP_REASONS[event.reason]}`, {
+        remote: event.remote.toString(),
+        local: event.local.toString(),
+        reason: event.reason,
+      })
   }
 }
 
@@ -131,21 +188,21 @@ const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
   'deleted-by-peer': 'deleted by the peer',
   'half-open-timeout': 'the peer began and never authenticated',
   'peer-silent': 'the peer does not answer',
-  failed: 'the exchange failed',
-  replaced: 'the peer came back and says that it holds no other',
-  shutdown: 'shutting down',
+  'failed': 'the exchange failed',
+  'replaced': 'the peer came back and says that it holds no other',
+  'shutdown': 'shutting down',
 }
 
 const DROP_REASONS: Readonly<Record<DropReason, string>> = {
   'not-ike': 'no IKE message',
-  malformed: 'malformed',
+  'malformed': 'malformed',
   'unknown-spi': 'no such IKE_SA',
-  version: 'not IKEv2',
+  'version': 'not IKEv2',
   'not-authentic': 'not authentic',
   'out-of-window': 'not the message expected next',
   'queue-full': 'too many waiting for this IKE_SA',
   'half-open-limit': 'too many half-open IKE_SAs',
-  unexpected: 'not expected now',
+  'unexpected': 'not expected now',
 }
 
 /** The NAT facts as a person says them. */
@@ -192,4 +249,3 @@ function childFields(child: ChildSa): Record<string, unknown> {
 function spi(value: number): string {
   return value.toString(16).padStart(8, '0')
 }
-

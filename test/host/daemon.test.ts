@@ -33,7 +33,12 @@ secrets {
 `
 }
 
-const GATEWAY = connection('clients', 'gateway.example', 'client.example', 'children { net { local_ts = 10.20.0.0/24\n remote_ts = 10.10.0.0/16 } }')
+const GATEWAY = connection(
+  'clients',
+  'gateway.example',
+  'client.example',
+  'children { net { local_ts = 10.20.0.0/24\n remote_ts = 10.10.0.0/16 } }',
+)
 const CLIENT = connection(
   'gateway',
   'client.example',
@@ -57,14 +62,19 @@ async function espalier(t: TestContext, args: readonly string[], swanctlConf: st
   t.after(() => rm(directory, { recursive: true, force: true }))
   await writeFile(join(directory, 'swanctl.conf'), swanctlConf)
   await writeFile(join(directory, 'strongswan.conf'), strongswanConf)
-  return tryRun(process.execPath, [main, ...args], { env: { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') } })
+  return tryRun(process.execPath, [main, ...args], {
+    env: { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
+  })
 }
 
 describe('espalier daemon', () => {
   test('two daemons bring up a tunnel; SIGTERM deletes it with the peer and ends with status 0', async (t) => {
     const { client, gateway } = await pair(t)
     const child = await client.event('child-established')
-    assert.match(child.msg, /^gateway\[1\]: CHILD_SA net\{1\} established: 10\.10\.1\.0\/24 === 10\.20\.0\.0\/24, ESP without UDP/)
+    assert.match(
+      child.msg,
+      /^gateway\[1\]: CHILD_SA net\{1\} established: 10\.10\.1\.0\/24 === 10\.20\.0\.0\/24, ESP without UDP/,
+    )
     await gateway.event('child-established')
     await client.stop()
     assert.equal(client.daemon.status, 0)
@@ -115,7 +125,11 @@ describe('espalier daemon', () => {
   })
 
   test('a configuration with errors is not started: status 2, every problem with its line', async (t) => {
-    const { status, stdout } = await espalier(t, ['daemon', '--kernel', 'memory'], 'connections {\n  a {\n    mobik = no\n    encap = perhaps\n    local { auth = psk }\n    remote { auth = psk }\n  }\n}\n')
+    const { status, stdout } = await espalier(
+      t,
+      ['daemon', '--kernel', 'memory'],
+      'connections {\n  a {\n    mobik = no\n    encap = perhaps\n    local { auth = psk }\n    remote { auth = psk }\n  }\n}\n',
+    )
     assert.equal(status, 2)
     assert.match(stdout, /swanctl\.conf:3: .*mobik.*mobike/)
     assert.match(stdout, /swanctl\.conf:4: .*encap/)

@@ -34,7 +34,7 @@ describe('a tunnel through a NAT', () => {
     assert.ok(mapping !== undefined)
     const outbound = (await xfrmStates(gateway)).find((state) => state.destination === '192.0.2.1')
     assert.deepEqual(outbound?.encapsulation, { type: 'espinudp', sourcePort: 4500, destinationPort: mapping.outside.port })
-    assert.equal((established['remote'] as string), `192.0.2.1[${mapping.outside.port}]`)
+    assert.equal(established['remote'], `192.0.2.1[${mapping.outside.port}]`)
 
     await charon.stop()
     await espalier.event('ike-closed')
@@ -105,7 +105,10 @@ describe('a tunnel through a NAT', () => {
     const [client] = inside
     const charon = await Charon.start(gateway, { configuration: gatewayConfiguration(), settings: 'keep_alive = 1s' })
     const wire = await Capture.start(router, 'wan', 'udp port 4500')
-    const espalier = await Espalier.start(client.host, { configuration: clientConfiguration(client, { start: true }), settings: 'keep_alive = 2s' })
+    const espalier = await Espalier.start(client.host, {
+      configuration: clientConfiguration(client, { start: true }),
+      settings: 'keep_alive = 2s',
+    })
     await espalier.event('child-established')
 
     await wire.waitFor(KEEPALIVE)
@@ -114,13 +117,22 @@ describe('a tunnel through a NAT', () => {
       return seen.length >= 3 ? seen : undefined
     })
     // The side with the public address sends none, though it was told to every second.
-    assert.ok(idle.every((line) => line.includes(`> ${GATEWAY}.4500`)), idle.join('\n'))
+    assert.ok(
+      idle.every((line) => line.includes(`> ${GATEWAY}.4500`)),
+      idle.join('\n'),
+    )
     const times = idle.map((line) => Number(line.split(' ')[0]))
-    assert.ok(times.slice(1).every((time, i) => time - times[i]! > 1.5), `not more often than told: ${times.join(' ')}`)
+    assert.ok(
+      times.slice(1).every((time, i) => time - times[i]! > 1.5),
+      `not more often than told: ${times.join(' ')}`,
+    )
 
     await client.host.ping('10.20.0.1', client.home, 40)
     const echoes = wire.packets.filter((line) => ESP_IN_UDP.test(line)).map((line) => Number(line.split(' ')[0]))
-    const during = wire.packets.filter((line) => KEEPALIVE.test(line)).map((line) => Number(line.split(' ')[0])).filter((time) => time > echoes[0]! + 0.5 && time < echoes.at(-1)!)
+    const during = wire.packets
+      .filter((line) => KEEPALIVE.test(line))
+      .map((line) => Number(line.split(' ')[0]))
+      .filter((time) => time > echoes[0]! + 0.5 && time < echoes.at(-1)!)
     assert.deepEqual(during, [], 'no keepalive while traffic flows')
     // The kernel of the receiver takes them: charon never sees one, and says nothing.
     assert.doesNotMatch(await charon.log(), /received.*keep.?alive/i)
@@ -153,7 +165,9 @@ describe('no NAT between the peers', () => {
     await Charon.start(gateway, { configuration: gatewayConfiguration({ ike: 'mobike = no' }) })
     await gateway.run('ip', ['route', 'replace', outside.homeNetwork, 'via', '192.0.2.3'])
     const wire = await Capture.start(gateway, 'wan', 'ip')
-    const espalier = await Espalier.start(outside.host, { configuration: clientConfiguration(outside, { start: true, ike: 'mobike = no' }) })
+    const espalier = await Espalier.start(outside.host, {
+      configuration: clientConfiguration(outside, { start: true, ike: 'mobike = no' }),
+    })
     await espalier.event('child-established')
     const established = await espalier.event('ike-established')
     assert.equal(established['local'], '192.0.2.3[500]')
@@ -186,7 +200,9 @@ describe('a wrong pre-shared key', () => {
     const { gateway, inside } = await scene(t)
     const [client] = inside
     const charon = await Charon.start(gateway, { configuration: gatewayConfiguration() })
-    const espalier = await Espalier.start(client.host, { configuration: clientConfiguration(client, { start: true, secret: 'a guess' }) })
+    const espalier = await Espalier.start(client.host, {
+      configuration: clientConfiguration(client, { start: true, secret: 'a guess' }),
+    })
     const failed = await espalier.event('ike-failed')
     assert.match(failed.msg, /AUTHENTICATION_FAILED: it does not accept our identity or our pre-shared key/)
     await espalier.event('ike-closed')

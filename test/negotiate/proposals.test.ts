@@ -22,10 +22,10 @@ import {
   type SuiteProposal,
   toWire,
   toWireChosen,
-  type Transform,
   transformName,
   type WireProposalLike,
 } from '../../src/negotiate/proposals.ts'
+import type { Transform } from '../../src/negotiate/transform.ts'
 
 type Protocol = 'ike' | 'esp'
 const NO_SPI = new Uint8Array()

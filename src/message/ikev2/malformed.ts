@@ -1,3 +1,6 @@
+/**
+ * The one error that every reader of IKEv2 bytes ends in.
+ */
 import { EspalierError } from '../../base/errors.ts'
 
 /**
