@@ -5,7 +5,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { Reader, Writer } from '../base/bytes.ts'
-import { EspalierError } from '../base/errors.ts'
+import type { EspalierError } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { deriveChildKeys } from '../crypto/keys.ts'
 import { NotifyType, ProtocolId, TsType } from '../iana/ikev2.ts'

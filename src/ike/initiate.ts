@@ -2,7 +2,7 @@
  * An initiation from nothing to an IKE_SA with its first CHILD_SA: where the peer is, IKE_SA_INIT, IKE_AUTH, and again
  * while the peer is silent and tries are left.
  */
-import { EspalierError } from '../base/errors.ts'
+import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { notify } from '../message/ikev2/find.ts'
@@ -40,25 +40,35 @@ export async function initiate(
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
     const session = open(connection, local, remote)
-    let failure: unknown = null
-    await session.runExchange(async () => {
-      try {
-        env.report({ event: 'ike-initiating', sa: session.sa })
-        await initiateInit(session)
-        await initiateAuth(session, child)
-        startKeepalives(session)
-      } catch (error) {
-        failure = error
-        tellPeer(session, error)
-        if (!(error instanceof EspalierError)) return session.breakDown(error)
-        if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa: session.sa, error })
-        await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
-      }
-    })
+    const failure = await attemptOnce(session, child)
     if (failure === null) return session
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
   }
+}
+
+/** Both exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
+async function attemptOnce(session: Session, child: ChildConnection): Promise<EspalierError | null> {
+  const { env, sa } = session
+  let failure: EspalierError | null = null
+  await session.runExchange(async () => {
+    try {
+      env.report({ event: 'ike-initiating', sa })
+      await initiateInit(session)
+      await initiateAuth(session, child)
+      startKeepalives(session)
+    } catch (error) {
+      tellPeer(session, error)
+      if (!(error instanceof EspalierError)) {
+        failure = new EspalierError('system', 'INTERNAL', `an internal error: ${messageOf(error)}`, { cause: error })
+        return session.breakDown(error)
+      }
+      failure = error
+      if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })
+      await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
+    }
+  })
+  return failure
 }
 
 /**

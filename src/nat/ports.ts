@@ -2,7 +2,7 @@
  * Ports and the non-ESP marker (RFC 7296 2.23, RFC 3948 2.2): which socket, which prefix, when to float.
  */
 import { concatBytes } from '../base/bytes.ts'
-import { Endpoint } from '../base/ip.ts'
+import type { Endpoint } from '../base/ip.ts'
 import type { NatFacts } from './detection.ts'
 
 /** The well-known ports. Ours may be others (charon.port, charon.port_nat_t); the peer's may too (remote_port). */
