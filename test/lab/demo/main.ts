@@ -54,7 +54,7 @@ class Owner implements LabOwner {
   diagnostic(text: string): void {
     const [heading, ...lines] = text.trimEnd().split('\n')
     print()
-    listing(`the last lines of ${heading}:`, lines.slice(-LAST_LINES).map(readable))
+    listing(`the last lines of ${heading}`, lines.slice(-LAST_LINES).map(readable))
   }
 
   async end(): Promise<void> {

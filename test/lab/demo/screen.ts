@@ -123,11 +123,7 @@ export class Sights {
     const missing = this.#awaited.filter((sight) => this.#seen.get(sight)?.isSeen !== true)
     print()
     if (missing.length === 0) print(INDENT + paint(['bold', 'green'], `All ${this.#awaited.length} things were seen.`))
-    else
-      print(
-        INDENT +
-          paint(['bold', 'red'], `${missing.length} of ${this.#awaited.length} things were not seen: ${missing.join('; ')}.`),
-      )
+    else print(INDENT + paint(['bold', 'red'], `${missing.length} of ${this.#awaited.length} things were not seen.`))
     return this.allSeen
   }
 }
