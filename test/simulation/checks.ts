@@ -5,10 +5,10 @@ import type { TraceEntry } from './network.ts'
 import type { SimulatedNode } from './node.ts'
 
 /** At any time: no mistake of our own came up, and books and kernel have the same. */
-export function checkNodes(nodes: readonly SimulatedNode[]): void {
+export function checkNodes(nodes: readonly SimulatedNode[], checksBooks: boolean): void {
   for (const node of nodes) {
-    for (const event of node.events) if (event.event === 'broken') throw event.error
-    if (node.kernelOperationsPending > 0) continue
+    if (node.broken !== null) throw node.broken.error
+    if (!checksBooks || node.kernelOperationsPending > 0) continue
     const { states, policies, spis, leftovers } = node.gateway.books.installed
     // A deletion that the kernel refused is in nobody's books but the leftovers.
     if (leftovers > 0) continue

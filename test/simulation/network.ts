@@ -40,6 +40,7 @@ export interface TraceEntry {
   readonly to: string
   readonly summary: string
   readonly bytes: Uint8Array
+  readonly packet: Packet
 }
 
 /** Looks at every packet a node sends, and says what goes on the wire instead: itself, nothing, several. */
@@ -112,6 +113,7 @@ export class Network {
       to: endpoint(packet.destination),
       summary: `${summaryOf(packet)}${more}`,
       bytes: packet.bytes,
+      packet,
     })
   }
 

@@ -45,6 +45,8 @@ export class SimulatedNode implements Attachment {
   /** Keepalives that the kernel took, and datagrams for ports nobody listens on. */
   keepalivesReceived = 0
   unheard = 0
+  /** A mistake of our own that came up. */
+  broken: Extract<IkeEvent, { event: 'broken' }> | null = null
   /** Errno for operations that are to fail. */
   refuse: ((operation: Operation) => number | null) | null = null
   /** Kernel operations that have not been answered yet. */
@@ -106,6 +108,7 @@ export class SimulatedNode implements Attachment {
       this.configuration,
       (event) => {
         this.events.push(event)
+        if (event.event === 'broken') this.broken ??= event
         reporter.handle(event)
       },
       // The driver asks every gateway for its next deadline, so nothing has to be armed.

@@ -34,6 +34,8 @@ export class World implements Driver {
   kernelLatency: Milliseconds = 0.05
   /** Cleared by scenarios whose peer is no gateway, and whose kernels therefore cannot agree. */
   expectsAgreement = true
+  /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
+  checksBooks = true
   readonly #secrets = new Map<string, Uint8Array>()
   readonly #keysNoted = new WeakSet<object>()
   readonly #queue = new DeadlineHeap<Scheduled>()
@@ -115,7 +117,7 @@ export class World implements Driver {
         for (const secret of Object.values(sa.keys)) if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
       }
     }
-    checkNodes(this.nodes)
+    checkNodes(this.nodes, this.checksBooks)
   }
 
   /** Lets `duration` pass. */
