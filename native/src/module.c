@@ -1,4 +1,4 @@
-/* The addon as JavaScript sees it: UdpSocket, sourceAddress(), socketsInExistence() and extendNetlinkSocket(). */
+/* The addon as JavaScript sees it: UdpSocket, a few functions beside it, and those of netlink.h. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -130,6 +130,7 @@ NAPI_MODULE_INIT() {
   const napi_property_descriptor functions[] = {
       {"sourceAddress", NULL, js_source_address, NULL, NULL, NULL, napi_enumerable, module},
       {"extendNetlinkSocket", NULL, js_extend_netlink_socket, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"netlinkDrops", NULL, js_netlink_drops, NULL, NULL, NULL, napi_enumerable, NULL},
       {"socketsInExistence", NULL, js_sockets_in_existence, NULL, NULL, NULL, napi_enumerable, module},
   };
   if (!succeeded(env, napi_add_async_cleanup_hook(env, on_teardown, module, NULL))) return NULL;

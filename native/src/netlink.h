@@ -4,7 +4,10 @@
 
 #include <node_api.h>
 
-/* extendNetlinkSocket(protocol, port, receiveBufferBytes): undefined, or throws. */
+/* extendNetlinkSocket(protocol, port, receiveBufferBytes): the descriptor, or throws. */
 napi_value js_extend_netlink_socket(napi_env env, napi_callback_info info);
+
+/* netlinkDrops(descriptor): messages the socket had no room for, modulo 2^32, or throws. */
+napi_value js_netlink_drops(napi_env env, napi_callback_info info);
 
 #endif

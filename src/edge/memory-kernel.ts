@@ -234,7 +234,8 @@ export class MemoryKernel implements Kernel {
     const live = this.#states.get(stateKey(state))
     if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
     if ((live.state.encapsulation === null) !== (state.encapsulation === null)) return refused(operation, ERRNO.EINVAL, null)
-    if (!live.state.source.equals(state.source)) return unchanged(operation, 'the source address of a state cannot be changed in place')
+    if (!live.state.source.equals(state.source))
+      return unchanged(operation, 'the source address of a state cannot be changed in place')
     live.state = { ...live.state, encapsulation: state.encapsulation, limits: state.limits }
     live.dying = false
     return { kind: 'done' }
@@ -250,11 +251,15 @@ export class MemoryKernel implements Kernel {
     if (live === null) return this.#acquire(policy, policy.template, packet)
     if (!this.#chargeable(live)) return { kind: 'blocked', counter: this.#count('XfrmOutStateExpired') }
     const { state } = live
-    if (!state.esn && live.sequence >= LAST_SHORT_SEQUENCE) return { kind: 'blocked', counter: this.#count('XfrmOutStateSeqError') }
+    if (!state.esn && live.sequence >= LAST_SHORT_SEQUENCE)
+      return { kind: 'blocked', counter: this.#count('XfrmOutStateSeqError') }
     live.sequence++
     this.#charge(live, packet)
     const { spi, source, destination, encapsulation, mode, seal } = state
-    return { kind: 'protected', packet: { source, destination, spi, sequence: live.sequence, encapsulation, mode, seal, inner: packet } }
+    return {
+      kind: 'protected',
+      packet: { source, destination, spi, sequence: live.sequence, encapsulation, mode, seal, inner: packet },
+    }
   }
 
   /** Takes an ESP packet off the wire, to the inbound state of its destination and SPI and through the inbound policies. */
@@ -361,7 +366,15 @@ export class MemoryKernel implements Kernel {
     if (!this.#acquires.has(key)) {
       const sequence = ++this.#acquireSequence
       this.#acquires.set(key, { sequence, key, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
-      this.#onEvent({ event: 'acquire', sequence, reqid: template.reqid, source, destination, packet: selectorOf(packet), policy: policy.selector })
+      this.#onEvent({
+        event: 'acquire',
+        sequence,
+        reqid: template.reqid,
+        source,
+        destination,
+        packet: selectorOf(packet),
+        policy: policy.selector,
+      })
     }
     return { kind: 'acquire' }
   }

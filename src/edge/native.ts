@@ -87,9 +87,12 @@ export interface NativeUdp {
   sourceAddress(destination: Uint8Array, mark: number, bypassPolicy: boolean): Uint8Array
   /**
    * Sets on this process's netlink socket of `protocol`, bound to `port`, what the npm package netlink cannot:
-   * NETLINK_CAP_ACK, NETLINK_EXT_ACK and SO_RCVBUFFORCE (SO_RCVBUF where we may not).
+   * NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_NO_ENOBUFS and SO_RCVBUFFORCE (SO_RCVBUF where we may not). Returns the
+   * socket's descriptor.
    */
-  extendNetlinkSocket(protocol: number, port: number, receiveBufferBytes: number): void
+  extendNetlinkSocket(protocol: number, port: number, receiveBufferBytes: number): number
+  /** Messages a netlink socket had no room for so far, modulo 2^32. */
+  netlinkDrops(descriptor: number): number
   /** Native sockets whose memory is not freed yet, in this thread: closed ones that await garbage collection included. */
   socketsInExistence(): number
 }

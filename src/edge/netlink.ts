@@ -2,9 +2,9 @@
  * The real kernel: XFRM over netlink. Two sockets of the npm package netlink, one for requests and their answers, one
  * for events, so that a flood of the latter cannot lose the former.
  *
- * The package hides a trap: when the kernel marks a socket with an error (ENOBUFS, a receive buffer that overflowed),
- * libuv reports EBADF and the package closes the socket. Either socket is therefore opened anew after an error: the
- * requests that were waiting have failed, and of the events an overrun is told.
+ * The package hides a trap: when the kernel marks a socket with an error, and a receive buffer that overflowed is one
+ * (ENOBUFS), the package ends the process. So the sockets are told not to be marked, and what they lost is read from
+ * their counter of drops: of events an overrun is told, a request whose answer was lost times out.
  */
 import { writeFile } from 'node:fs/promises'
 
@@ -89,6 +89,7 @@ class XfrmKernel implements NetlinkKernel {
   #capabilities: KernelCapabilities = { missing: [], families: [] }
   #requests: RawNetlinkSocket | null = null
   #events: RawNetlinkSocket | null = null
+  #eventsLost = 0
   #closed = false
   #sequence = 0
   #waiting: Exchange[] = []
@@ -154,7 +155,9 @@ class XfrmKernel implements NetlinkKernel {
           if (answer.errno !== 0) return refused(operation, answer.errno, answer.text)
           if (operation.op !== 'allocate-spi' && operation.op !== 'query-state') return { kind: 'done' }
           if (answer.state === null) return refused(operation, EBADMSG, 'the kernel agreed, but did not answer')
-          return operation.op === 'allocate-spi' ? { kind: 'spi', spi: answer.state.spi } : { kind: 'usage', usage: answer.state.usage }
+          return operation.op === 'allocate-spi'
+            ? { kind: 'spi', spi: answer.state.spi }
+            : { kind: 'usage', usage: answer.state.usage }
         }
       }
     } catch (error) {
@@ -166,7 +169,8 @@ class XfrmKernel implements NetlinkKernel {
   async #addState(operation: Operation, state: State): Promise<Outcome> {
     let answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
     // The reservation of its SPI has expired, or there was none.
-    if (answer.errno === ERRNO.ESRCH && state.direction === 'in') answer = await this.#exchange((sequence) => encodeState(state, 'new', sequence))
+    if (answer.errno === ERRNO.ESRCH && state.direction === 'in')
+      answer = await this.#exchange((sequence) => encodeState(state, 'new', sequence))
     return answer.errno === 0 ? { kind: 'done' } : refused(operation, answer.errno, answer.text)
   }
 
@@ -214,12 +218,16 @@ class XfrmKernel implements NetlinkKernel {
     this.#timer = setTimeout(() => this.#timeOut(), this.#replyTimeout)
     const sent = (error?: { readonly errno: number }): void => {
       for (const { bytes } of batch) bytes.fill(0)
-      if (error !== undefined) for (const { sequence } of batch) this.#settle(sequence, Math.abs(error.errno), 'the request could not be sent')
+      if (error !== undefined)
+        for (const { sequence } of batch) this.#settle(sequence, Math.abs(error.errno), 'the request could not be sent')
     }
     try {
-      this.#requests.send(batch.map(({ bytes }) => bytes), {}, sent)
+      this.#requests.send(
+        batch.map(({ bytes }) => bytes),
+        {},
+        sent,
+      )
     } catch (error) {
-      // The package closed the socket behind our back; its error event, which opens another, is on its way.
       this.#onTrouble(`a netlink request could not be sent: ${messageOf(error)}`)
       sent({ errno: ERRNO.ENOTCONN })
     }
@@ -261,65 +269,59 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   #openRequests(): void {
-    this.#requests = this.#openSocket(
-      (message) => this.#handleReply(message),
-      (error) => {
-        this.#onTrouble(`the netlink socket for requests failed and is opened anew: ${messageOf(error)}`)
-        this.#failAll(ERRNO.ENOBUFS, 'the answer was lost')
-        this.#reopen(() => this.#openRequests())
-      },
-    )
+    const { socket } = this.#openSocket((messages) => {
+      for (const message of messages) this.#handleReply(message)
+    })
+    this.#requests = socket
   }
 
   #openEvents(): void {
-    const socket = this.#openSocket(
-      (message) => this.#handleEvent(message),
-      (error) => {
-        this.#onTrouble(`the netlink socket for events failed and is opened anew: ${messageOf(error)}`)
-        this.#reopen(() => {
-          this.#openEvents()
-          this.#onEvent({ event: 'overrun' })
-        })
-      },
-    )
+    const { socket, descriptor } = this.#openSocket((messages) => {
+      for (const message of messages) {
+        const event = decodeEvent(message)
+        if (event !== null) this.#onEvent(event)
+      }
+      this.#handleLosses(descriptor)
+    })
     this.#events = socket
     for (const group of Object.values(XFRMNLGRP)) socket.addMembership(group)
   }
 
-  #openSocket(onMessage: (message: ReceivedMessage) => void, onError: (error: Error) => void): RawNetlinkSocket {
+  /** A buffer that overflows is full of messages, so there is always one more to be received after a loss. */
+  #handleLosses(descriptor: number): void {
+    // Whoever was told of an event may have closed us.
+    if (this.#closed) return
+    const lost = native.netlinkDrops(descriptor)
+    if (lost === this.#eventsLost) return
+    this.#eventsLost = lost
+    this.#onEvent({ event: 'overrun' })
+  }
+
+  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): {
+    readonly socket: RawNetlinkSocket
+    readonly descriptor: number
+  } {
     const socket = new RawNetlinkSocket(NETLINK_XFRM)
-    socket.on('message', (datagram, { port }) => {
-      // Port 0 is the kernel; others may write to us as well, and are not heard.
-      if (port !== 0 || this.#closed) return
+    const handleDatagram = (datagram: Uint8Array): void => {
+      if (this.#closed) return
       try {
-        readMessages(datagram).forEach(onMessage)
+        onMessages(readMessages(datagram))
       } catch (error) {
         if (!(error instanceof XfrmFormatError)) throw error
         this.#onTrouble(error.message)
       }
+    }
+    // An exception that leaves the package's callback aborts the process; from a microtask it is reported as any other.
+    // Port 0 is the kernel; others may write to us as well, and are not heard.
+    socket.on('message', (datagram, { port }) => {
+      if (port === 0) queueMicrotask(() => handleDatagram(datagram))
     })
-    socket.once('error', (error) => {
-      // A second error of a socket that is being given up says nothing new.
-      socket.on('error', () => undefined)
-      setImmediate(() => {
-        socket.close()
-        if (!this.#closed) onError(error)
-      })
-    })
+    socket.on('error', (error) => this.#onTrouble(`a netlink socket could not be read: ${messageOf(error)}`))
     try {
-      native.extendNetlinkSocket(NETLINK_XFRM, socket.address().port, this.#receiveBufferBytes)
+      return { socket, descriptor: native.extendNetlinkSocket(NETLINK_XFRM, socket.address().port, this.#receiveBufferBytes) }
     } catch (error) {
       socket.close()
       throw error
-    }
-    return socket
-  }
-
-  #reopen(open: () => void): void {
-    try {
-      open()
-    } catch (error) {
-      this.#onTrouble(`a netlink socket cannot be opened anew: ${messageOf(error)}`)
     }
   }
 
@@ -339,11 +341,6 @@ class XfrmKernel implements NetlinkKernel {
       const { errno, text } = decodeAcknowledgement(message)
       this.#settle(message.sequence, errno, text)
     }
-  }
-
-  #handleEvent(message: ReceivedMessage): void {
-    const event = decodeEvent(message)
-    if (event !== null) this.#onEvent(event)
   }
 }
 

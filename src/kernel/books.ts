@@ -255,7 +255,10 @@ export class Books {
    */
   async update(installed: InstalledChild, ports: UdpPorts): Promise<void> {
     return this.#inTurn(async () => {
-      assert(this.#byInboundSpi.get(installed.inbound.spi) === installed, `${installed.owner} is in the kernel when it is updated`)
+      assert(
+        this.#byInboundSpi.get(installed.inbound.spi) === installed,
+        `${installed.owner} is in the kernel when it is updated`,
+      )
       for (const state of [installed.outbound, installed.inbound]) {
         assert(state.encapsulation !== null, `${installed.owner} has UDP encapsulation when its ports move`)
         const moved: State = { ...state, encapsulation: encapsulationOf(state.direction, ports) }
@@ -355,7 +358,10 @@ export class Books {
   }
 
   /** Out of the kernel and out of the books, whatever of it is there. */
-  async #takeOut(child: InstalledChild, states: readonly State[] = [child.outbound, child.inbound]): Promise<readonly KernelError[]> {
+  async #takeOut(
+    child: InstalledChild,
+    states: readonly State[] = [child.outbound, child.inbound],
+  ): Promise<readonly KernelError[]> {
     const operations = [...this.#disclaim(child), ...states.map((state): Operation => ({ op: 'delete-state', id: idOf(state) }))]
     this.#byInboundSpi.delete(child.inbound.spi)
     this.#byOutbound.delete(outboundKey(child.outbound))
@@ -380,7 +386,13 @@ export class Books {
 
 /** The kernel gave or would take an SPI that the books have on another object of ours. */
 function alreadyOurs(operation: Operation): KernelError {
-  return new KernelError('KERNEL_EXISTS', describeOperation(operation), ERRNO.EEXIST, errnoName(ERRNO.EEXIST), 'the SPI is in use by another CHILD_SA of ours')
+  return new KernelError(
+    'KERNEL_EXISTS',
+    describeOperation(operation),
+    ERRNO.EEXIST,
+    errnoName(ERRNO.EEXIST),
+    'the SPI is in use by another CHILD_SA of ours',
+  )
 }
 
 function isAbsent(error: KernelError): boolean {
@@ -447,7 +459,9 @@ function outboundState(child: ChildInstallation): State {
   }
 }
 
-function common(child: ChildInstallation): Omit<State, keyof StateId | 'direction' | 'encryption' | 'integrity' | 'encapsulation' | 'selector' | 'acquireSequence'> {
+function common(
+  child: ChildInstallation,
+): Omit<State, keyof StateId | 'direction' | 'encryption' | 'integrity' | 'encapsulation' | 'selector' | 'acquireSequence'> {
   const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits } = child
   return { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits }
 }

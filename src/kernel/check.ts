@@ -63,7 +63,10 @@ const TRIAL_ADDRESSES: Record<Family, readonly [IpAddress, IpAddress]> = {
  * Tries a state of each algorithm in both families, and takes it back: configurations of kernels lie and modules may
  * be missing, only the attempt tells. Nothing is left behind. Never rejects.
  */
-export async function probeKernel(kernel: Pick<Kernel, 'perform'>, algorithms: readonly AlgorithmChoice[]): Promise<KernelCapabilities> {
+export async function probeKernel(
+  kernel: Pick<Kernel, 'perform'>,
+  algorithms: readonly AlgorithmChoice[],
+): Promise<KernelCapabilities> {
   const trials: Trial[] = []
   for (const family of [4, 6] as const) {
     const plain = await tryState(kernel, family, PLAIN)
@@ -113,7 +116,8 @@ function trialKeying({ encryption, integrity }: AlgorithmChoice): Pick<State, 'e
   const length = cipher === null ? 0 : cipherKeyLength(cipher, encryption.keyLength)
   return {
     encryption: { ...encryption, key: new Secret(new Uint8Array(length)) },
-    integrity: integrity === null ? null : { id: integrity, key: new Secret(new Uint8Array(kernelIntegrity(integrity)?.keyLength ?? 0)) },
+    integrity:
+      integrity === null ? null : { id: integrity, key: new Secret(new Uint8Array(kernelIntegrity(integrity)?.keyLength ?? 0)) },
   }
 }
 

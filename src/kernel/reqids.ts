@@ -20,7 +20,10 @@ export class Reqids {
 
   /** `base`: the first reqid to hand out (charon.reqid_base); fixed reqids in the configuration belong below it. */
   constructor(base = 1) {
-    assert(Number.isInteger(base) && base >= 1 && base <= LARGEST_REQID, `a reqid base of ${base} is within 1 to ${LARGEST_REQID}`)
+    assert(
+      Number.isInteger(base) && base >= 1 && base <= LARGEST_REQID,
+      `a reqid base of ${base} is within 1 to ${LARGEST_REQID}`,
+    )
     this.#base = base
     this.#next = base
   }

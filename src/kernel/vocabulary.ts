@@ -25,7 +25,14 @@ export interface Limits {
   readonly hardPackets: bigint
 }
 
-export const NO_LIMITS: Limits = { softSeconds: 0, hardSeconds: 0, softBytes: 0n, hardBytes: 0n, softPackets: 0n, hardPackets: 0n }
+export const NO_LIMITS: Limits = {
+  softSeconds: 0,
+  hardSeconds: 0,
+  softBytes: 0n,
+  hardBytes: 0n,
+  softPackets: 0n,
+  hardPackets: 0n,
+}
 
 /** ESP-in-UDP (RFC 3948): the UDP ports of the encapsulating header as seen in this state's direction. */
 export interface Encapsulation {
@@ -113,7 +120,13 @@ export interface Usage {
 
 export type Operation =
   /** Reserves an inbound SPI: packets come from `source` to `destination`. Outcome `spi`. */
-  | { readonly op: 'allocate-spi'; readonly source: IpAddress; readonly destination: IpAddress; readonly reqid: number; readonly mode: Mode }
+  | {
+      readonly op: 'allocate-spi'
+      readonly source: IpAddress
+      readonly destination: IpAddress
+      readonly reqid: number
+      readonly mode: Mode
+    }
   /** Installs a state. Inbound: over the larval state of its SPI if that is still there. */
   | { readonly op: 'add-state'; readonly state: State }
   /** Changes encapsulation ports, limits of a live state in place; sequence numbers and replay window stay. Read back by the codec's caller. */
@@ -160,7 +173,14 @@ export type KernelEvent =
   /** A soft or hard limit was reached; after a hard one the state is gone. */
   | { readonly event: 'expire'; readonly id: StateId; readonly reqid: number; readonly hard: boolean }
   /** An authenticated ESP-in-UDP packet came from another address or port than the inbound state has. */
-  | { readonly event: 'mapping'; readonly spi: number; readonly reqid: number; readonly destination: IpAddress; readonly from: Endpoint; readonly to: Endpoint }
+  | {
+      readonly event: 'mapping'
+      readonly spi: number
+      readonly reqid: number
+      readonly destination: IpAddress
+      readonly from: Endpoint
+      readonly to: Endpoint
+    }
   /** Events were lost (ENOBUFS); books and kernel must be compared. */
   | { readonly event: 'overrun' }
 

@@ -5,9 +5,22 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
-import { ACQUIRE_EXPIRES, MemoryKernel, type PlainPacket, type ProtectedPacket, type Protection } from '../../src/edge/memory-kernel.ts'
+import {
+  ACQUIRE_EXPIRES,
+  MemoryKernel,
+  type PlainPacket,
+  type ProtectedPacket,
+  type Protection,
+} from '../../src/edge/memory-kernel.ts'
 import { probeKernel } from '../../src/kernel/check.ts'
-import { NO_LIMITS, type KernelEvent, type Operation, type Outcome, type Policy, type State } from '../../src/kernel/vocabulary.ts'
+import {
+  NO_LIMITS,
+  type KernelEvent,
+  type Operation,
+  type Outcome,
+  type Policy,
+  type State,
+} from '../../src/kernel/vocabulary.ts'
 import { cbc, CountingEntropy, gcm, HandClock, LEFT, policy, RIGHT, selector, state } from '../kernel/fixtures.ts'
 
 const TO_RIGHT: PlainPacket = {
@@ -45,7 +58,10 @@ const SPI = 0xc0000005
 const OUT: State = state({ spi: SPI, direction: 'out', source: LEFT, destination: RIGHT })
 const IN: State = state({ spi: SPI, direction: 'in', source: LEFT, destination: RIGHT })
 const OUT_POLICY: Policy = policy({ template: { source: LEFT, destination: RIGHT, mode: 'tunnel', reqid: 7, spi: SPI } })
-const IN_POLICY: Policy = policy({ direction: 'fwd', template: { source: LEFT, destination: RIGHT, mode: 'tunnel', reqid: 7, spi: 0 } })
+const IN_POLICY: Policy = policy({
+  direction: 'fwd',
+  template: { source: LEFT, destination: RIGHT, mode: 'tunnel', reqid: 7, spi: 0 },
+})
 
 async function pair(change: Partial<State> = {}): Promise<{ left: Host; right: Host }> {
   const left = new Host()
@@ -58,7 +74,8 @@ async function pair(change: Partial<State> = {}): Promise<{ left: Host; right: H
 function code(outcome: Outcome): string {
   return outcome.kind === 'refused' ? outcome.error.code : outcome.kind
 }
-const counterOf = (reception: ReturnType<MemoryKernel['receive']>): string => (reception.kind === 'dropped' ? reception.counter : reception.kind)
+const counterOf = (reception: ReturnType<MemoryKernel['receive']>): string =>
+  reception.kind === 'dropped' ? reception.counter : reception.kind
 const blockedBy = (protection: Protection): string => (protection.kind === 'blocked' ? protection.counter : protection.kind)
 
 test('a packet goes through a tunnel, and both ends count it', async () => {
@@ -69,7 +86,14 @@ test('a packet goes through a tunnel, and both ends count it', async () => {
   for (const host of [left, right]) {
     const outcome = await host.do({ op: 'query-state', id: OUT })
     assert.ok(outcome.kind === 'usage')
-    assert.deepEqual(outcome.usage, { bytes: 100n, packets: 1n, lastUsedSeconds: 1_700_000_001, sequence: 1n, replayed: 0, integrityFailed: 0 })
+    assert.deepEqual(outcome.usage, {
+      bytes: 100n,
+      packets: 1n,
+      lastUsedSeconds: 1_700_000_001,
+      sequence: 1n,
+      replayed: 0,
+      integrityFailed: 0,
+    })
   }
 })
 
@@ -79,7 +103,10 @@ test('states are unique by destination and SPI, and refused as Linux refuses the
   assert.equal(code(await host.do({ op: 'add-state', state: IN })), 'KERNEL_EXISTS')
   await host.must({ op: 'add-state', state: { ...IN, destination: LEFT } })
   assert.equal(code(await host.do({ op: 'update-state', state: { ...IN, spi: 1 } })), 'KERNEL_NO_SUCH_STATE')
-  assert.equal(code(await host.do({ op: 'update-state', state: { ...IN, encapsulation: { sourcePort: 1, destinationPort: 2 } } })), 'KERNEL_REFUSED')
+  assert.equal(
+    code(await host.do({ op: 'update-state', state: { ...IN, encapsulation: { sourcePort: 1, destinationPort: 2 } } })),
+    'KERNEL_REFUSED',
+  )
   assert.equal(code(await host.do({ op: 'update-state', state: { ...IN, source: RIGHT } })), 'KERNEL_UNCHANGED')
   await host.must({ op: 'delete-state', id: IN })
   assert.equal(code(await host.do({ op: 'delete-state', id: IN })), 'KERNEL_NO_SUCH_STATE')
@@ -98,7 +125,10 @@ test('reserved SPIs differ, are installed over, given back, or die', async () =>
   const [a, b, c] = [await allocate(), await allocate(), await allocate()]
   assert.equal(new Set([a, b, c]).size, 3)
   await host.must({ op: 'add-state', state: { ...IN, spi: a } }, { op: 'delete-state', id: { ...IN, spi: b } })
-  assert.deepEqual(host.kernel.reservations().map(({ spi }) => spi), [c])
+  assert.deepEqual(
+    host.kernel.reservations().map(({ spi }) => spi),
+    [c],
+  )
   host.clock.at += ACQUIRE_EXPIRES
   assert.deepEqual(host.kernel.reservations(), [])
   await host.must({ op: 'add-state', state: { ...IN, spi: c } })
@@ -115,12 +145,15 @@ test('a packet for a reserved or unknown SPI, or one in the wrong form, is dropp
   assert.ok(reserved.kind === 'spi')
   assert.equal(counterOf(right.kernel.receive({ ...packet, spi: reserved.spi })), 'XfrmAcquireError')
   assert.equal(counterOf(left.kernel.receive({ ...packet, destination: RIGHT })), 'XfrmInNoStates')
-  assert.deepEqual([...right.kernel.counters()], [
-    ['XfrmInStateMismatch', 1],
-    ['XfrmInNoStates', 1],
-    ['XfrmInStateModeError', 1],
-    ['XfrmAcquireError', 1],
-  ])
+  assert.deepEqual(
+    [...right.kernel.counters()],
+    [
+      ['XfrmInStateMismatch', 1],
+      ['XfrmInNoStates', 1],
+      ['XfrmInStateModeError', 1],
+      ['XfrmAcquireError', 1],
+    ],
+  )
   assert.equal(counterOf(right.kernel.receive(packet)), 'delivered')
 })
 
@@ -140,15 +173,10 @@ test('replays are dropped, packets late within the window are not, those behind 
   const { left, right } = await pair({ replayWindow: 4 })
   const packets = Array.from({ length: 10 }, () => left.protect())
   const receive = (n: number): string => counterOf(right.kernel.receive(packets[n - 1]!))
-  assert.deepEqual([receive(2), receive(2), receive(1), receive(9), receive(6), receive(5), receive(9)], [
-    'delivered',
-    'XfrmInStateSeqError',
-    'delivered',
-    'delivered',
-    'delivered',
-    'XfrmInStateSeqError',
-    'XfrmInStateSeqError',
-  ])
+  assert.deepEqual(
+    [receive(2), receive(2), receive(1), receive(9), receive(6), receive(5), receive(9)],
+    ['delivered', 'XfrmInStateSeqError', 'delivered', 'delivered', 'delivered', 'XfrmInStateSeqError', 'XfrmInStateSeqError'],
+  )
   const outcome = await right.do({ op: 'query-state', id: IN })
   assert.ok(outcome.kind === 'usage' && outcome.usage.replayed === 3 && outcome.usage.sequence === 9n)
 })
@@ -162,7 +190,11 @@ test('without a window nothing is a replay', async () => {
 test('an encapsulated packet from elsewhere is taken and told of, each one, until the state is updated', async () => {
   const encapsulation = { sourcePort: 4500, destinationPort: 4500 }
   const { left, right } = await pair({ encapsulation })
-  const behindNat = (): ProtectedPacket => ({ ...left.protect(), source: IpAddress.parse('203.0.113.9'), encapsulation: { sourcePort: 32100, destinationPort: 4500 } })
+  const behindNat = (): ProtectedPacket => ({
+    ...left.protect(),
+    source: IpAddress.parse('203.0.113.9'),
+    encapsulation: { sourcePort: 32100, destinationPort: 4500 },
+  })
   assert.equal(counterOf(right.kernel.receive(left.protect())), 'delivered')
   assert.deepEqual(right.events, [])
   assert.equal(counterOf(right.kernel.receive(behindNat())), 'delivered')
@@ -197,7 +229,11 @@ test('policies: none is clear, block blocks, the lowest priority wins, the older
   assert.equal(host.kernel.protect(TO_RIGHT).kind, 'blocked')
   await host.must({ op: 'set-policy', policy: { ...pass, priority: 499 } })
   assert.equal(host.kernel.protect(TO_RIGHT).kind, 'clear')
-  assert.equal(host.kernel.protect({ ...TO_RIGHT, source: IpAddress.parse('2001:db8::1'), destination: IpAddress.parse('2001:db8::2') }).kind, 'clear')
+  assert.equal(
+    host.kernel.protect({ ...TO_RIGHT, source: IpAddress.parse('2001:db8::1'), destination: IpAddress.parse('2001:db8::2') })
+      .kind,
+    'clear',
+  )
   await host.must({ op: 'delete-policy', id: pass })
   assert.equal(host.kernel.protect(TO_RIGHT).kind, 'blocked')
 })
@@ -207,7 +243,10 @@ test('a selector is about protocol and ports, too, and its ports are masks', asy
   const dns = selector('10.1.0.0/16', '10.2.3.0/24', { protocol: 17, destinationPorts: { first: 50, last: 53 } })
   await host.must({ op: 'set-policy', policy: policy({ selector: dns, action: 'block', template: null }) })
   const kind = (change: Partial<PlainPacket>): string => host.kernel.protect({ ...TO_RIGHT, ...change }).kind
-  assert.deepEqual([kind({}), kind({ protocol: 6 }), kind({ destinationPort: 48 }), kind({ destinationPort: 56 })], ['blocked', 'clear', 'blocked', 'clear'])
+  assert.deepEqual(
+    [kind({}), kind({ protocol: 6 }), kind({ destinationPort: 48 }), kind({ destinationPort: 56 })],
+    ['blocked', 'clear', 'blocked', 'clear'],
+  )
 })
 
 test('a packet without a state raises one acquire, and the state that answers it lets the next one through', async () => {
@@ -221,7 +260,11 @@ test('a packet without a state raises one acquire, and the state that answers it
       reqid: 7,
       source: LEFT,
       destination: RIGHT,
-      packet: selector('10.1.0.1', '10.2.3.1', { protocol: 17, sourcePorts: { first: 1000, last: 1000 }, destinationPorts: { first: 53, last: 53 } }),
+      packet: selector('10.1.0.1', '10.2.3.1', {
+        protocol: 17,
+        sourcePorts: { first: 1000, last: 1000 },
+        destinationPorts: { first: 53, last: 53 },
+      }),
       policy: OUT_POLICY.selector,
     },
   ])
@@ -252,7 +295,10 @@ test('what a policy wants protected is not let in otherwise', async () => {
   assert.equal(counterOf(right.kernel.receiveClear(TO_RIGHT)), 'XfrmInTmplMismatch')
   await right.must({ op: 'set-policy', policy: { ...IN_POLICY, template: { ...IN_POLICY.template!, reqid: 8 } } })
   assert.equal(counterOf(right.kernel.receive(left.protect())), 'XfrmInTmplMismatch')
-  await right.must({ op: 'set-policy', policy: { ...IN_POLICY, template: { ...IN_POLICY.template!, source: IpAddress.parse('203.0.113.1') } } })
+  await right.must({
+    op: 'set-policy',
+    policy: { ...IN_POLICY, template: { ...IN_POLICY.template!, source: IpAddress.parse('203.0.113.1') } },
+  })
   assert.equal(counterOf(right.kernel.receive(left.protect())), 'XfrmInTmplMismatch')
   await right.must({ op: 'set-policy', policy: { ...IN_POLICY, action: 'block', template: null } })
   assert.equal(counterOf(right.kernel.receive(left.protect())), 'XfrmInPolBlock')
@@ -267,19 +313,36 @@ test('transport mode: a packet arrives with the addresses the NATs gave it, and 
   const transport = { mode: 'transport', encapsulation: { sourcePort: 4500, destinationPort: 4500 } } as const
   const template = { source: LEFT, destination: RIGHT, mode: 'transport', reqid: 7, spi: 0 } as const
   const addresses = selector('192.0.2.1', '198.51.100.2')
-  await left.must({ op: 'add-state', state: { ...OUT, ...transport, selector: addresses } }, { op: 'set-policy', policy: policy({ selector: addresses, template }) })
-  await right.must({ op: 'add-state', state: { ...IN, ...transport } }, { op: 'set-policy', policy: policy({ direction: 'in', selector: addresses, template }) })
+  await left.must(
+    { op: 'add-state', state: { ...OUT, ...transport, selector: addresses } },
+    { op: 'set-policy', policy: policy({ selector: addresses, template }) },
+  )
+  await right.must(
+    { op: 'add-state', state: { ...IN, ...transport } },
+    { op: 'set-policy', policy: policy({ direction: 'in', selector: addresses, template }) },
+  )
   const natted = IpAddress.parse('203.0.113.9')
-  assert.deepEqual(right.kernel.receive({ ...left.protect(packet), source: natted }), { kind: 'delivered', packet: { ...packet, source: natted } })
+  assert.deepEqual(right.kernel.receive({ ...left.protect(packet), source: natted }), {
+    kind: 'delivered',
+    packet: { ...packet, source: natted },
+  })
   assert.equal(counterOf(right.kernel.receive(left.protect(packet))), 'delivered')
-  await right.must({ op: 'delete-state', id: IN }, { op: 'add-state', state: { ...IN, ...transport, selector: selector('10.0.0.0/8', '10.0.0.0/8') } })
+  await right.must(
+    { op: 'delete-state', id: IN },
+    { op: 'add-state', state: { ...IN, ...transport, selector: selector('10.0.0.0/8', '10.0.0.0/8') } },
+  )
   assert.equal(counterOf(right.kernel.receive(left.protect(packet))), 'XfrmInStateMismatch')
 })
 
 test('limits of bytes and packets: the soft one is told of once, at the hard one the state is gone', async () => {
   const { left } = await pair({ limits: { ...NO_LIMITS, softPackets: 1n, hardPackets: 3n } })
   for (let n = 0; n < 3; n++) left.protect()
-  const expire = (hard: boolean): KernelEvent => ({ event: 'expire', id: { spi: SPI, source: LEFT, destination: RIGHT }, reqid: 7, hard })
+  const expire = (hard: boolean): KernelEvent => ({
+    event: 'expire',
+    id: { spi: SPI, source: LEFT, destination: RIGHT },
+    reqid: 7,
+    hard,
+  })
   assert.deepEqual(left.events, [expire(false)])
   assert.equal(blockedBy(left.kernel.protect(TO_RIGHT)), 'XfrmOutStateExpired')
   assert.deepEqual(left.events, [expire(false), expire(true)])
@@ -288,7 +351,10 @@ test('limits of bytes and packets: the soft one is told of once, at the hard one
   const { left: sender, right } = await pair({ limits: { ...NO_LIMITS, hardBytes: 150n } })
   const first = sender.protect()
   const packets = [first, { ...first, sequence: 2n }, { ...first, sequence: 3n }]
-  assert.deepEqual(packets.map((packet) => counterOf(right.kernel.receive(packet))), ['delivered', 'delivered', 'XfrmInStateExpired'])
+  assert.deepEqual(
+    packets.map((packet) => counterOf(right.kernel.receive(packet))),
+    ['delivered', 'delivered', 'XfrmInStateExpired'],
+  )
   assert.deepEqual(right.events, [expire(true)])
 })
 
@@ -303,14 +369,20 @@ test('limits of time: soft, hard, in their order; an update arms the soft one ag
   clock.at += 1
   kernel.handleTimeout()
   kernel.handleTimeout()
-  assert.deepEqual(events.map((event) => event.event === 'expire' && event.hard), [false])
+  assert.deepEqual(
+    events.map((event) => event.event === 'expire' && event.hard),
+    [false],
+  )
   await left.must({ op: 'update-state', state: { ...OUT, limits } })
   kernel.handleTimeout()
   assert.equal(events.length, 2)
   assert.equal(kernel.nextTimeout(), clock.at + 10_000)
   clock.at += 10_000
   kernel.handleTimeout()
-  assert.deepEqual(events.map((event) => event.event === 'expire' && event.hard), [false, false, true])
+  assert.deepEqual(
+    events.map((event) => event.event === 'expire' && event.hard),
+    [false, false, true],
+  )
   assert.deepEqual([kernel.nextTimeout(), kernel.states()], [null, []])
 })
 
@@ -325,7 +397,12 @@ test('short sequence numbers end, extended ones do not', async () => {
 })
 
 test('a kernel that is told to refuse refuses, in its own words', async () => {
-  const kernel = new MemoryKernel({ clock: new HandClock(), entropy: new CountingEntropy(), onEvent: () => undefined, refuse: () => 1 })
+  const kernel = new MemoryKernel({
+    clock: new HandClock(),
+    entropy: new CountingEntropy(),
+    onEvent: () => undefined,
+    refuse: () => 1,
+  })
   const [outcome] = await kernel.perform([{ op: 'add-state', state: IN }])
   assert.ok(outcome?.kind === 'refused')
   assert.equal(outcome.error.code, 'KERNEL_NOT_PERMITTED')
@@ -334,6 +411,9 @@ test('a kernel that is told to refuse refuses, in its own words', async () => {
 test('nothing is missing, and a probe leaves nothing', async () => {
   const { kernel } = new Host()
   assert.deepEqual(kernel.capabilities, { missing: [], families: [4, 6] })
-  assert.deepEqual(await probeKernel(kernel, [{ encryption: { id: 20, keyLength: 256 }, integrity: null }]), { missing: [], families: [4, 6] })
+  assert.deepEqual(await probeKernel(kernel, [{ encryption: { id: 20, keyLength: 256 }, integrity: null }]), {
+    missing: [],
+    families: [4, 6],
+  })
   assert.deepEqual([kernel.states(), kernel.reservations()], [[], []])
 })

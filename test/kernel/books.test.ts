@@ -58,13 +58,24 @@ test('a tunnel goes in as inbound state, outbound state, policies in, fwd, out, 
   assert.deepEqual(verbs(performed), ['allocate-spi', 'add in', 'add out', 'set in', 'set fwd', 'set out'])
   assert.deepEqual(books.installed, { children: 1, states: 2, policies: 3, spis: 0, leftovers: 0 })
   const [inbound, outbound] = kernel.states()
-  assert.deepEqual([inbound?.source, inbound?.destination, inbound?.encapsulation], [RIGHT, LEFT, { sourcePort: 32100, destinationPort: 4500 }])
-  assert.deepEqual([outbound?.source, outbound?.destination, outbound?.encapsulation], [LEFT, RIGHT, { sourcePort: 4500, destinationPort: 32100 }])
-  assert.deepEqual(kernel.policies().map(({ direction, priority, selector, template }) => [direction, priority, selector.source.toString(), template?.spi]), [
-    ['in', 383615, '10.2.0.0/16', 0],
-    ['fwd', 383615, '10.2.0.0/16', 0],
-    ['out', 383615, '10.1.0.0/16', 0xcabb0001],
-  ])
+  assert.deepEqual(
+    [inbound?.source, inbound?.destination, inbound?.encapsulation],
+    [RIGHT, LEFT, { sourcePort: 32100, destinationPort: 4500 }],
+  )
+  assert.deepEqual(
+    [outbound?.source, outbound?.destination, outbound?.encapsulation],
+    [LEFT, RIGHT, { sourcePort: 4500, destinationPort: 32100 }],
+  )
+  assert.deepEqual(
+    kernel
+      .policies()
+      .map(({ direction, priority, selector, template }) => [direction, priority, selector.source.toString(), template?.spi]),
+    [
+      ['in', 383615, '10.2.0.0/16', 0],
+      ['fwd', 383615, '10.2.0.0/16', 0],
+      ['out', 383615, '10.1.0.0/16', 0xcabb0001],
+    ],
+  )
   performed.length = 0
   await books.remove(child)
   assert.deepEqual(verbs(performed), ['delete out', 'delete fwd', 'delete in', 'delete-state', 'delete-state'])
@@ -75,21 +86,43 @@ test('a tunnel goes in as inbound state, outbound state, policies in, fwd, out, 
 
 test('transport mode has no fwd policy, and its states check the addresses of a single pair of selectors', async () => {
   const { kernel, install } = world()
-  const single = { mode: 'transport', localSelectors: [traffic('192.0.2.1', 17, 1701, 1701)], remoteSelectors: [traffic('198.51.100.2', 17)] } as const
+  const single = {
+    mode: 'transport',
+    localSelectors: [traffic('192.0.2.1', 17, 1701, 1701)],
+    remoteSelectors: [traffic('198.51.100.2', 17)],
+  } as const
   await install(single)
-  assert.deepEqual(kernel.policies().map(({ direction }) => direction), ['in', 'out'])
+  assert.deepEqual(
+    kernel.policies().map(({ direction }) => direction),
+    ['in', 'out'],
+  )
   const [inbound, outbound] = kernel.states()
   assert.deepEqual([inbound?.selector?.source.toString(), inbound?.selector?.protocol], ['198.51.100.2/32', 0])
   assert.equal(outbound?.selector?.source.toString(), '192.0.2.1/32')
   await install({ ...single, localSelectors: [traffic('192.0.2.1', 17), traffic('192.0.2.1', 6)], outboundSpi: 2 })
-  assert.deepEqual(kernel.states().slice(2).map((one) => one.selector), [null, null])
+  assert.deepEqual(
+    kernel
+      .states()
+      .slice(2)
+      .map((one) => one.selector),
+    [null, null],
+  )
 })
 
 test('a fixed priority replaces the calculated one; the acquire is answered by the outbound state', async () => {
   const { kernel, install } = world()
   await install({ priority: 42, acquireSequence: 9 })
-  assert.deepEqual(kernel.policies().map((one) => one.priority), [42, 42, 42])
-  assert.deepEqual(kernel.states().map((one) => [one.direction, one.acquireSequence]), [['in', 0], ['out', 9]])
+  assert.deepEqual(
+    kernel.policies().map((one) => one.priority),
+    [42, 42, 42],
+  )
+  assert.deepEqual(
+    kernel.states().map((one) => [one.direction, one.acquireSequence]),
+    [
+      ['in', 0],
+      ['out', 9],
+    ],
+  )
 })
 
 test('during a rekey the newer SA has the policies, and removing the old one touches none of them', async () => {
@@ -134,7 +167,11 @@ test('whichever operation the kernel refuses, nothing of the CHILD_SA is left an
   for (let n = 0; n < count; n++) {
     const { kernel, books, world: faults, install, performed } = world()
     faults.refuse = (_, index) => (index === n ? 12 : null)
-    await assert.rejects(install(change), (error) => error instanceof KernelError && error.code === 'KERNEL_OUT_OF_MEMORY', `refused operation ${n}`)
+    await assert.rejects(
+      install(change),
+      (error) => error instanceof KernelError && error.code === 'KERNEL_OUT_OF_MEMORY',
+      `refused operation ${n}`,
+    )
     assert.ok(performed.length > n)
     assertEmpty(kernel, books)
   }
@@ -191,7 +228,14 @@ test('a state that is gone already does not disturb the removal', async () => {
 test('usage is that of both directions; any refusal but absence is an error', async () => {
   const { kernel, books, world: faults, install, clock } = world()
   const child = await install()
-  const packet = { source: IpAddress.parse('10.1.0.1'), destination: IpAddress.parse('10.2.0.1'), protocol: 17, sourcePort: 1, destinationPort: 2, length: 100 }
+  const packet = {
+    source: IpAddress.parse('10.1.0.1'),
+    destination: IpAddress.parse('10.2.0.1'),
+    protocol: 17,
+    sourcePort: 1,
+    destinationPort: 2,
+    length: 100,
+  }
   assert.equal(kernel.protect(packet).kind, 'protected')
   clock.at += 5000
   const usage = await books.usage(child)
@@ -209,7 +253,13 @@ test('ports move in place, in the kernel and in the handle', async () => {
   await books.update(child, { localPort: 4500, remotePort: 32100 })
   assert.deepEqual(verbs(performed), ['update-state', 'update-state'])
   assert.deepEqual(child.inbound.encapsulation, { sourcePort: 32100, destinationPort: 4500 })
-  assert.deepEqual(kernel.states().map((one) => one.encapsulation), [{ sourcePort: 32100, destinationPort: 4500 }, { sourcePort: 4500, destinationPort: 32100 }])
+  assert.deepEqual(
+    kernel.states().map((one) => one.encapsulation),
+    [
+      { sourcePort: 32100, destinationPort: 4500 },
+      { sourcePort: 4500, destinationPort: 32100 },
+    ],
+  )
 })
 
 test('a refused update leaves the handle as the kernel is', async () => {
@@ -233,7 +283,10 @@ test('an SPI the kernel hands out twice on different addresses is asked for agai
   const first = await books.allocateSpi(LEFT, RIGHT, 'tunnel')
   const repeat = new Books({
     capabilities: kernel.capabilities,
-    perform: (operations) => Promise.resolve(operations.map((operation) => (operation.op === 'allocate-spi' ? { kind: 'spi', spi: first } : { kind: 'done' }))),
+    perform: (operations) =>
+      Promise.resolve(
+        operations.map((operation) => (operation.op === 'allocate-spi' ? { kind: 'spi', spi: first } : { kind: 'done' })),
+      ),
   })
   assert.equal(await repeat.allocateSpi(LEFT, RIGHT, 'tunnel'), first)
   await assert.rejects(repeat.allocateSpi(other, RIGHT, 'tunnel'), { code: 'KERNEL_EXISTS' })
@@ -275,7 +328,7 @@ test("a peer's second use of its own SPI is refused and does not harm the first"
   assertEmpty(kernel, books)
 })
 
-test("an outbound state that somebody else has in the kernel stays his", async () => {
+test('an outbound state that somebody else has in the kernel stays his', async () => {
   const { kernel, books, install } = world()
   const theirs = await install({ outboundSpi: 5 })
   const ours = new Books(kernel)

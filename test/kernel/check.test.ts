@@ -27,7 +27,10 @@ test('no ESP for IPv6 is one sentence with the remedy, and IPv4 still counts', a
 })
 
 test('no CAP_NET_ADMIN is all there is to say', async () => {
-  const { missing, families } = await probeKernel(refusing(() => 1), [GCM])
+  const { missing, families } = await probeKernel(
+    refusing(() => 1),
+    [GCM],
+  )
   assert.equal(missing.length, 1)
   assert.match(missing[0]!, /CAP_NET_ADMIN/)
   assert.deepEqual(families, [])
@@ -44,12 +47,16 @@ test("a missing algorithm is named once, with the kernel's words, and the others
 })
 
 test('that the plainest algorithm is missing matters only to who configured it', async () => {
-  const withoutSha2 = (operation: Operation): number | null => (operation.op === 'add-state' && operation.state.integrity?.id === 12 ? 38 : null)
+  const withoutSha2 = (operation: Operation): number | null =>
+    operation.op === 'add-state' && operation.state.integrity?.id === 12 ? 38 : null
   assert.deepEqual(await probeKernel(refusing(withoutSha2), [GCM]), { missing: [], families: [4, 6] })
 })
 
 test('any other refusal is told as it came, and what cannot be tried is not called usable', async () => {
-  const { missing, families } = await probeKernel(refusing((operation) => (operation.op === 'allocate-spi' ? 12 : null)), [])
+  const { missing, families } = await probeKernel(
+    refusing((operation) => (operation.op === 'allocate-spi' ? 12 : null)),
+    [],
+  )
   assert.deepEqual(missing, [
     'The kernel cannot be used for IPsec: the kernel refused to allocate an SPI for ESP from 192.0.2.1 to 192.0.2.2: ENOMEM (refused for a test).',
     'The kernel cannot be used for IPsec: the kernel refused to allocate an SPI for ESP from 2001:db8::1 to 2001:db8::2: ENOMEM (refused for a test).',

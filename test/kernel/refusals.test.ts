@@ -21,15 +21,24 @@ test("a refusal names operation, errno and the kernel's own text, and no key", (
     error.message,
     'the kernel refused to add the inbound state 0xc1020304 (198.51.100.2 to 192.0.2.1): EPROTONOSUPPORT (Requested type not found)',
   )
-  assert.deepEqual([error.code, error.errno, error.kernelText, error.accused], ['KERNEL_UNSUPPORTED', 93, 'Requested type not found', 'kernel'])
+  assert.deepEqual(
+    [error.code, error.errno, error.kernelText, error.accused],
+    ['KERNEL_UNSUPPORTED', 93, 'Requested type not found', 'kernel'],
+  )
   assert.ok(!inspect(error).includes(toHex(counting(1, 8))))
 })
 
 test('every operation has its words', () => {
   const id = { spi: 5, source: LEFT, destination: RIGHT }
   const words = (operation: Operation): string => refusal(operation, 22).operation
-  assert.equal(words({ op: 'allocate-spi', source: LEFT, destination: RIGHT, reqid: 0, mode: 'tunnel' }), 'allocate an SPI for ESP from 192.0.2.1 to 198.51.100.2')
-  assert.equal(words({ op: 'update-state', state: state({ direction: 'out' }) }), 'update the outbound state 0xc1020304 (198.51.100.2 to 192.0.2.1)')
+  assert.equal(
+    words({ op: 'allocate-spi', source: LEFT, destination: RIGHT, reqid: 0, mode: 'tunnel' }),
+    'allocate an SPI for ESP from 192.0.2.1 to 198.51.100.2',
+  )
+  assert.equal(
+    words({ op: 'update-state', state: state({ direction: 'out' }) }),
+    'update the outbound state 0xc1020304 (198.51.100.2 to 192.0.2.1)',
+  )
   assert.equal(words({ op: 'delete-state', id }), 'delete the state 0x00000005 (192.0.2.1 to 198.51.100.2)')
   assert.equal(words({ op: 'query-state', id }), 'tell about the state 0x00000005 (192.0.2.1 to 198.51.100.2)')
   assert.equal(words({ op: 'set-policy', policy: policy() }), 'set the out policy 10.1.0.0/16 to 10.2.3.0/24')

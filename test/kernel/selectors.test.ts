@@ -41,7 +41,13 @@ test('protocols that exclude each other make no policy, any takes that of the ot
 test('ICMP type rides in the source port and code in the destination port, in both directions', () => {
   const echo = (8 << 8) | 0
   const [exact] = outboundSelectors([traffic('10.1.0.0/16', 1, echo, echo)], [traffic('10.2.0.0/16', 1)])
-  assert.deepEqual([exact?.sourcePorts, exact?.destinationPorts], [{ first: 8, last: 8 }, { first: 0, last: 0 }])
+  assert.deepEqual(
+    [exact?.sourcePorts, exact?.destinationPorts],
+    [
+      { first: 8, last: 8 },
+      { first: 0, last: 0 },
+    ],
+  )
   assert.deepEqual(reversed(exact!), { ...exact!, source: exact!.destination, destination: exact!.source })
   const [anyCode] = outboundSelectors([traffic('10.1.0.0/16', 1)], [traffic('10.2.0.0/16', 1, 3 << 8, (3 << 8) | 255)])
   assert.deepEqual([anyCode?.sourcePorts, anyCode?.destinationPorts], [{ first: 3, last: 3 }, ANY_PORT])

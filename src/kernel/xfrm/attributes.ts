@@ -72,7 +72,7 @@ export interface ReceivedMessage {
 /** The messages of one datagram. Throws XfrmFormatError when lengths lead outside. */
 export function readMessages(datagram: Uint8Array): readonly ReceivedMessage[] {
   const messages: ReceivedMessage[] = []
-  for (let at = 0; at < datagram.length; ) {
+  for (let at = 0; at < datagram.length;) {
     const view = structAt(datagram, at, NLMSG_HEADER_LENGTH, 'a message')
     const length = view.getUint32(0, LITTLE_ENDIAN)
     if (length < NLMSG_HEADER_LENGTH || length > datagram.length - at) {
@@ -92,13 +92,16 @@ export function readMessages(datagram: Uint8Array): readonly ReceivedMessage[] {
 /** The attributes behind a structure of `skip` bytes, by type; of a repeated one the last. Throws XfrmFormatError when lengths lead outside. */
 export function readAttributes(payload: Uint8Array, skip: number): ReadonlyMap<number, Uint8Array> {
   const attributes = new Map<number, Uint8Array>()
-  for (let at = aligned(skip); at + ATTRIBUTE_HEADER_LENGTH <= payload.length; ) {
+  for (let at = aligned(skip); at + ATTRIBUTE_HEADER_LENGTH <= payload.length;) {
     const view = structAt(payload, at, ATTRIBUTE_HEADER_LENGTH, 'an attribute')
     const length = view.getUint16(0, LITTLE_ENDIAN)
     if (length < ATTRIBUTE_HEADER_LENGTH || length > payload.length - at) {
       throw new XfrmFormatError(`an attribute of the kernel claims ${length} bytes, ${payload.length - at} are there`)
     }
-    attributes.set(view.getUint16(2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK, payload.subarray(at + ATTRIBUTE_HEADER_LENGTH, at + length))
+    attributes.set(
+      view.getUint16(2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK,
+      payload.subarray(at + ATTRIBUTE_HEADER_LENGTH, at + length),
+    )
     at += aligned(length)
   }
   return attributes

@@ -79,11 +79,13 @@ export function decodeState(message: ReceivedMessage): ReportedState {
     destination: info.destination,
     reqid: info.reqid,
     limits: info.limits,
-    encapsulation: encapsulation === undefined ? null : getEncapTmpl(structAt(encapsulation, 0, ENCAP_TMPL_LENGTH, 'an encapsulation'), 0),
+    encapsulation:
+      encapsulation === undefined ? null : getEncapTmpl(structAt(encapsulation, 0, ENCAP_TMPL_LENGTH, 'an encapsulation'), 0),
     usage: {
       bytes: info.bytes,
       packets: info.packets,
-      lastUsedSeconds: lastUsed === undefined ? null : Number(structAt(lastUsed, 0, 8, 'a time of use').getBigUint64(0, LITTLE_ENDIAN)),
+      lastUsedSeconds:
+        lastUsed === undefined ? null : Number(structAt(lastUsed, 0, 8, 'a time of use').getBigUint64(0, LITTLE_ENDIAN)),
       sequence: sequenceOf(attributes),
       replayed: info.replayed,
       integrityFailed: info.integrityFailed,

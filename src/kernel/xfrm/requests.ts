@@ -115,7 +115,8 @@ export function encodeState(state: State, verb: StateVerb, sequence: number): Ui
   }
   putEncryption(message, state)
   putIntegrity(message, state)
-  if (state.encapsulation !== null) putEncapTmpl(message.view, message.attribute(XFRMA.ENCAP, ENCAP_TMPL_LENGTH), state.encapsulation)
+  if (state.encapsulation !== null)
+    putEncapTmpl(message.view, message.attribute(XFRMA.ENCAP, ENCAP_TMPL_LENGTH), state.encapsulation)
   if (bitmap) {
     const words = Math.ceil(window / 32)
     putReplayEsn(message.view, message.attribute(XFRMA.REPLAY_ESN_VAL, REPLAY_ESN_LENGTH + words * 4), window)
@@ -126,7 +127,10 @@ export function encodeState(state: State, verb: StateVerb, sequence: number): Ui
 /** Outbound states check no replays; with ESN the kernel yet demands a window, and 1 is the least. */
 function replayWindowOf(state: State): number {
   if (state.direction === 'out') return state.esn ? 1 : 0
-  assert(state.replayWindow >= 0 && state.replayWindow <= MAX_REPLAY_WINDOW, `a replay window of ${state.replayWindow} is within 0 to ${MAX_REPLAY_WINDOW}`)
+  assert(
+    state.replayWindow >= 0 && state.replayWindow <= MAX_REPLAY_WINDOW,
+    `a replay window of ${state.replayWindow} is within 0 to ${MAX_REPLAY_WINDOW}`,
+  )
   return state.esn ? Math.max(state.replayWindow, 1) : state.replayWindow
 }
 
@@ -186,10 +190,21 @@ export function encodeStateId(type: typeof XFRM_MSG.DELSA | typeof XFRM_MSG.GETS
 /** XFRM_MSG_UPDPOLICY, which creates a policy as well as it replaces one. */
 function encodePolicy(policy: Policy, sequence: number): Uint8Array {
   const { selector, template } = policy
-  assert(selector.source.prefixLength !== null && selector.destination.prefixLength !== null, 'policies that reach the kernel are about prefixes')
+  assert(
+    selector.source.prefixLength !== null && selector.destination.prefixLength !== null,
+    'policies that reach the kernel are about prefixes',
+  )
   const message = new RequestMessage(XFRM_MSG.UPDPOLICY, FLAGS, sequence, USERPOLICY_INFO_LENGTH)
   const direction = XFRM_POLICY_DIRECTION[policy.direction]
-  putUserpolicyInfo(message.view, NLMSG_HEADER_LENGTH, selector, NO_LIMITS, policy.priority, direction, XFRM_POLICY_ACTION[policy.action])
+  putUserpolicyInfo(
+    message.view,
+    NLMSG_HEADER_LENGTH,
+    selector,
+    NO_LIMITS,
+    policy.priority,
+    direction,
+    XFRM_POLICY_ACTION[policy.action],
+  )
   if (template !== null) putTemplate(message, policy, template)
   return message.finish()
 }

@@ -88,7 +88,8 @@ export function getSelector(view: DataView, offset: number): Selector {
 }
 
 function prefix(address: IpAddress, length: number): IpRange {
-  if (length > address.bytes.length * 8) throw new XfrmFormatError(`the kernel gave ${address.toString()} a prefix of ${length} bits`)
+  if (length > address.bytes.length * 8)
+    throw new XfrmFormatError(`the kernel gave ${address.toString()} a prefix of ${length} bits`)
   return IpRange.ofPrefix(address, length)
 }
 
@@ -207,7 +208,15 @@ export function putUsersaId(view: DataView, offset: number, destination: IpAddre
  * xfrm_userpolicy_info: sel 0, lft 56, curlft 120, priority u32 152, index u32 156, dir u8 160, action u8 161,
  * flags u8 162, share u8 163; 168 bytes. Ours never expire, and share with any (0).
  */
-export function putUserpolicyInfo(view: DataView, offset: number, selector: Selector, limits: Limits, priority: number, direction: number, action: number): void {
+export function putUserpolicyInfo(
+  view: DataView,
+  offset: number,
+  selector: Selector,
+  limits: Limits,
+  priority: number,
+  direction: number,
+  action: number,
+): void {
   putSelector(view, offset, selector)
   putLimits(view, offset + 56, limits)
   view.setUint32(offset + 152, priority, LITTLE_ENDIAN)
@@ -279,7 +288,10 @@ export function putReplayEsn(view: DataView, offset: number, window: number): vo
   view.setUint32(offset + 20, window, LITTLE_ENDIAN)
 }
 
-export function getReplayEsn(view: DataView, offset: number): { readonly sent: bigint; readonly received: bigint; readonly window: number } {
+export function getReplayEsn(
+  view: DataView,
+  offset: number,
+): { readonly sent: bigint; readonly received: bigint; readonly window: number } {
   const word = (at: number): bigint => BigInt(view.getUint32(offset + at, LITTLE_ENDIAN))
   return {
     sent: (word(12) << 32n) | word(4),

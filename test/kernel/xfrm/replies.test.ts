@@ -12,7 +12,16 @@ import { type ReceivedMessage, readAttributes, readMessages, RequestMessage } fr
 import { LITTLE_ENDIAN, XFRM_MSG } from '../../../src/kernel/xfrm/constants.ts'
 import { decodeAcknowledgement, decodeEvent, decodeState } from '../../../src/kernel/xfrm/replies.ts'
 import { encodeState } from '../../../src/kernel/xfrm/requests.ts'
-import { getLimits, getReplayEsn, getSelector, getUsersaInfo, putLimits, putReplayEsn, putSelector, XfrmFormatError } from '../../../src/kernel/xfrm/structs.ts'
+import {
+  getLimits,
+  getReplayEsn,
+  getSelector,
+  getUsersaInfo,
+  putLimits,
+  putReplayEsn,
+  putSelector,
+  XfrmFormatError,
+} from '../../../src/kernel/xfrm/structs.ts'
 import { LEFT, RIGHT, selector, state } from '../fixtures.ts'
 
 const HEX = { skip: LITTLE_ENDIAN ? false : 'the bytes are those of little-endian machines' }
@@ -36,7 +45,10 @@ test('an acknowledgement is errno and text, with the request echoed or not', HEX
   const text = `0d00 0100 ${toHex(Buffer.from('no type\0'))} 00 000000`
   assert.deepEqual(decodeAcknowledgement(message(2, `a3ffffff ${header} ${text}`, 0x300)), { errno: 93, text: 'no type' })
   // Without NLM_F_CAPPED the request of 0x28 bytes is there in full.
-  assert.deepEqual(decodeAcknowledgement(message(2, `a3ffffff ${header} ${zeros(24)} ${text}`, 0x200)), { errno: 93, text: 'no type' })
+  assert.deepEqual(decodeAcknowledgement(message(2, `a3ffffff ${header} ${zeros(24)} ${text}`, 0x200)), {
+    errno: 93,
+    text: 'no type',
+  })
   assert.throws(() => decodeAcknowledgement(message(2, '00000000')), XfrmFormatError)
 })
 
@@ -89,8 +101,18 @@ test('an acquire tells packet, policy, reqid and the sequence number that answer
 
 test('an expiry tells the state and whether it is gone', HEX, () => {
   const id = { spi: 0xc1020304, source: RIGHT, destination: LEFT }
-  assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 01 ${zeros(7)}`)), { event: 'expire', id, reqid: 7, hard: true })
-  assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 00 ${zeros(7)}`)), { event: 'expire', id, reqid: 7, hard: false })
+  assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 01 ${zeros(7)}`)), {
+    event: 'expire',
+    id,
+    reqid: 7,
+    hard: true,
+  })
+  assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 00 ${zeros(7)}`)), {
+    event: 'expire',
+    id,
+    reqid: 7,
+    hard: false,
+  })
   // An acquire nobody answered has no SPI.
   assert.equal(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 01 ${zeros(7)}`.replace('c1020304', '00000000'))), null)
 })
@@ -109,7 +131,8 @@ test('a mapping change tells where the packets come from now', HEX, () => {
 
 test('other messages of the groups are none of ours, short ones are an error, an unknown family is one', HEX, () => {
   assert.equal(decodeEvent(message(0x1b, zeros(176))), null)
-  for (const type of [XFRM_MSG.ACQUIRE, XFRM_MSG.EXPIRE, XFRM_MSG.MAPPING]) assert.throws(() => decodeEvent(message(type, zeros(8))), XfrmFormatError)
+  for (const type of [XFRM_MSG.ACQUIRE, XFRM_MSG.EXPIRE, XFRM_MSG.MAPPING])
+    assert.throws(() => decodeEvent(message(type, zeros(8))), XfrmFormatError)
   assert.throws(() => decodeState(message(XFRM_MSG.NEWSA, zeros(223))), XfrmFormatError)
   assert.throws(() => decodeState(message(XFRM_MSG.NEWSA, zeros(224))), /address family 0/)
 })
@@ -154,13 +177,24 @@ test('nothing the kernel could send makes the decoder do anything but answer or 
 test('structures read back as they were written', () => {
   const view = new DataView(new ArrayBuffer(64))
   for (const one of [
-    selector('10.1.0.0/16', '10.2.3.4', { protocol: 17, sourcePorts: { first: 1024, last: 2047 }, destinationPorts: { first: 53, last: 53 } }),
+    selector('10.1.0.0/16', '10.2.3.4', {
+      protocol: 17,
+      sourcePorts: { first: 1024, last: 2047 },
+      destinationPorts: { first: 53, last: 53 },
+    }),
     selector('2001:db8::/32', '::/0', { protocol: 58 }),
   ]) {
     putSelector(view, 0, one)
     assert.deepEqual(getSelector(view, 0), one)
   }
-  const limits = { softSeconds: 3000, hardSeconds: 3600, softBytes: 1n << 40n, hardBytes: 0n, softPackets: 0n, hardPackets: 0xffffffffn }
+  const limits = {
+    softSeconds: 3000,
+    hardSeconds: 3600,
+    softBytes: 1n << 40n,
+    hardBytes: 0n,
+    softPackets: 0n,
+    hardPackets: 0xffffffffn,
+  }
   putLimits(view, 0, limits)
   assert.deepEqual(getLimits(view, 0), limits)
   const esn = new DataView(new ArrayBuffer(24))
@@ -172,16 +206,19 @@ test('a state request reads back as the state it is about', () => {
   const original = state({ encapsulation: { sourcePort: 32100, destinationPort: 4500 }, acquireSequence: 3 })
   const [request] = readMessages(encodeState(original, 'update', 77))
   assert.equal(request?.sequence, 77)
-  const { spi, source, destination, reqid, limits, encapsulation } = decodeState(request!)
-  assert.deepEqual({ spi, source, destination, reqid, limits, encapsulation }, {
-    spi: original.spi,
-    source: original.source,
-    destination: original.destination,
-    reqid: original.reqid,
-    limits: original.limits,
-    encapsulation: original.encapsulation,
-  })
-  const info = getUsersaInfo(new DataView(request!.payload.buffer, request!.payload.byteOffset), 0)
+  const { spi, source, destination, reqid, limits, encapsulation } = decodeState(request)
+  assert.deepEqual(
+    { spi, source, destination, reqid, limits, encapsulation },
+    {
+      spi: original.spi,
+      source: original.source,
+      destination: original.destination,
+      reqid: original.reqid,
+      limits: original.limits,
+      encapsulation: original.encapsulation,
+    },
+  )
+  const info = getUsersaInfo(new DataView(request.payload.buffer, request.payload.byteOffset), 0)
   assert.deepEqual([info.mode, info.protocol, info.sequence], [1, 50, 3])
 })
 

@@ -28,8 +28,31 @@ const RIGHT_HEX = v4('c6336402')
 const NO_LIMITS_HEX = ones(32) + zeros(32)
 
 /** xfrm_usersa_info of an inbound state from RIGHT to LEFT. */
-function usersaHex({ spi = 'c1020304', seq = '00000000', reqid = '07000000', mode = '01', window = '20', flags = '20' } = {}): string {
-  return hexOf(zeros(56), LEFT_HEX, spi, '32 000000', RIGHT_HEX, NO_LIMITS_HEX, zeros(32), zeros(12), seq, reqid, '0200', mode, window, flags, zeros(7))
+function usersaHex({
+  spi = 'c1020304',
+  seq = '00000000',
+  reqid = '07000000',
+  mode = '01',
+  window = '20',
+  flags = '20',
+} = {}): string {
+  return hexOf(
+    zeros(56),
+    LEFT_HEX,
+    spi,
+    '32 000000',
+    RIGHT_HEX,
+    NO_LIMITS_HEX,
+    zeros(32),
+    zeros(12),
+    seq,
+    reqid,
+    '0200',
+    mode,
+    window,
+    flags,
+    zeros(7),
+  )
 }
 
 function attributesOf(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> {
@@ -82,7 +105,10 @@ test('an SPI is asked for within 0xc0000000 to 0xcfffffff', HEX, () => {
     usersaHex({ spi: '00000000', reqid: '00000000', window: '00', flags: '00' }),
     '000000c0 ffffffcf',
   )
-  assert.equal(toHex(encodeOperation({ op: 'allocate-spi', source: RIGHT, destination: LEFT, reqid: 0, mode: 'tunnel' }, 2)), expected)
+  assert.equal(
+    toHex(encodeOperation({ op: 'allocate-spi', source: RIGHT, destination: LEFT, reqid: 0, mode: 'tunnel' }, 2)),
+    expected,
+  )
 })
 
 test('a state is deleted and asked about by destination and SPI', HEX, () => {
@@ -105,22 +131,35 @@ test('an inbound transport policy over IPv6 with ports has a template without ad
   const destination = IpAddress.parse('2001:db8::2')
   const transport = policy({
     direction: 'in',
-    selector: selector('2001:db8::1', '2001:db8::2', { protocol: 17, sourcePorts: { first: 1701, last: 1701 }, destinationPorts: { first: 1024, last: 2047 } }),
+    selector: selector('2001:db8::1', '2001:db8::2', {
+      protocol: 17,
+      sourcePorts: { first: 1701, last: 1701 },
+      destinationPorts: { first: 1024, last: 2047 },
+    }),
     priority: 1,
     template: { source, destination, mode: 'transport', reqid: 9, spi: 1 },
   })
   const sel = hexOf(toHex(destination.bytes), toHex(source.bytes), '0400 fc00 06a5 ffff 0a00 80 80 11 000000', zeros(8))
   const info = hexOf(sel, NO_LIMITS_HEX, zeros(32), '01000000 00000000 00 00 00 00', zeros(4))
   const template = hexOf('4400 0500', zeros(16), '00000000 32 000000', '0a00 0000', zeros(16), '09000000 00 00 00 00', ones(12))
-  assert.equal(toHex(encodeOperation({ op: 'set-policy', policy: transport }, 6)), hexOf('fc000000 1900 0500 06000000 00000000', info, template))
+  assert.equal(
+    toHex(encodeOperation({ op: 'set-policy', policy: transport }, 6)),
+    hexOf('fc000000 1900 0500 06000000 00000000', info, template),
+  )
 })
 
 test('a block policy has no template, and a policy is deleted by selector and direction', HEX, () => {
   const sel = hexOf(v4('0a020300'), v4('0a010000'), '0000 0000 0000 0000 0200 18 10 00 000000', zeros(8))
   const info = hexOf(sel, NO_LIMITS_HEX, zeros(32), '7fbc0500 00000000 02 01 00 00', zeros(4))
   const block = policy({ direction: 'fwd', action: 'block', template: null })
-  assert.equal(toHex(encodeOperation({ op: 'set-policy', policy: block }, 7)), hexOf('b8000000 1900 0500 07000000 00000000', info))
-  assert.equal(toHex(encodeOperation({ op: 'delete-policy', id: block }, 8)), hexOf('50000000 1400 0500 08000000 00000000', sel, '00000000 02 000000'))
+  assert.equal(
+    toHex(encodeOperation({ op: 'set-policy', policy: block }, 7)),
+    hexOf('b8000000 1900 0500 07000000 00000000', info),
+  )
+  assert.equal(
+    toHex(encodeOperation({ op: 'delete-policy', id: block }, 8)),
+    hexOf('50000000 1400 0500 08000000 00000000', sel, '00000000 02 000000'),
+  )
 })
 
 test('ESN and wide windows use the bitmap form, narrow windows the old one, outbound states none', HEX, () => {
@@ -141,11 +180,26 @@ test('ESN and wide windows use the bitmap form, narrow windows the old one, outb
 })
 
 test('limits, DSCP and the selector of a transport mode state are where the kernel looks for them', HEX, () => {
-  const limits = { ...NO_LIMITS, softSeconds: 10, hardSeconds: 20, softBytes: 1n, hardBytes: 2n, softPackets: 3n, hardPackets: 4n }
-  const bytes = encodeState(state({ mode: 'transport', selector: selector('198.51.100.2', '192.0.2.1'), limits, copyDscpIn: true }), 'new', 1)
+  const limits = {
+    ...NO_LIMITS,
+    softSeconds: 10,
+    hardSeconds: 20,
+    softBytes: 1n,
+    hardBytes: 2n,
+    softPackets: 3n,
+    hardPackets: 4n,
+  }
+  const bytes = encodeState(
+    state({ mode: 'transport', selector: selector('198.51.100.2', '192.0.2.1'), limits, copyDscpIn: true }),
+    'new',
+    1,
+  )
   const part = (from: number, to: number): string => toHex(bytes.subarray(16 + from, 16 + to))
   assert.equal(part(0, 56), hexOf(LEFT_HEX, RIGHT_HEX, zeros(8), '0200 20 20 00 000000', zeros(8)))
-  assert.equal(part(96, 160), hexOf('0100000000000000 0200000000000000 0300000000000000 0400000000000000 0a00000000000000 1400000000000000', zeros(16)))
+  assert.equal(
+    part(96, 160),
+    hexOf('0100000000000000 0200000000000000 0300000000000000 0400000000000000 0a00000000000000 1400000000000000', zeros(16)),
+  )
   // Transport mode 0, DECAP_DSCP 2.
   assert.equal(part(214, 217), '002002')
 })
@@ -153,9 +207,15 @@ test('limits, DSCP and the selector of a transport mode state are where the kern
 test('every transform has its kernel name, ICV and key length', () => {
   const crypt = (id: number, keyLength: number | null, key: number, integ: number | null, integKey = 0): string[] => {
     const integrity = integ === null ? null : { id: integ, key: new Secret(counting(0, integKey)) }
-    const attributes = attributesOf(encodeState(state({ encryption: { id, keyLength, key: new Secret(counting(0, key)) }, integrity }), 'new', 1))
+    const attributes = attributesOf(
+      encodeState(state({ encryption: { id, keyLength, key: new Secret(counting(0, key)) }, integrity }), 'new', 1),
+    )
     const texts: string[] = []
-    for (const [type, prefix] of [[XFRMA.ALG_AEAD, 72], [XFRMA.ALG_CRYPT, 68], [XFRMA.ALG_AUTH_TRUNC, 72]] as const) {
+    for (const [type, prefix] of [
+      [XFRMA.ALG_AEAD, 72],
+      [XFRMA.ALG_CRYPT, 68],
+      [XFRMA.ALG_AUTH_TRUNC, 72],
+    ] as const) {
       const value = attributes.get(type)
       if (value === undefined) continue
       const view = new DataView(value.buffer, value.byteOffset)
@@ -181,14 +241,24 @@ test('a transform without kernel name is an error of its own, a key of the wrong
   const unknown = { encryption: { id: 99, keyLength: 128, key: new Secret(counting(0, 16)) } }
   assert.throws(() => encodeState(state(unknown), 'new', 1), UnknownTransform)
   const { encryption } = cbc()
-  assert.throws(() => encodeState(state({ encryption, integrity: { id: 99, key: new Secret(counting(0, 16)) } }), 'new', 1), UnknownTransform)
-  assert.throws(() => encodeState(state({ encryption: { id: 20, keyLength: 256, key: new Secret(counting(0, 20)) } }), 'new', 1), AssertionError)
+  assert.throws(
+    () => encodeState(state({ encryption, integrity: { id: 99, key: new Secret(counting(0, 16)) } }), 'new', 1),
+    UnknownTransform,
+  )
+  assert.throws(
+    () => encodeState(state({ encryption: { id: 20, keyLength: 256, key: new Secret(counting(0, 20)) } }), 'new', 1),
+    AssertionError,
+  )
   assert.throws(() => encodeState(state({ ...gcm(), integrity: cbc().integrity }), 'new', 1), AssertionError)
   assert.throws(() => encodeState(state({ encryption, integrity: null }), 'new', 1), AssertionError)
 })
 
 test('the widest window and the longest keys fit a request', () => {
   const integrity = { id: 14, key: new Secret(counting(0, 64)) }
-  const bytes = encodeState(state({ ...cbc(), integrity, esn: true, replayWindow: 4096, encapsulation: { sourcePort: 1, destinationPort: 2 } }), 'new', 1)
+  const bytes = encodeState(
+    state({ ...cbc(), integrity, esn: true, replayWindow: 4096, encapsulation: { sourcePort: 1, destinationPort: 2 } }),
+    'new',
+    1,
+  )
   assert.equal(attributesOf(bytes).get(XFRMA.REPLAY_ESN_VAL)?.length, 24 + 512)
 })
