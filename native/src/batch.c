@@ -78,7 +78,8 @@ bool record_from_message(struct record *record, struct msghdr *message, uint32_t
   return local_known;
 }
 
-static void put_control(struct msghdr *message, union control *control, int level, int type, const void *value, size_t size) {
+static void put_control(struct msghdr *message, union control *control, int level, int type, const void *value,
+                        size_t size) {
   memset(control, 0, sizeof *control);
   message->msg_control = control->bytes;
   message->msg_controllen = CMSG_SPACE(size);
@@ -105,16 +106,20 @@ void envelope_address(struct envelope *envelope, struct msghdr *message, const s
     memcpy(&to->sin_addr, record->remote, 4);
     memcpy(&from.ipi_spec_dst, record->local, 4);
     message->msg_namelen = sizeof *to;
-    if (chosen || from.ipi_ifindex != 0) put_control(message, &envelope->control, IPPROTO_IP, IP_PKTINFO, &from, sizeof from);
+    if (chosen || from.ipi_ifindex != 0) {
+      put_control(message, &envelope->control, IPPROTO_IP, IP_PKTINFO, &from, sizeof from);
+    }
   } else {
     struct sockaddr_in6 *to = (struct sockaddr_in6 *)&envelope->remote;
+    /* Names the scope of a link-local destination, too. */
     struct in6_pktinfo from = {.ipi6_ifindex = record->interface_index};
     to->sin6_family = AF_INET6;
     to->sin6_port = htons(record->port);
-    to->sin6_scope_id = record->interface_index;
     memcpy(&to->sin6_addr, record->remote, 16);
     memcpy(&from.ipi6_addr, record->local, 16);
     message->msg_namelen = sizeof *to;
-    if (chosen || from.ipi6_ifindex != 0) put_control(message, &envelope->control, IPPROTO_IPV6, IPV6_PKTINFO, &from, sizeof from);
+    if (chosen || from.ipi6_ifindex != 0) {
+      put_control(message, &envelope->control, IPPROTO_IPV6, IPV6_PKTINFO, &from, sizeof from);
+    }
   }
 }

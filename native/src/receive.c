@@ -70,7 +70,7 @@ static void deliver(struct udp_socket *socket, const struct arrival *arrivals, s
   socket_call(socket, socket->on_datagrams, 2, arguments);
 }
 
-/* The number of messages received into `arrivals`, fewer than `*messages` when some were unusable, or -1 and errno. */
+/* The number of messages received, or -1 and errno; the `usable` ones among them are in `arrivals`. */
 static int receive(struct udp_socket *socket, struct arrival *arrivals, size_t *usable) {
   struct mmsghdr messages[BATCH_DATAGRAMS];
   struct sockaddr_storage remotes[BATCH_DATAGRAMS];
@@ -79,7 +79,8 @@ static int receive(struct udp_socket *socket, struct arrival *arrivals, size_t *
   memset(messages, 0, sizeof messages);
   for (size_t at = 0; at < BATCH_DATAGRAMS; at++) {
     /* With UDP_GRO a message may be longer than its datagrams: their size is looked at when they are split. */
-    iovs[at] = (struct iovec){socket->module->slab + at * DATAGRAM_MAXIMUM, socket->joins ? DATAGRAM_MAXIMUM : socket->maximum};
+    iovs[at].iov_base = socket->module->slab + at * DATAGRAM_MAXIMUM;
+    iovs[at].iov_len = socket->joins ? DATAGRAM_MAXIMUM : socket->maximum;
     struct msghdr *header = &messages[at].msg_hdr;
     header->msg_name = &remotes[at];
     header->msg_namelen = sizeof remotes[at];

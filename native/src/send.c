@@ -47,7 +47,8 @@ static void drop(struct udp_socket *socket, int number, const struct record *rec
   socket->counters.dropped++;
 }
 
-static void enqueue(struct udp_socket *socket, const struct record *record, const uint8_t *bytes, struct failures *failures) {
+static void enqueue(struct udp_socket *socket, const struct record *record, const uint8_t *bytes,
+                    struct failures *failures) {
   if (socket->queue_datagrams == SEND_QUEUE_DATAGRAMS || record->length > SEND_QUEUE_BYTES - socket->queue_bytes) {
     drop(socket, ENOBUFS, record, failures);
     return;

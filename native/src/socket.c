@@ -182,12 +182,14 @@ static bool bound_port(int fd, uint16_t *port, struct failure *failure) {
     *failure = (struct failure){errno, "getsockname", NULL};
     return false;
   }
-  *port = ntohs(local.ss_family == AF_INET ? ((struct sockaddr_in *)&local)->sin_port : ((struct sockaddr_in6 *)&local)->sin6_port);
+  *port = ntohs(local.ss_family == AF_INET ? ((struct sockaddr_in *)&local)->sin_port
+                                           : ((struct sockaddr_in6 *)&local)->sin6_port);
   return true;
 }
 
 /* Opens the descriptor and puts it into the loop; from then on socket_close() undoes it. */
-static bool socket_open(struct udp_socket *socket, const struct socket_options *options, uint16_t *port, struct failure *failure) {
+static bool socket_open(struct udp_socket *socket, const struct socket_options *options, uint16_t *port,
+                        struct failure *failure) {
   struct module *module = socket->module;
   uv_loop_t *loop;
   if (napi_get_uv_event_loop(module->env, &loop) != napi_ok) {
@@ -281,7 +283,8 @@ static napi_value js_construct(napi_env env, napi_callback_info info) {
 }
 
 /* Checks everything before anything is sent: the caller gets all or an error. */
-static bool batch_is_sound(napi_env env, const struct udp_socket *socket, const uint8_t *batch, size_t size, uint32_t count) {
+static bool batch_is_sound(napi_env env, const struct udp_socket *socket, const uint8_t *batch, size_t size,
+                           uint32_t count) {
   bool sound = (uint64_t)count * RECORD_BYTES <= size;
   for (uint32_t at = 0; at < count && sound; at++) {
     struct record record;

@@ -11,7 +11,14 @@ import { assert } from '../base/assert.ts'
 import { EspalierError } from '../base/errors.ts'
 import { Endpoint, IpAddress, type Family } from '../base/ip.ts'
 import type { Datagram, Network } from '../ports.ts'
-import { native, type NativeBatchError, type NativeCounters, type NativeError, type NativeSocket, type NativeSocketOptions } from './native.ts'
+import {
+  native,
+  type NativeBatchError,
+  type NativeCounters,
+  type NativeError,
+  type NativeSocket,
+  type NativeSocketOptions,
+} from './native.ts'
 
 export type UdpError = NativeError
 export type UdpCounters = NativeCounters
@@ -130,7 +137,12 @@ export class UdpSocket {
       const remote = new IpAddress(batch.slice(at + REMOTE_AT, at + REMOTE_AT + addressBytes))
       const local = new IpAddress(batch.slice(at + LOCAL_AT, at + LOCAL_AT + addressBytes))
       try {
-        this.#onArrival(bytes, new Endpoint(local, this.port), new Endpoint(remote, view.getUint16(at + 8)), view.getUint32(at + 12))
+        this.#onArrival(
+          bytes,
+          new Endpoint(local, this.port),
+          new Endpoint(remote, view.getUint16(at + 8)),
+          view.getUint32(at + 12),
+        )
       } catch (error) {
         // An 'uncaughtException', as it would be without the batch, but one that does not cost the datagrams behind it.
         queueMicrotask(() => {

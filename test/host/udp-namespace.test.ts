@@ -20,12 +20,30 @@ test('when the send buffer is full datagrams wait in order, up to a bound, and l
   assert.ok(full.sent > 0, 'the kernel took some before its buffer was full')
   assert.equal(full.dropped, count - full.sent - QUEUE_DATAGRAMS)
   assert.ok(full.dropped > 0, 'and could not take all')
-  assert.deepEqual(empty, { ...full, queued: 0, sent: full.sent + QUEUE_DATAGRAMS })
-  assert.deepEqual(numbers, Array.from({ length: empty.sent }, (_, at) => at))
+  // One more, sent before the loop saw that there was room again, found the queue still full.
+  assert.deepEqual(empty, { ...full, queued: 0, sent: full.sent + QUEUE_DATAGRAMS, dropped: full.dropped + 1 })
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: empty.sent }, (_, at) => at),
+  )
   const { ENOBUFS } = constants.errno
-  const { code, errno, syscall, address } = errors[0]
-  assert.deepEqual({ code, errno, syscall, address }, { code: 'ENOBUFS', errno: -ENOBUFS, syscall: 'sendmmsg', address: '192.0.2.2' })
-  assert.deepEqual(totals, { 'ENOBUFS 4': full.dropped })
+  const { code, errno, syscall, address } = errors[0]!
+  assert.deepEqual(
+    { code, errno, syscall, address },
+    { code: 'ENOBUFS', errno: -ENOBUFS, syscall: 'sendmmsg', address: '192.0.2.2' },
+  )
+  assert.deepEqual(totals, { 'ENOBUFS 4': empty.dropped })
+})
+
+test('a datagram sent when there is room again does not overtake those that wait', { skip }, async () => {
+  const count = 1000
+  const { full, empty, numbers } = await scenario('full send buffer', { under }, count, 100)
+  assert.ok(full.queued > 0)
+  assert.equal(empty.sent, count + 1)
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: count + 1 }, (_, at) => at),
+  )
 })
 
 test('large datagrams are bounded by their bytes', { skip }, async () => {
@@ -33,7 +51,11 @@ test('large datagrams are bounded by their bytes', { skip }, async () => {
   const { full, empty, numbers } = await scenario('full send buffer', { under }, 300, size)
   assert.equal(full.queued, Math.floor(QUEUE_BYTES / size))
   assert.equal(full.sent + full.queued + full.dropped, 300)
-  assert.deepEqual(numbers, Array.from({ length: empty.sent }, (_, at) => at))
+  assert.ok(full.dropped > 0)
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: empty.sent }, (_, at) => at),
+  )
 })
 
 test('what waits when a socket is closed is dropped and counted', { skip }, async () => {
@@ -53,23 +75,22 @@ test('link-local peers are reached through the interface they were heard on, or 
 test('a random port is one that is free in both families', { skip }, async () => {
   const { found, none } = await scenario('port collision', { under })
   assert.deepEqual(found, [40001])
-  assert.deepEqual({ code: none.code, syscall: none.syscall, leaked: none.leaked }, { code: 'EADDRINUSE', syscall: 'bind', leaked: 0 })
+  assert.deepEqual({ code: none?.code, syscall: none?.syscall }, { code: 'EADDRINUSE', syscall: 'bind' })
 })
 
 test('a socket that was aborted from outside reports it and goes on', { skip }, async (t) => {
-  const found = await scenario('aborted', { under }).catch((error: Error) => error)
-  if (found instanceof Error && found.message.includes('ss')) {
+  const found = await scenario('aborted', { under })
+  if (found === null) {
     t.skip('needs ss, and a kernel with CONFIG_INET_DIAG_DESTROY')
     return
   }
   const { ECONNABORTED } = constants.errno
   assert.deepEqual(found.bytes, [7])
-  for (const { code, errno, syscall } of found.errors) {
-    assert.deepEqual({ code, errno, syscall }, { code: 'ECONNABORTED', errno: -ECONNABORTED, syscall: 'poll' })
-  }
+  const { code, errno, syscall } = found.errors[0]!
+  assert.deepEqual({ code, errno, syscall }, { code: 'ECONNABORTED', errno: -ECONNABORTED, syscall: 'poll' })
 })
 
-test('mark and DSCP are on every datagram, and don\'t-fragment is not', { skip }, async (t) => {
+test("mark and DSCP are on every datagram, and don't-fragment is not", { skip }, async (t) => {
   try {
     execFileSync('nft', ['--version'])
   } catch {
@@ -87,6 +108,9 @@ for (const family of [4, 6] as const) {
     assert.deepEqual(sources, { bypassing: family === 4 ? '192.0.2.1' : '2001:db8::1' })
     assert.deepEqual({ failed: blocked.failed, received: blocked.received }, { failed: 1, received: 0 })
     assert.equal(blocked.errors, 1)
-    assert.deepEqual({ sent: bypassing.sent, received: bypassing.received, errors: bypassing.errors }, { sent: 1, received: 1, errors: 0 })
+    assert.deepEqual(
+      { sent: bypassing.sent, received: bypassing.received, errors: bypassing.errors },
+      { sent: 1, received: 1, errors: 0 },
+    )
   })
 }

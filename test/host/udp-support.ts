@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { UdpNetwork, type UdpError, type UdpNetworkOptions } from '../../src/edge/udp.ts'
 import type { Datagram } from '../../src/ports.ts'
+import type { Scenarios } from './udp-scenarios.ts'
 
 export function endpoint(address: string, port: number): Endpoint {
   return new Endpoint(IpAddress.parse(address), port)
@@ -85,17 +86,25 @@ export interface ScenarioOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
+/** No scenario takes a hundredth of it: a hanging one shall fail its test by name, and nothing else depends on it. */
+const SCENARIO_MILLISECONDS = 300_000
+
 const scenarios = join(here, 'udp-scenarios.ts')
 
 /** Runs a scenario of udp-scenarios.ts in a process of its own and gives what it printed as JSON. Rejects when it fails. */
-export async function scenario(name: string, options: ScenarioOptions = {}, ...parameters: readonly unknown[]): Promise<any> {
+export async function scenario<Name extends keyof Scenarios>(
+  name: Name,
+  options: ScenarioOptions,
+  ...parameters: Parameters<Scenarios[Name]>
+): Promise<Awaited<ReturnType<Scenarios[Name]>>> {
   const words = parameters.map((parameter) => JSON.stringify(parameter))
   const command = [...(options.under ?? []), process.execPath, ...(options.nodeFlags ?? []), scenarios, name, ...words]
   const env = { ...process.env, ...options.env }
   // The test runner's own: with it node would print for the runner, not for us.
   delete env['NODE_TEST_CONTEXT']
-  const { stdout } = await promisify(execFile)(command[0]!, command.slice(1), { env })
-  return JSON.parse(stdout)
+  const limits = { timeout: SCENARIO_MILLISECONDS, killSignal: 'SIGKILL' } as const
+  const { stdout } = await promisify(execFile)(command[0]!, command.slice(1), { env, ...limits })
+  return JSON.parse(stdout) as Awaited<ReturnType<Scenarios[Name]>>
 }
 
 /** Preloads `library` behind what is preloaded already (a sanitizer has to come first). */
@@ -104,7 +113,7 @@ export function preloading(library: string): Record<string, string> {
 }
 
 /** Starts a scenario in a new network namespace, to talk with over IPC. */
-export function forkInNamespace(name: string): ChildProcess {
+export function forkInNamespace(name: keyof Scenarios): ChildProcess {
   return fork(scenarios, [name], { execPath: 'unshare', execArgv: ['-n', process.execPath] })
 }
 

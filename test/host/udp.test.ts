@@ -77,9 +77,18 @@ test('the empty datagram and the largest arrive, one larger is refused', async (
     a.network.send(new Uint8Array(largest), self, self)
     a.network.send(new Uint8Array(largest + 1), self, self)
     const datagrams = await a.take(2)
-    assert.deepEqual(datagrams.map(({ bytes }) => bytes.length), [0, largest])
+    assert.deepEqual(
+      datagrams.map(({ bytes }) => bytes.length),
+      [0, largest],
+    )
   }
-  assert.deepEqual([...a.network.errorTotals], [['EMSGSIZE 4', 1], ['EMSGSIZE 6', 1]])
+  assert.deepEqual(
+    [...a.network.errorTotals],
+    [
+      ['EMSGSIZE 4', 1],
+      ['EMSGSIZE 6', 1],
+    ],
+  )
   // This one no socket even tries.
   a.network.send(new Uint8Array(65536), endpoint('::', a.network.port), endpoint('::1', a.network.port))
   assert.equal(a.network.errorTotals.get('EMSGSIZE 6'), 2)
@@ -119,7 +128,10 @@ test('a datagram the kernel refuses is reported and does not hold up those aroun
   a.network.send(Uint8Array.of(4), endpoint('192.0.2.77', a.network.port), self)
   a.network.send(Uint8Array.of(5), self, self)
   const datagrams = await a.take(3)
-  assert.deepEqual(datagrams.map(({ bytes }) => bytes[0]), [1, 3, 5])
+  assert.deepEqual(
+    datagrams.map(({ bytes }) => bytes[0]),
+    [1, 3, 5],
+  )
   assert.equal(a.errors.length, 2)
   const { code, errno, syscall, message } = a.errors[0]!.error
   assert.deepEqual({ code, errno, syscall }, { code: 'EACCES', errno: -constants.errno.EACCES, syscall: 'sendmmsg' })
@@ -134,17 +146,24 @@ test('a datagram the kernel refuses is reported and does not hold up those aroun
 
 test('errors of a kind are counted, and reported when their number passes a power of two', async () => {
   using a = new TestNetwork()
-  const refused = (): void => a.network.send(Uint8Array.of(2), endpoint('0.0.0.0', a.network.port), endpoint('255.255.255.255', 500))
+  const refused = (): void =>
+    a.network.send(Uint8Array.of(2), endpoint('0.0.0.0', a.network.port), endpoint('255.255.255.255', 500))
   for (let at = 0; at < 9; at++) {
     refused()
     await turn()
   }
-  assert.deepEqual(a.errors.map(({ total }) => total), [1, 2, 4, 8])
+  assert.deepEqual(
+    a.errors.map(({ total }) => total),
+    [1, 2, 4, 8],
+  )
   for (let at = 0; at < 100; at++) refused()
   await turn()
   assert.equal(a.network.errorTotals.get('EACCES 4'), 109)
   // Batches of 32 crossed 16 with 41, 64 with 73.
-  assert.deepEqual(a.errors.map(({ total }) => total), [1, 2, 4, 8, 41, 73])
+  assert.deepEqual(
+    a.errors.map(({ total }) => total),
+    [1, 2, 4, 8, 41, 73],
+  )
 })
 
 test('sending from a port that is not ours, or between families, is an error that is reported and nothing else', () => {
@@ -157,7 +176,11 @@ test('sending from a port that is not ours, or between families, is an error tha
 })
 
 test('an address of the other family is refused by a socket before anything is sent', () => {
-  const socket = openUdpSocket({ family: 6, port: 0 }, () => {}, () => {})
+  const socket = openUdpSocket(
+    { family: 6, port: 0 },
+    () => {},
+    () => {},
+  )
   const v4 = endpoint('127.0.0.1', 500)
   const v6 = endpoint('::1', 500)
   assert.throws(() => socket.send(Uint8Array.of(1), v6.address, v4), { code: 'EAFNOSUPPORT' })
@@ -184,10 +207,22 @@ test('after closing, sending is counted and nothing else; a single socket says s
   a.network.close()
   a.network.send(Uint8Array.of(1), self, self)
   a.network.send(Uint8Array.of(1), self, self)
-  assert.deepEqual(a.network.counters(), { received: 0, discarded: 0, sent: 0, failed: 0, dropped: 0, queued: 0, sentAfterClose: 2 })
+  assert.deepEqual(a.network.counters(), {
+    received: 0,
+    discarded: 0,
+    sent: 0,
+    failed: 0,
+    dropped: 0,
+    queued: 0,
+    sentAfterClose: 2,
+  })
   assert.deepEqual(a.errors, [])
 
-  const socket = openUdpSocket({ family: 4, port: 0 }, () => {}, () => {})
+  const socket = openUdpSocket(
+    { family: 4, port: 0 },
+    () => {},
+    () => {},
+  )
   assert.equal(socket.closed, false)
   socket.close()
   socket.close()
@@ -245,7 +280,8 @@ test('IPv6 sockets leave IPv4 alone', async () => {
 
 test('sourceFor gives our address on the way, or null when there is none', async () => {
   using a = new TestNetwork()
-  const source = async (text: string): Promise<string | undefined> => (await a.network.sourceFor(IpAddress.parse(text)))?.toString()
+  const source = async (text: string): Promise<string | undefined> =>
+    (await a.network.sourceFor(IpAddress.parse(text)))?.toString()
   assert.equal(await source('127.8.8.8'), '127.0.0.1')
   assert.equal(await source('::1'), '::1')
   assert.equal(await source('0.0.0.0'), undefined)
