@@ -10,12 +10,12 @@ import type { IpAddress } from '../base/ip.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Kernel } from '../ports.ts'
 import { policyPriority } from './priority.ts'
-import { describeOperation, ERRNO, errnoName } from './refusals.ts'
+import { ERRNO, refusal } from './refusals.ts'
 import { Reqids } from './reqids.ts'
 import { addressSelector, outboundSelectors, policyKey, reversed } from './selectors.ts'
 import {
-  KernelError,
   type Encapsulation,
+  type KernelError,
   type Limits,
   type Mode,
   type Operation,
@@ -181,7 +181,8 @@ export class Books {
             return spi
           }
           clashes.push(deletion(spi, remote, local))
-          if (attempt === SPI_ATTEMPTS) throw alreadyOurs(operation)
+          if (attempt === SPI_ATTEMPTS)
+            throw refusal(operation, ERRNO.EEXIST, 'it hands out SPIs that are in use by CHILD_SAs of ours')
         }
       } finally {
         await this.#delete(clashes)
@@ -209,10 +210,10 @@ export class Books {
       assert(larval !== undefined, `${child.owner} installs an inbound SPI that was allocated`)
       const installed = new InstalledChild(child.owner, child.reqid, inboundState(child), outboundState(child), policiesOf(child))
       this.#larval.delete(child.inboundSpi)
-      if (this.#byOutbound.has(outboundKey(installed.outbound))) {
-        // The peer chose an SPI twice; taking the new state back would take away the old one.
+      const objection = this.#objectionTo(installed.outbound)
+      if (objection !== null) {
         await this.#delete([deletion(child.inboundSpi, larval.remote, larval.local)])
-        throw alreadyOurs({ op: 'add-state', state: installed.outbound })
+        throw objection
       }
       this.#byInboundSpi.set(child.inboundSpi, installed)
       this.#byOutbound.set(outboundKey(installed.outbound), installed)
@@ -223,14 +224,14 @@ export class Books {
         { op: 'add-state', state: installed.inbound },
         { op: 'add-state', state: installed.outbound },
       ])
-      let refusal = firstRefusal(states)
-      if (refusal === null) refusal = firstRefusal(await this.#kernel.perform(this.#claim(installed)))
-      if (refusal !== null) {
+      let error = firstRefusal(states)
+      if (error === null) error = firstRefusal(await this.#kernel.perform(this.#claim(installed)))
+      if (error !== null) {
         // An outbound state that exists without being in our books is somebody else's.
         const outbound = states[1]
         const foreign = outbound?.kind === 'refused' && outbound.error.code === 'KERNEL_EXISTS'
         await this.#takeOut(installed, foreign ? [installed.inbound] : undefined)
-        throw refusal
+        throw error
       }
       return installed
     })
@@ -309,6 +310,17 @@ export class Books {
     })
   }
 
+  /** What Linux would do wrong with an outbound state; its SPI was chosen by the peer, who may choose as he likes. */
+  #objectionTo(outbound: State): KernelError | null {
+    const operation: Operation = { op: 'add-state', state: outbound }
+    // Linux takes such a state, and then finds it neither to use nor to delete it.
+    if (outbound.spi === 0) return refusal(operation, ERRNO.EINVAL, '0 is no SPI')
+    // Linux refuses it as well, but taking our half back would then take away the other CHILD_SA's.
+    return this.#byOutbound.has(outboundKey(outbound))
+      ? refusal(operation, ERRNO.EEXIST, 'the SPI is in use by another CHILD_SA of ours')
+      : null
+  }
+
   /** One change at a time, in the order they were asked for. */
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(change)
@@ -382,17 +394,6 @@ export class Books {
     })
     return errors
   }
-}
-
-/** The kernel gave or would take an SPI that the books have on another object of ours. */
-function alreadyOurs(operation: Operation): KernelError {
-  return new KernelError(
-    'KERNEL_EXISTS',
-    describeOperation(operation),
-    ERRNO.EEXIST,
-    errnoName(ERRNO.EEXIST),
-    'the SPI is in use by another CHILD_SA of ours',
-  )
 }
 
 function isAbsent(error: KernelError): boolean {

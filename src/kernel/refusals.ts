@@ -94,10 +94,14 @@ function codeOf(operation: Operation, errno: number): string {
   }
 }
 
-/** The outcome of an operation the kernel answered with `errno` (positive) and perhaps a text of its own. */
+/** The error of an operation that was refused with `errno` (positive) and perhaps a text. */
+export function refusal(operation: Operation, errno: number, kernelText: string | null): KernelError {
+  return new KernelError(codeOf(operation, errno), describeOperation(operation), errno, errnoName(errno), kernelText)
+}
+
+/** The same as an outcome. */
 export function refused(operation: Operation, errno: number, kernelText: string | null): Outcome {
-  const error = new KernelError(codeOf(operation, errno), describeOperation(operation), errno, errnoName(errno), kernelText)
-  return { kind: 'refused', error }
+  return { kind: 'refused', error: refusal(operation, errno, kernelText) }
 }
 
 /**

@@ -319,6 +319,12 @@ test('a reservation on an address we have no more is moved to the one we have', 
   assertEmpty(kernel, books)
 })
 
+test('0 is no SPI, whatever the peer says', async () => {
+  const { kernel, books, install } = world()
+  await assert.rejects(install({ outboundSpi: 0 }), { code: 'KERNEL_REFUSED', kernelText: '0 is no SPI' })
+  assertEmpty(kernel, books)
+})
+
 test("a peer's second use of its own SPI is refused and does not harm the first", async () => {
   const { kernel, books, install } = world()
   const first = await install({ outboundSpi: 5 })
