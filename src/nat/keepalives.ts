@@ -37,6 +37,8 @@ export function keepalivePlan(seen: KeepaliveSituation): KeepalivePlan {
   const { now, interval } = seen
   const period = seen.exact ? interval : interval / 2
   if (seen.dpdMargin > 0 && now - seen.due > seen.dpdMargin) return { step: 'probe', next: now + period }
-  if (now - seen.lastOutbound >= interval) return { step: 'send', next: now + period }
-  return { step: 'wait', next: Math.min(seen.lastOutbound + interval, now + period) }
+  // One sum for the comparison and for the deadline: rounded in two ways, the deadline could be now, again and again.
+  const quietUntil = seen.lastOutbound + interval
+  if (now >= quietUntil) return { step: 'send', next: now + period }
+  return { step: 'wait', next: Math.min(quietUntil, now + period) }
 }
