@@ -26,6 +26,9 @@ interface Scheduled {
 /** Longer than any exchange takes to be given up (165 s), with its cleaning up. */
 const PATIENCE: Milliseconds = 10 * MINUTE
 
+/** More than a thousand strangers do in one instant. */
+const STEPS_AT_ONCE = 20_000
+
 export class World implements Driver {
   readonly seed: string
   readonly clock = new SimulatedClock()
@@ -38,6 +41,7 @@ export class World implements Driver {
   checksBooks = true
   readonly #secrets = new Map<string, Uint8Array>()
   readonly #keysNoted = new WeakSet<object>()
+  #stepsAtOnce = 0
   readonly #queue = new DeadlineHeap<Scheduled>()
 
   constructor(seed: string) {
@@ -89,6 +93,8 @@ export class World implements Driver {
   async step(): Promise<boolean> {
     const next = this.nextTime()
     if (next === null) return false
+    if (next > this.clock.now()) this.#stepsAtOnce = 0
+    assert(++this.#stepsAtOnce < STEPS_AT_ONCE, 'time goes on: no deadline is set for now, again and again')
     // A node that slept has deadlines in the past.
     this.clock.moveTo(Math.max(next, this.clock.now()))
     this.#handleNext()
