@@ -12,6 +12,7 @@ import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
 import type { CloseReason, IkeEvent } from '../ike/events.ts'
+import { NotInitiated } from '../ike/failure.ts'
 import type { Session } from '../ike/session.ts'
 import { Shard } from '../ike/shard.ts'
 import { Books } from '../kernel/books.ts'
@@ -143,9 +144,9 @@ export class Gateway {
     this.#shard.initiate(connection, first).then(
       (session) => this.#refuseFurther(session, others),
       (error: unknown) => {
-        // With an IKE_SA it has been reported there; without one (no route, no address) only here.
         if (!(error instanceof EspalierError)) throw error
-        this.#report({ event: 'start-failed', connection: connection.name, error })
+        // What became of an IKE_SA was reported when it did.
+        if (error instanceof NotInitiated) this.#report({ event: 'not-initiated', connection: connection.name, error })
       },
     )
   }

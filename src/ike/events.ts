@@ -29,8 +29,8 @@ export type IkeEvent =
   | { readonly event: 'retransmitting'; readonly sa: IkeSa; readonly messageId: number; readonly attempt: number }
   | { readonly event: 'ike-established'; readonly sa: IkeSa }
   | { readonly event: 'ike-failed'; readonly sa: IkeSa; readonly error: EspalierError }
-  /** A connection of `start_action = start` did not come up. */
-  | { readonly event: 'start-failed'; readonly connection: string; readonly error: EspalierError }
+  /** A connection of `start_action = start` did not even come to an IKE_SA. */
+  | { readonly event: 'not-initiated'; readonly connection: string; readonly error: EspalierError }
   | { readonly event: 'ike-closed'; readonly sa: IkeSa; readonly reason: CloseReason }
   | { readonly event: 'child-established'; readonly sa: IkeSa; readonly child: ChildSa }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }

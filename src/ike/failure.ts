@@ -26,6 +26,11 @@ export class ExchangeFailure extends EspalierError {
   }
 }
 
+/** An initiation that ended before there was an IKE_SA: nobody to talk to, no way there, no time left. */
+export class NotInitiated extends EspalierError {
+  override readonly name = 'NotInitiated'
+}
+
 /** The peer broke a rule: we answer INVALID_SYNTAX. */
 export function misbehaved(message: string): ExchangeFailure {
   return new ExchangeFailure('peer-misbehaved', 'PEER_INVALID_SYNTAX', message, NotifyType.INVALID_SYNTAX)
@@ -46,7 +51,8 @@ export function refusedByPeer(notifyType: number, during: string): ExchangeFailu
 const REMEDIES: Readonly<Record<number, string>> = {
   [NotifyType.AUTHENTICATION_FAILED]:
     'it does not accept our identity or our pre-shared key; compare id and secret on both sides',
-  [NotifyType.NO_PROPOSAL_CHOSEN]: 'it accepts none of our proposals; compare proposals and esp_proposals on both sides',
+  [NotifyType.NO_PROPOSAL_CHOSEN]:
+    'it accepts none of our proposals, or has no connection for our addresses; compare the configurations',
   [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and its own have nothing in common',
   [NotifyType.INVALID_KE_PAYLOAD]: 'it wants a key exchange group that we do not propose',
 }

@@ -11,7 +11,7 @@ import { initiateAuth } from './auth.ts'
 import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
-import { ExchangeFailure } from './failure.ts'
+import { ExchangeFailure, NotInitiated } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './liveness.ts'
 import type { Session } from './session.ts'
@@ -34,7 +34,7 @@ export async function initiate(
     const { local, remote } = await endpointsOf(env, connection)
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
     if (isStopping())
-      throw new EspalierError(
+      throw new NotInitiated(
         'caller',
         'SHUTTING_DOWN',
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
@@ -89,7 +89,7 @@ async function endpointsOf(
 ): Promise<{ readonly local: Endpoint; readonly remote: Endpoint }> {
   const candidates = await addressesOf(env, connection.remoteAddresses)
   if (candidates.length === 0) {
-    throw new EspalierError(
+    throw new NotInitiated(
       'caller',
       'NO_REMOTE_ADDRESS',
       `connection ${connection.name} cannot be initiated: remote_addrs names no single address, or its host name has none`,
@@ -103,7 +103,7 @@ async function endpointsOf(
       (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
     if (local !== null) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
   }
-  throw new EspalierError(
+  throw new NotInitiated(
     'system',
     'NO_ROUTE',
     `connection ${connection.name} cannot be initiated: there is no route, or no address of ours, to reach ${candidates.join(', ')}`,

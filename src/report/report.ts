@@ -119,8 +119,8 @@ export function lineOf(event: IkeEvent): Line {
         accused: event.error.accused,
         ...endpoints(event.sa),
       })
-    case 'start-failed':
-      return line('error', `${event.connection}: could not be brought up: ${event.error.message}`, {
+    case 'not-initiated':
+      return line('error', event.error.message, {
         connection: event.connection,
         code: event.error.code,
         accused: event.error.accused,
