@@ -309,6 +309,9 @@ class XfrmKernel implements NetlinkKernel {
       } catch (error) {
         if (!(error instanceof XfrmFormatError)) throw error
         this.#onTrouble(error.message)
+      } finally {
+        // A state is told with its keys; nothing decoded is a view on them.
+        datagram.fill(0)
       }
     }
     // An exception that leaves the package's callback aborts the process; from a microtask it is reported as any other.

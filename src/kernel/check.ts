@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts'
 import { type Family, IpAddress } from '../base/ip.ts'
 import { Secret } from '../crypto/secret.ts'
+import { EncrId, IntegId } from '../iana/transforms.ts'
 import type { Kernel } from '../ports.ts'
 import { ERRNO } from './refusals.ts'
 import { NO_LIMITS, type KernelCapabilities, type KernelError, type State } from './vocabulary.ts'
@@ -51,7 +52,10 @@ export interface Trial {
 }
 
 /** AES-CBC with HMAC-SHA-256: in every kernel that has IPsec at all; whether it knows ESP shows behind the algorithms. */
-const PLAIN: AlgorithmChoice = { encryption: { id: 12, keyLength: 128 }, integrity: 12 }
+const PLAIN: AlgorithmChoice = {
+  encryption: { id: EncrId.ENCR_AES_CBC, keyLength: 128 },
+  integrity: IntegId.AUTH_HMAC_SHA2_256_128,
+}
 
 /** RFC 5737 and RFC 3849: nobody's addresses, so that a trial state is in nobody's way. */
 const TRIAL_ADDRESSES: Record<Family, readonly [IpAddress, IpAddress]> = {

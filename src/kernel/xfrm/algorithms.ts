@@ -3,6 +3,7 @@
  * with the key and stands behind it (RFC 4106 8.1, RFC 3686 5.1, RFC 7634 2).
  */
 import { assert } from '../../base/assert.ts'
+import { EncrId, IntegId } from '../../iana/transforms.ts'
 
 /** How the kernel wants an encryption transform: as an AEAD with an ICV of `icvBits`, or as a cipher beside an integrity algorithm. */
 export interface KernelCipher {
@@ -30,24 +31,24 @@ export interface AlgorithmChoice {
 }
 
 /** By ENCR transform ID. */
-const CIPHERS: ReadonlyMap<number, KernelCipher> = new Map([
-  [11, { name: 'ecb(cipher_null)', icvBits: null, saltLength: 0, fixedKeyLength: 0 }],
-  [12, { name: 'cbc(aes)', icvBits: null, saltLength: 0, fixedKeyLength: null }],
-  [13, { name: 'rfc3686(ctr(aes))', icvBits: null, saltLength: 4, fixedKeyLength: null }],
-  [18, { name: 'rfc4106(gcm(aes))', icvBits: 64, saltLength: 4, fixedKeyLength: null }],
-  [19, { name: 'rfc4106(gcm(aes))', icvBits: 96, saltLength: 4, fixedKeyLength: null }],
-  [20, { name: 'rfc4106(gcm(aes))', icvBits: 128, saltLength: 4, fixedKeyLength: null }],
-  [28, { name: 'rfc7539esp(chacha20,poly1305)', icvBits: 128, saltLength: 4, fixedKeyLength: 32 }],
+const CIPHERS: ReadonlyMap<number, KernelCipher> = new Map<number, KernelCipher>([
+  [EncrId.ENCR_NULL, { name: 'ecb(cipher_null)', icvBits: null, saltLength: 0, fixedKeyLength: 0 }],
+  [EncrId.ENCR_AES_CBC, { name: 'cbc(aes)', icvBits: null, saltLength: 0, fixedKeyLength: null }],
+  [EncrId.ENCR_AES_CTR, { name: 'rfc3686(ctr(aes))', icvBits: null, saltLength: 4, fixedKeyLength: null }],
+  [EncrId.ENCR_AES_GCM_8, { name: 'rfc4106(gcm(aes))', icvBits: 64, saltLength: 4, fixedKeyLength: null }],
+  [EncrId.ENCR_AES_GCM_12, { name: 'rfc4106(gcm(aes))', icvBits: 96, saltLength: 4, fixedKeyLength: null }],
+  [EncrId.ENCR_AES_GCM_16, { name: 'rfc4106(gcm(aes))', icvBits: 128, saltLength: 4, fixedKeyLength: null }],
+  [EncrId.ENCR_CHACHA20_POLY1305, { name: 'rfc7539esp(chacha20,poly1305)', icvBits: 128, saltLength: 4, fixedKeyLength: 32 }],
 ])
 
 /** By INTEG transform ID. */
-const INTEGRITIES: ReadonlyMap<number, KernelIntegrity> = new Map([
-  [2, { name: 'hmac(sha1)', truncatedBits: 96, keyLength: 20 }],
-  [5, { name: 'xcbc(aes)', truncatedBits: 96, keyLength: 16 }],
-  [8, { name: 'cmac(aes)', truncatedBits: 96, keyLength: 16 }],
-  [12, { name: 'hmac(sha256)', truncatedBits: 128, keyLength: 32 }],
-  [13, { name: 'hmac(sha384)', truncatedBits: 192, keyLength: 48 }],
-  [14, { name: 'hmac(sha512)', truncatedBits: 256, keyLength: 64 }],
+const INTEGRITIES: ReadonlyMap<number, KernelIntegrity> = new Map<number, KernelIntegrity>([
+  [IntegId.AUTH_HMAC_SHA1_96, { name: 'hmac(sha1)', truncatedBits: 96, keyLength: 20 }],
+  [IntegId.AUTH_AES_XCBC_96, { name: 'xcbc(aes)', truncatedBits: 96, keyLength: 16 }],
+  [IntegId.AUTH_AES_CMAC_96, { name: 'cmac(aes)', truncatedBits: 96, keyLength: 16 }],
+  [IntegId.AUTH_HMAC_SHA2_256_128, { name: 'hmac(sha256)', truncatedBits: 128, keyLength: 32 }],
+  [IntegId.AUTH_HMAC_SHA2_384_192, { name: 'hmac(sha384)', truncatedBits: 192, keyLength: 48 }],
+  [IntegId.AUTH_HMAC_SHA2_512_256, { name: 'hmac(sha512)', truncatedBits: 256, keyLength: 64 }],
 ])
 
 /** Null when the kernel has no name for the transform. */
