@@ -159,7 +159,7 @@ async function start({ router, gateway, a, b }: Place): Promise<Cast> {
 /** As soon as one has failed there is nothing to wait for. */
 function bothStand(gateway: Espalier, client: Espalier): true | undefined {
   const failures = [gateway, client].flatMap((daemon) =>
-    ['ike-failed', 'child-failed', 'start-failed', 'broken'].flatMap((name) => daemon.events(name)),
+    ['ike-failed', 'child-failed', 'not-initiated', 'broken'].flatMap((name) => daemon.events(name)),
   )
   if (failures.length > 0) throw new Error(failures[0]!.msg)
   return gateway.events('child-established').length === 2 && client.events('child-established').length === 1 ? true : undefined
