@@ -20,7 +20,10 @@ const OCTETS: SignedOctets = {
 }
 
 test('AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID) )', () => {
-  const hmac = (key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array => createHmac('sha256', key).update(concatBytes(...data)).digest()
+  const hmac = (key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array =>
+    createHmac('sha256', key)
+      .update(concatBytes(...data))
+      .digest()
   const identity = hmac(new Uint8Array(32).fill(9), Uint8Array.of(2, 0, 0, 0), bytes('moon'))
   const expected = hmac(hmac(bytes('shared'), bytes('Key Pad for IKEv2')), OCTETS.message, OCTETS.nonce, identity)
   assert.deepEqual(Buffer.from(pskAuthentication(PRF, KEY, OCTETS)), Buffer.from(expected))

@@ -19,12 +19,16 @@ test('a reader never runs past its end, and names the place in the outermost inp
   const inner = reader.sub(4)
   assert.equal(inner.offset, 103)
   inner.skip(2)
-  assert.throws(() => inner.u32(), (error: unknown) => error instanceof OutOfBytes && error.offset === 105 && error.wanted === 4 && error.available === 2)
+  assert.throws(
+    () => inner.u32(),
+    (error: unknown) => error instanceof OutOfBytes && error.offset === 105 && error.wanted === 4 && error.available === 2,
+  )
   // What failed took nothing.
   assert.equal(inner.remaining, 2)
   assert.equal(inner.u16(), 0)
   assert.throws(() => inner.u8(), OutOfBytes)
-  for (const read of [() => reader.u64(), () => reader.bytes(4), () => reader.skip(4), () => reader.sub(4)]) assert.throws(read, OutOfBytes)
+  for (const read of [() => reader.u64(), () => reader.bytes(4), () => reader.skip(4), () => reader.sub(4)])
+    assert.throws(read, OutOfBytes)
   assert.equal(reader.rest().length, 3)
 })
 
@@ -38,7 +42,11 @@ test('what a reader hands out are views', () => {
 })
 
 test('a writer grows, fills and patches', () => {
-  const writer = new Writer(2).u16(0).bytes(Uint8Array.of(1, 2, 3)).zeros(2).u8(0)
+  const writer = new Writer(2)
+    .u16(0)
+    .bytes(Uint8Array.of(1, 2, 3))
+    .zeros(2)
+    .u8(0)
   writer.patchU16(0, 0xabcd)
   writer.patchU8(7, 0x77)
   assert.equal(toHex(writer.finish()), 'abcd010203000077')

@@ -18,7 +18,10 @@ test('deadlines come in the order of their times, and nothing comes early', () =
 test('ties come in the order they were set', () => {
   const heap = new DeadlineHeap<object>()
   for (let i = 0; i < 100; i++) heap.add(5, {}, String(i))
-  assert.deepEqual(Array.from({ length: 100 }, () => heap.take(5)?.name), Array.from({ length: 100 }, (_, i) => String(i)))
+  assert.deepEqual(
+    Array.from({ length: 100 }, () => heap.take(5)?.name),
+    Array.from({ length: 100 }, (_, i) => String(i)),
+  )
 })
 
 test('what is cancelled never comes, and is no mistake to cancel again', () => {

@@ -42,7 +42,9 @@ test('identities decide among the candidates, the best match first', () => {
     connection({ connection: 'dave', localId: 'gw', remoteId: 'dave@example.org' }),
   ]
   const names = (remote: string, requested: string | null): readonly string[] =>
-    connectionsFor(candidates, parseIdentity(remote), requested === null ? null : parseIdentity(requested)).map(({ name }) => name)
+    connectionsFor(candidates, parseIdentity(remote), requested === null ? null : parseIdentity(requested)).map(
+      ({ name }) => name,
+    )
   assert.deepEqual(names('carol@example.org', null), ['exact', 'wild', 'any'])
   assert.deepEqual(names('carol@example.org', 'gw'), ['exact', 'wild', 'any'])
   assert.deepEqual(names('carol@example.org', 'another'), [])

@@ -9,11 +9,22 @@ const waits = (changes: Partial<typeof DEFAULT_IKE_SETTINGS> = {}, random = 0): 
 
 test('the defaults wait 4, 7.2, 12.96, 23.3, 42 and 75.6 seconds, 165 in all, and then give up', () => {
   assert.deepEqual(waits(), [4000, 7200, 12960, 23328, 41990, 75583, null])
-  assert.equal(waits().reduce<number>((sum, wait) => sum + (wait ?? 0), 0), 165_061)
+  assert.equal(
+    waits().reduce<number>((sum, wait) => sum + (wait ?? 0), 0),
+    165_061,
+  )
 })
 
 test('timeout, base and tries are what strongswan.conf says', () => {
-  assert.deepEqual(waits({ retransmitTimeout: 1000, retransmitBase: 1, retransmitTries: 2 }), [1000, 1000, 1000, null, null, null, null])
+  assert.deepEqual(waits({ retransmitTimeout: 1000, retransmitBase: 1, retransmitTries: 2 }), [
+    1000,
+    1000,
+    1000,
+    null,
+    null,
+    null,
+    null,
+  ])
   assert.deepEqual(waits({ retransmitTries: 0 }), [4000, null, null, null, null, null, null])
 })
 

@@ -4,7 +4,15 @@ import { test } from 'node:test'
 
 import { fromHex, toHex } from '../../src/base/bytes.ts'
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
-import { encapsulates, fakeSource, natDetectionHash, natDetectionHashes, natFacts, NO_NAT_TRAVERSAL, type Observation } from '../../src/nat/detection.ts'
+import {
+  encapsulates,
+  fakeSource,
+  natDetectionHash,
+  natDetectionHashes,
+  natFacts,
+  NO_NAT_TRAVERSAL,
+  type Observation,
+} from '../../src/nat/detection.ts'
 
 const endpoint = (address: string, port: number): Endpoint => new Endpoint(IpAddress.parse(address), port)
 const SPIS = { initiatorSpi: 0x0102030405060708n, responderSpi: 0n }

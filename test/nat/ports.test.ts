@@ -20,7 +20,8 @@ test('the marker is put on by our socket, whatever the peer’s port', () => {
 test('what has the marker on the NAT-T socket is IKE, anything else there is not', () => {
   assert.deepEqual([...withoutMarker(withMarker(MESSAGE, 4500, OWN), 4500, OWN)!], [...MESSAGE])
   assert.equal(withoutMarker(MESSAGE, 4500, OWN), null)
-  for (const junk of [[], [0xff], [0], [0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]) assert.equal(withoutMarker(Uint8Array.from(junk), 4500, OWN), null, String(junk))
+  for (const junk of [[], [0xff], [0], [0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    assert.equal(withoutMarker(Uint8Array.from(junk), 4500, OWN), null, String(junk))
   assert.deepEqual([...withoutMarker(Uint8Array.of(0, 0, 0, 0), 4500, OWN)!], [])
   assert.deepEqual([...withoutMarker(MESSAGE, 500, OWN)!], [...MESSAGE])
 })

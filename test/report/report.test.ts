@@ -27,7 +27,10 @@ const ERROR = new EspalierError('policy', 'SOME_CODE', 'something is forbidden')
 test('a line of an IKE_SA begins with its name and has the facts beside the sentence', () => {
   const line = lineOf({ event: 'ike-established', sa: ikeSa() })
   assert.equal(line.level, 'info')
-  assert.equal(line.message, 'home[7]: IKE_SA established between moon.example.org at 203.0.113.1[500] and carol@example.org at 198.51.100.7[30000]')
+  assert.equal(
+    line.message,
+    'home[7]: IKE_SA established between moon.example.org at 203.0.113.1[500] and carol@example.org at 198.51.100.7[30000]',
+  )
   assert.equal(line.fields['event'], 'ike-established')
   assert.equal(line.fields['ike'], 7)
   assert.equal(line.fields['connection'], 'home')
@@ -49,13 +52,35 @@ test('errors are told at level error, with their code and whose doing they are',
   assert.match(broken.message, /internal error, giving this IKE_SA up: ours/)
   assert.match(String(broken.fields['stack']), /report\.test\.ts/)
   const refused = lineOf({ event: 'kernel-refused', error: new KernelError('KERNEL_REFUSED', 'do it', 22, 'EINVAL', 'because') })
-  assert.deepEqual([refused.level, refused.message, refused.fields['errno']], ['error', 'the kernel refused to do it: EINVAL (because)', 22])
+  assert.deepEqual(
+    [refused.level, refused.message, refused.fields['errno']],
+    ['error', 'the kernel refused to do it: EINVAL (because)', 22],
+  )
 })
 
 test('every reason has words', () => {
-  const closes: CloseReason[] = ['deleted-by-us', 'deleted-by-peer', 'half-open-timeout', 'peer-silent', 'failed', 'replaced', 'shutdown']
-  for (const reason of closes) assert.match(lineOf({ event: 'ike-closed', sa: ikeSa(), reason }).message, /^home\[7\]: IKE_SA closed: [a-z ,]+$/)
-  const drops: DropReason[] = ['not-ike', 'malformed', 'unknown-spi', 'version', 'not-authentic', 'out-of-window', 'queue-full', 'half-open-limit', 'unexpected']
+  const closes: CloseReason[] = [
+    'deleted-by-us',
+    'deleted-by-peer',
+    'half-open-timeout',
+    'peer-silent',
+    'failed',
+    'replaced',
+    'shutdown',
+  ]
+  for (const reason of closes)
+    assert.match(lineOf({ event: 'ike-closed', sa: ikeSa(), reason }).message, /^home\[7\]: IKE_SA closed: [a-z ,]+$/)
+  const drops: DropReason[] = [
+    'not-ike',
+    'malformed',
+    'unknown-spi',
+    'version',
+    'not-authentic',
+    'out-of-window',
+    'queue-full',
+    'half-open-limit',
+    'unexpected',
+  ]
   const sentences = drops.map((reason) => lineOf({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason }).message)
   for (const sentence of sentences) assert.match(sentence, /^dropping a datagram from 198\.51\.100\.7\[30000\]: (?!undefined)/)
   assert.equal(new Set(sentences).size, drops.length)
@@ -75,7 +100,10 @@ test('the NAT facts are said as a person says them', () => {
 function reporter(): { readonly lines: Line[]; at: number; readonly handle: (event: IkeEvent) => void } {
   const lines: Line[] = []
   const self = { lines, at: 0, handle: (event: IkeEvent): void => instance.handle(event) }
-  const instance = new Reporter(() => self.at, (line) => lines.push(line))
+  const instance = new Reporter(
+    () => self.at,
+    (line) => lines.push(line),
+  )
   return self
 }
 
@@ -84,7 +112,13 @@ test('what strangers cause is told once in ten seconds for each reason, with how
   const drop = (reason: DropReason): void => report.handle({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason })
   for (let i = 0; i < 500; i++) drop('malformed')
   drop('unknown-spi')
-  assert.deepEqual(report.lines.map(({ fields }) => [fields['reason'], fields['count']]), [['malformed', 1], ['unknown-spi', 1]])
+  assert.deepEqual(
+    report.lines.map(({ fields }) => [fields['reason'], fields['count']]),
+    [
+      ['malformed', 1],
+      ['unknown-spi', 1],
+    ],
+  )
   report.at = 10 * SECOND - 1
   drop('malformed')
   assert.equal(report.lines.length, 2)
@@ -99,7 +133,13 @@ test('refused requests and demanded cookies are limited as well, each by itself'
     report.handle({ event: 'request-refused', remote: REMOTE, local: LOCAL, error: ERROR })
     report.handle({ event: 'cookie-demanded', remote: REMOTE })
   }
-  assert.deepEqual(report.lines.map(({ level, fields }) => [level, fields['event']]), [['warn', 'request-refused'], ['info', 'cookie-demanded']])
+  assert.deepEqual(
+    report.lines.map(({ level, fields }) => [level, fields['event']]),
+    [
+      ['warn', 'request-refused'],
+      ['info', 'cookie-demanded'],
+    ],
+  )
 })
 
 test('what happens to an IKE_SA is always told', () => {

@@ -27,7 +27,10 @@ scenario('a wrong pre-shared key at the initiator: the responder refuses, both e
   const failure = await world.failure(client.gateway.initiate('home', 'net'))
   assert.equal(failure.code, 'PEER_SAID_AUTHENTICATION_FAILED')
   assert.match(failure.message, /pre-shared key; compare id and secret on both sides/)
-  assert.match(gateway.eventsOf('ike-failed')[0]!.error.message, /client@example\.org could not be authenticated: its pre-shared key is not ours/)
+  assert.match(
+    gateway.eventsOf('ike-failed')[0]!.error.message,
+    /client@example\.org could not be authenticated: its pre-shared key is not ours/,
+  )
   await assertClean(world, gateway, client)
 })
 
@@ -44,7 +47,11 @@ scenario('a responder that cannot prove itself: the initiator believes nothing a
 })
 
 scenario('a responder with several keys proves itself by the one that the initiator proved to have', async (world) => {
-  const gateway = addGateway(world, {}, { secrets: [{ text: 'a better fit, and wrong', owners: ['gateway.example.org', 'client@example.org'] }, { text: PSK }] })
+  const gateway = addGateway(
+    world,
+    {},
+    { secrets: [{ text: 'a better fit, and wrong', owners: ['gateway.example.org', 'client@example.org'] }, { text: PSK }] },
+  )
   const client = addClient(world)
   await world.initiate(client)
   assert.ok(await flows(world, client, gateway))
@@ -68,7 +75,10 @@ scenario('an identity that no connection expects is refused', async (world) => {
   const client = addClient(world)
   const failure = await world.failure(client.gateway.initiate('home', 'net'))
   assert.equal(failure.code, 'PEER_SAID_AUTHENTICATION_FAILED')
-  assert.match(gateway.eventsOf('ike-failed')[0]!.error.message, /no connection for these addresses expects the peer as client@example\.org and us as gateway\.example\.org/)
+  assert.match(
+    gateway.eventsOf('ike-failed')[0]!.error.message,
+    /no connection for these addresses expects the peer as client@example\.org and us as gateway\.example\.org/,
+  )
   await assertClean(world, gateway, client)
 })
 
@@ -79,24 +89,39 @@ scenario('a peer that asks for an identity we are not is refused', async (world)
   await assertClean(world, gateway, client)
 })
 
-scenario('no pre-shared key at the initiator: said before anything is proved, the responder lets go in its time', async (world) => {
-  const gateway = addGateway(world)
-  const client = addClient(world, {}, { secrets: [{ text: PSK, owners: ['somebody.else'] }] })
-  assert.equal((await world.failure(client.gateway.initiate('home', 'net'))).code, 'NO_SHARED_SECRET')
-  await world.pass(31 * SECOND)
-  await assertClean(world, gateway, client)
-})
+scenario(
+  'no pre-shared key at the initiator: said before anything is proved, the responder lets go in its time',
+  async (world) => {
+    const gateway = addGateway(world)
+    const client = addClient(world, {}, { secrets: [{ text: PSK, owners: ['somebody.else'] }] })
+    assert.equal((await world.failure(client.gateway.initiate('home', 'net'))).code, 'NO_SHARED_SECRET')
+    await world.pass(31 * SECOND)
+    await assertClean(world, gateway, client)
+  },
+)
 
 scenario('of several keys the one that fits both is used, and a responder tries all that may be meant', async (world) => {
-  const gateway = addGateway(world, {}, { secrets: [{ text: 'for nobody in particular' }, { text: PSK, owners: ['client@example.org'] }] })
-  const client = addClient(world, {}, { secrets: [{ text: 'another for nobody' }, { text: PSK, owners: ['gateway.example.org'] }] })
+  const gateway = addGateway(
+    world,
+    {},
+    { secrets: [{ text: 'for nobody in particular' }, { text: PSK, owners: ['client@example.org'] }] },
+  )
+  const client = addClient(
+    world,
+    {},
+    { secrets: [{ text: 'another for nobody' }, { text: PSK, owners: ['gateway.example.org'] }] },
+  )
   await world.initiate(client)
   assert.ok(await flows(world, client, gateway))
 })
 
 scenario('without configured identities both are their addresses', async (world) => {
   const gateway = world.addNode('gateway', GATEWAY, configuration([{ local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] }]))
-  const client = world.addNode('client', CLIENT, configuration([{ remoteAddresses: [GATEWAY], local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] }]))
+  const client = world.addNode(
+    'client',
+    CLIENT,
+    configuration([{ remoteAddresses: [GATEWAY], local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] }]),
+  )
   await world.initiate(client)
   assert.deepEqual([...gateway.session.sa.remoteId!.data], [198, 51, 100, 7])
   assert.deepEqual([...client.session.sa.remoteId!.data], [203, 0, 113, 1])
@@ -110,7 +135,10 @@ scenario('no proposal in common: NO_PROPOSAL_CHOSEN in IKE_SA_INIT, nothing kept
   // HDR, SAi1, KEi, Ni  -->  <--  HDR, N(NO_PROPOSAL_CHOSEN)
   assert.equal(failure.code, 'PEER_SAID_NO_PROPOSAL_CHOSEN')
   assert.match(failure.message, /it accepts none of our proposals, or has no connection/)
-  assert.match(gateway.lines.at(-1)!.message, /refusing IKE_SA_INIT from 198\.51\.100\.7\[500\]: no proposal of the peer fits any connection/)
+  assert.match(
+    gateway.lines.at(-1)!.message,
+    /refusing IKE_SA_INIT from 198\.51\.100\.7\[500\]: no proposal of the peer fits any connection/,
+  )
   await assertClean(world, gateway, client)
 })
 
@@ -166,12 +194,20 @@ scenario('narrowing goes down to a protocol and a port', async (world) => {
   await world.initiate(client)
   assert.deepEqual(client.session.sa.children[0]!.remoteSelectors.map(formatSelector), ['10.1.0.0/16[tcp/22]'])
   assert.equal(await world.ping(client, '10.2.0.9', '10.1.0.9'), false)
-  assert.deepEqual(client.kernel.policies().map(({ selector }) => selector.protocol), [6, 6, 6])
+  assert.deepEqual(
+    client.kernel.policies().map(({ selector }) => selector.protocol),
+    [6, 6, 6],
+  )
   assert.equal(gateway.session.sa.children.length, 1)
 })
 
 scenario('the child whose selectors fit is chosen among several', async (world) => {
-  const gateway = addGateway(world, { children: [{ name: 'dmz', local: ['172.16.0.0/16'], remote: ['10.2.0.0/16'] }, { name: 'office', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] }] })
+  const gateway = addGateway(world, {
+    children: [
+      { name: 'dmz', local: ['172.16.0.0/16'], remote: ['10.2.0.0/16'] },
+      { name: 'office', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] },
+    ],
+  })
   const client = addClient(world)
   await world.initiate(client)
   assert.equal(gateway.session.sa.children[0]!.connection.name, 'office')
@@ -200,7 +236,11 @@ scenario('an unknown critical payload in INFORMATIONAL is refused, and the IKE_S
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   await peer.auth()
-  peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [{ kind: 'Unknown', payloadType: 202, critical: true, data: Uint8Array.of(1) }]))
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      { kind: 'Unknown', payloadType: 202, critical: true, data: Uint8Array.of(1) },
+    ]),
+  )
   assert.deepEqual([...findNotify(peer.open(await peer.answer()), NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD)!.data], [202])
   assert.equal(gateway.session.sa.children.length, 1)
 })
@@ -219,7 +259,12 @@ scenario('unknown payloads that are not critical, notifies and vendor IDs are pa
   const answer = await peer.auth([{ kind: 'Unknown', payloadType: 204, critical: false, data: Uint8Array.of(1) }, notify(40_998)])
   assert.ok(find(answer, 'SA') !== null)
   // HDR, SK { N(unknown), N(NAT_DETECTION_SOURCE_IP) }  -->  <--  HDR, SK { }: what has no meaning here has none.
-  peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [notify(40_997), notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))]))
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      notify(40_997),
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
+    ]),
+  )
   assert.deepEqual(peer.open(await peer.answer()), [])
   assert.deepEqual(gateway.session.sa.nat, { supported: true, here: false, there: false, faked: false })
 })
@@ -228,7 +273,9 @@ scenario('a peer that asks for a virtual address hears that there is none, and k
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
-  const answer = await peer.auth([{ kind: 'CP', cpType: CpType.CFG_REQUEST, attributes: [{ type: CpAttribute.INTERNAL_IP4_ADDRESS, value: new Uint8Array() }] }])
+  const answer = await peer.auth([
+    { kind: 'CP', cpType: CpType.CFG_REQUEST, attributes: [{ type: CpAttribute.INTERNAL_IP4_ADDRESS, value: new Uint8Array() }] },
+  ])
   assert.ok(findNotify(answer, NotifyType.INTERNAL_ADDRESS_FAILURE) !== null)
   assertChildless(gateway)
 })
@@ -238,7 +285,9 @@ scenario('CREATE_CHILD_SA is answered with NO_ADDITIONAL_SAS, an unknown exchang
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   await peer.auth()
-  peer.send(peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, 2, [notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))]))
+  peer.send(
+    peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, 2, [notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))]),
+  )
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.NO_ADDITIONAL_SAS) !== null)
   peer.send(peer.protectedRequest(240, 3, []))
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
@@ -246,15 +295,26 @@ scenario('CREATE_CHILD_SA is answered with NO_ADDITIONAL_SAS, an unknown exchang
 })
 
 scenario('INITIAL_CONTACT of a client that rebooted replaces its old IKE_SA, and nobody else’s', async (world) => {
-  const gateway = world.addNode('gateway', GATEWAY, configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]))
+  const gateway = world.addNode(
+    'gateway',
+    GATEWAY,
+    configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]),
+  )
   const client = addClient(world)
-  const other = addClient(world, { localId: 'other@example.org', local: ['10.3.0.0/16'] }, { name: 'other', address: '198.51.100.8' })
+  const other = addClient(
+    world,
+    { localId: 'other@example.org', local: ['10.3.0.0/16'] },
+    { name: 'other', address: '198.51.100.8' },
+  )
   await world.initiate(client)
   await world.initiate(other)
   client.boot()
   // HDR, SK { IDi, N(INITIAL_CONTACT), AUTH, ... }  -->
   await world.initiate(client)
-  assert.deepEqual(gateway.eventsOf('ike-closed').map(({ sa, reason }) => [sa.uniqueId, reason]), [[1, 'replaced']])
+  assert.deepEqual(
+    gateway.eventsOf('ike-closed').map(({ sa, reason }) => [sa.uniqueId, reason]),
+    [[1, 'replaced']],
+  )
   assert.equal(gateway.sessions().length, 2)
   assert.equal(gateway.kernel.states().length, 4)
   assert.ok(await flows(world, client, gateway))

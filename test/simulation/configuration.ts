@@ -3,7 +3,14 @@ import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import { IpRange } from '../../src/base/ip.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
-import { DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection, type IkeSettings, type SharedSecret } from '../../src/ike/connection.ts'
+import {
+  DEFAULT_IKE_SETTINGS,
+  type AddressPattern,
+  type ChildConnection,
+  type Connection,
+  type IkeSettings,
+  type SharedSecret,
+} from '../../src/ike/connection.ts'
 import { parseProposal } from '../../src/negotiate/proposals.ts'
 import { parseSelectorTemplate } from '../../src/negotiate/selectors.ts'
 
@@ -87,7 +94,11 @@ export interface SecretWords {
 }
 
 export function sharedSecret(words: SecretWords): SharedSecret {
-  return { name: 'ike-1', owners: (words.owners ?? []).map(parseIdentity), secret: new Secret(new TextEncoder().encode(words.text)) }
+  return {
+    name: 'ike-1',
+    owners: (words.owners ?? []).map(parseIdentity),
+    secret: new Secret(new TextEncoder().encode(words.text)),
+  }
 }
 
 export function configuration(
@@ -95,5 +106,9 @@ export function configuration(
   settings: Partial<IkeSettings> = {},
   secrets: readonly SecretWords[] = [{ text: PSK }],
 ): GatewayConfiguration {
-  return { connections: connections.map(connection), secrets: secrets.map(sharedSecret), settings: { ...DEFAULT_IKE_SETTINGS, ...settings } }
+  return {
+    connections: connections.map(connection),
+    secrets: secrets.map(sharedSecret),
+    settings: { ...DEFAULT_IKE_SETTINGS, ...settings },
+  }
 }

@@ -25,7 +25,10 @@ scenario('beyond the threshold a stranger gets a cookie and nothing is kept; wit
   const mark = world.mark
   await world.initiate(client)
   // HDR, SAi1, KEi, Ni  -->  <--  HDR, N(COOKIE)   HDR, N(COOKIE), SAi1, KEi, Ni  -->  <--  HDR, SAr1, KEr, Nr
-  const messages = world.network.trace.slice(mark).filter(({ fate, summary }) => fate === 'sent' && summary.startsWith('IKE_SA_INIT')).map(({ bytes }) => parseMessage(bytes))
+  const messages = world.network.trace
+    .slice(mark)
+    .filter(({ fate, summary }) => fate === 'sent' && summary.startsWith('IKE_SA_INIT'))
+    .map(({ bytes }) => parseMessage(bytes))
   assert.equal(messages.length, 4)
   const [first, demand, second] = messages as [ParsedMessage, ParsedMessage, ParsedMessage]
   assert.equal(demand.header.responderSpi, 0n)
@@ -46,11 +49,14 @@ scenario('a NAT that changes the port during the cookie round trip changes nothi
   const client = addClient(world, {}, { behind: nat })
   let demands = 0
   world.network.tap((packet) => {
-    if (packet.source.address.toString() === '192.168.1.7' && gateway.eventsOf('cookie-demanded').length > 0 && demands++ === 0) nat.flush()
+    if (packet.source.address.toString() === '192.168.1.7' && gateway.eventsOf('cookie-demanded').length > 0 && demands++ === 0)
+      nat.flush()
     return [packet]
   })
   await world.initiate(client)
-  const arrivals = world.network.trace.filter(({ fate, from, summary }) => fate === 'arrived' && from.startsWith('192.0.2.1') && summary.startsWith('IKE_SA_INIT')).map(({ from }) => from)
+  const arrivals = world.network.trace
+    .filter(({ fate, from, summary }) => fate === 'arrived' && from.startsWith('192.0.2.1') && summary.startsWith('IKE_SA_INIT'))
+    .map(({ from }) => from)
   assert.deepEqual(arrivals, ['192.0.2.1[30000]', '192.0.2.1[30001]'])
   assert.equal(gateway.eventsOf('cookie-demanded').length, 1)
   assert.ok(await flows(world, client, gateway))
@@ -117,16 +123,29 @@ scenario('40 clients behind one address start at once, and all get in', async (w
   const nat = world.addNat('carrier', '192.0.2.1')
   const gateway = addGateway(world, { remote: ['10.2.0.0/16'] })
   const clients = Array.from({ length: 40 }, (_, i) =>
-    world.addNode(`client ${i}`, `192.168.1.${i + 10}`, configuration([
-      { remoteAddresses: [GATEWAY], localId: `client-${i}@example.org`, remoteId: 'gateway.example.org', local: [`10.2.${i}.0/24`], remote: ['10.1.0.0/16'] },
-    ]), nat))
+    world.addNode(
+      `client ${i}`,
+      `192.168.1.${i + 10}`,
+      configuration([
+        {
+          remoteAddresses: [GATEWAY],
+          localId: `client-${i}@example.org`,
+          remoteId: 'gateway.example.org',
+          local: [`10.2.${i}.0/24`],
+          remote: ['10.1.0.0/16'],
+        },
+      ]),
+      nat,
+    ),
+  )
   await world.outcome(Promise.all(clients.map((client) => client.gateway.initiate('home', 'net'))))
   await world.pass(SECOND)
   assert.equal(gateway.sessions().length, 40)
   assert.equal(gateway.kernel.states().length, 80)
   assert.ok(gateway.eventsOf('cookie-demanded').length > 0)
   assert.equal(gateway.gateway.halfOpenCount, 0)
-  for (const [i, client] of clients.entries()) assert.ok(await world.ping(client, `10.2.${i}.9`, OFFICE_HOST), `client ${i} gets through`)
+  for (const [i, client] of clients.entries())
+    assert.ok(await world.ping(client, `10.2.${i}.9`, OFFICE_HOST), `client ${i} gets through`)
   // A flood writes one line in ten seconds about cookies, not one each.
   assert.equal(gateway.lines.filter((line) => line.fields['event'] === 'cookie-demanded').length, 1)
 })

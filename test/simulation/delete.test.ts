@@ -11,7 +11,12 @@ import { Stranger } from './stranger.ts'
 import { scenario, type World } from './world.ts'
 
 function assertNothing(...nodes: readonly SimulatedNode[]): void {
-  for (const node of nodes) assert.deepEqual([node.sessions().length, node.kernel.states().length, node.kernel.policies().length], [0, 0, 0], `${node.name} has nothing left`)
+  for (const node of nodes)
+    assert.deepEqual(
+      [node.sessions().length, node.kernel.states().length, node.kernel.policies().length],
+      [0, 0, 0],
+      `${node.name} has nothing left`,
+    )
 }
 
 async function tunnel(world: World): Promise<{ client: SimulatedNode; gateway: SimulatedNode }> {
@@ -38,9 +43,18 @@ for (const who of ['client', 'gateway'] as const) {
     assert.ok(world.sent(mark)[0]!.includes('INFORMATIONAL request'))
     assertNothing(both.client, both.gateway)
     const peer = who === 'client' ? both.gateway : both.client
-    assert.deepEqual(both[who].eventsOf('ike-closed').map(({ reason }) => reason), ['deleted-by-us'])
-    assert.deepEqual(peer.eventsOf('ike-closed').map(({ reason }) => reason), ['deleted-by-peer'])
-    assert.deepEqual(peer.eventsOf('child-closed').map(({ reason }) => reason), ['deleted-by-peer'])
+    assert.deepEqual(
+      both[who].eventsOf('ike-closed').map(({ reason }) => reason),
+      ['deleted-by-us'],
+    )
+    assert.deepEqual(
+      peer.eventsOf('ike-closed').map(({ reason }) => reason),
+      ['deleted-by-peer'],
+    )
+    assert.deepEqual(
+      peer.eventsOf('child-closed').map(({ reason }) => reason),
+      ['deleted-by-peer'],
+    )
   })
 
   scenario(`the kernel of the ${who} drops a CHILD_SA for good: the peer is told, the IKE_SA stays`, async (world) => {
@@ -159,10 +173,12 @@ scenario('SPIs that nobody knows, of ESP or anything else, are answered with not
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   await peer.auth()
-  peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
-    { kind: 'Delete', protocol: ProtocolId.ESP, spis: [Uint8Array.of(1, 2, 3, 4), Uint8Array.of(5, 6, 7, 8)] },
-    { kind: 'Delete', protocol: ProtocolId.AH, spis: [Uint8Array.of(0xca, 0xfe, 0, 1)] },
-  ]))
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      { kind: 'Delete', protocol: ProtocolId.ESP, spis: [Uint8Array.of(1, 2, 3, 4), Uint8Array.of(5, 6, 7, 8)] },
+      { kind: 'Delete', protocol: ProtocolId.AH, spis: [Uint8Array.of(0xca, 0xfe, 0, 1)] },
+    ]),
+  )
   assert.deepEqual(peer.open(await peer.answer()), [])
   assert.equal(gateway.session.sa.children.length, 1)
 })
@@ -172,8 +188,15 @@ scenario('a delete of the CHILD_SA is answered with our SPI of the same pair', a
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   const ours = find(await peer.auth(), 'SA')!.proposals[0]!.spi
-  peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [{ kind: 'Delete', protocol: ProtocolId.ESP, spis: [Uint8Array.of(0xca, 0xfe, 0, 1)] }]))
-  assert.deepEqual(find(peer.open(await peer.answer()), 'Delete')!.spis.map((spi) => [...spi]), [[...ours]])
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      { kind: 'Delete', protocol: ProtocolId.ESP, spis: [Uint8Array.of(0xca, 0xfe, 0, 1)] },
+    ]),
+  )
+  assert.deepEqual(
+    find(peer.open(await peer.answer()), 'Delete')!.spis.map((spi) => [...spi]),
+    [[...ours]],
+  )
   assert.deepEqual(gateway.session.sa.children, [])
   assert.deepEqual(gateway.kernel.states(), [])
 })

@@ -23,7 +23,10 @@ test('the same seed gives the same bytes at the same times, another seed gives o
   assert.ok(first.network.trace.length > 10)
   assert.equal(again.traceHash(), first.traceHash())
   assert.notEqual(other.traceHash(), first.traceHash())
-  assert.deepEqual(again.nodes.map((node) => node.lines.map((line) => line.message)), first.nodes.map((node) => node.lines.map((line) => line.message)))
+  assert.deepEqual(
+    again.nodes.map((node) => node.lines.map((line) => line.message)),
+    first.nodes.map((node) => node.lines.map((line) => line.message)),
+  )
 })
 
 test('a failing scenario tells the seed to play it again with', async () => {

@@ -24,7 +24,13 @@ async function overheard(world: World): Promise<{ client: SimulatedNode; gateway
 /** What of a node must not change because of strangers. */
 function stateOf(node: SimulatedNode): unknown {
   return {
-    sessions: node.sessions().map(({ sa }) => ({ state: sa.state, local: sa.local.toString(), remote: sa.remote.toString(), nat: sa.nat, children: sa.children.length })),
+    sessions: node.sessions().map(({ sa }) => ({
+      state: sa.state,
+      local: sa.local.toString(),
+      remote: sa.remote.toString(),
+      nat: sa.nat,
+      children: sa.children.length,
+    })),
     states: node.kernel.states().length,
     policies: node.kernel.policies().length,
     halfOpen: node.gateway.halfOpenCount,
@@ -54,7 +60,9 @@ scenario('replayed messages change nothing, and only the last request is answere
 
 scenario('a replay of the last request from elsewhere is answered there and moves nothing', async (world) => {
   const { client, gateway, packets } = await overheard(world)
-  const request = packets.find(({ destination, bytes }) => destination.port === 4500 && destination.address.equals(gateway.address) && bytes.length > 40)!
+  const request = packets.find(
+    ({ destination, bytes }) => destination.port === 4500 && destination.address.equals(gateway.address) && bytes.length > 40,
+  )!
   const thief = new Stranger(world, '198.51.100.66', GATEWAY)
   const before = stateOf(gateway)
   thief.sendBytes(request.bytes, 4500, 4500)
@@ -99,7 +107,11 @@ scenario('flipped bits on the way do not stop a handshake: the real message is s
   })
   await world.initiate(client)
   assert.ok(await flows(world, client, gateway))
-  for (const node of [client, gateway]) assert.deepEqual(node.eventsOf('datagram-dropped').map(({ reason }) => reason), ['not-authentic'])
+  for (const node of [client, gateway])
+    assert.deepEqual(
+      node.eventsOf('datagram-dropped').map(({ reason }) => reason),
+      ['not-authentic'],
+    )
 })
 
 scenario('truncated messages, of any length, are nobody’s', async (world) => {
@@ -108,7 +120,11 @@ scenario('truncated messages, of any length, are nobody’s', async (world) => {
   const before = nodes.map(stateOf)
   for (const packet of packets) {
     for (let length = 0; length < packet.bytes.length; length++) {
-      assert.equal(await inject(world, { ...packet, bytes: packet.bytes.subarray(0, length) }, nodes), 0, `${length} of ${packet.bytes.length} octets`)
+      assert.equal(
+        await inject(world, { ...packet, bytes: packet.bytes.subarray(0, length) }, nodes),
+        0,
+        `${length} of ${packet.bytes.length} octets`,
+      )
     }
   }
   assert.deepEqual(nodes.map(stateOf), before)
@@ -125,7 +141,8 @@ scenario('a truncated message whose length field agrees is nobody’s either', a
       const bytes = packet.bytes.slice(0, length)
       new DataView(bytes.buffer).setUint32(marker + 24, length - marker)
       // An SK payload whose length field agrees too.
-      if (length > marker + 32 && bytes[marker + 16] === 46) new DataView(bytes.buffer).setUint16(marker + 30, length - marker - 28)
+      if (length > marker + 32 && bytes[marker + 16] === 46)
+        new DataView(bytes.buffer).setUint16(marker + 30, length - marker - 28)
       assert.equal(await inject(world, { ...packet, bytes }, nodes), 0, `${length} of ${packet.bytes.length} octets`)
     }
   }
@@ -164,39 +181,60 @@ scenario('random bytes on both ports are nobody’s, and write a line a reason i
 scenario('short datagrams on 4500 that the kernel leaves to us are dropped, and counted in one line', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
-  for (const bytes of [[0x00], [0xff, 0xff], [1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0], []]) peer.sendBytes(Uint8Array.from(bytes), 4500, 4500)
+  for (const bytes of [[0x00], [0xff, 0xff], [1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0], []])
+    peer.sendBytes(Uint8Array.from(bytes), 4500, 4500)
   // A marker and nothing behind it.
   peer.sendBytes(new Uint8Array(4), 4500, 4500)
   await world.pass(11 * SECOND)
-  assert.deepEqual(gateway.eventsOf('datagram-dropped').map(({ reason }) => reason), ['not-ike', 'not-ike', 'not-ike', 'not-ike', 'not-ike', 'malformed'])
-  assert.deepEqual(gateway.lines.map((line) => line.fields['reason']), ['not-ike', 'malformed'])
+  assert.deepEqual(
+    gateway.eventsOf('datagram-dropped').map(({ reason }) => reason),
+    ['not-ike', 'not-ike', 'not-ike', 'not-ike', 'not-ike', 'malformed'],
+  )
+  assert.deepEqual(
+    gateway.lines.map((line) => line.fields['reason']),
+    ['not-ike', 'malformed'],
+  )
   peer.sendBytes(Uint8Array.of(1, 2, 3), 4500, 4500)
   await world.pass(SECOND)
   // The next line tells how many there were since the first.
-  assert.deepEqual(gateway.lines.map((line) => line.fields['count']), [1, 1, 5])
+  assert.deepEqual(
+    gateway.lines.map((line) => line.fields['count']),
+    [1, 1, 5],
+  )
   assert.equal(peer.received.length, 0)
   await peer.init()
 })
 
-for (const [version, answered] of [[3, true], [15, true], [1, false], [0, false]] as const) {
-  scenario(`a request of major version ${version} ${answered ? 'is told which one we speak' : 'is not ours to answer'}`, async (world) => {
-    const gateway = addGateway(world)
-    const peer = new Stranger(world, CLIENT, GATEWAY)
-    const request = peer.initRequest()
-    request[17] = version << 4
-    peer.send(request)
-    await world.pass(SECOND)
-    assert.equal(peer.received.length, answered ? 1 : 0)
-    if (answered) {
-      const { header, payloads } = parseMessage(peer.received[0]!.bytes)
-      // HDR(version 2, the SPIs and message ID of the request), N(INVALID_MAJOR_VERSION)
-      assert.deepEqual([header.majorVersion, header.response, header.initiatorSpi, header.messageId], [2, true, peer.initiatorSpi, 0])
-      assert.ok(findNotify(payloads, NotifyType.INVALID_MAJOR_VERSION) !== null)
-      assert.equal(payloads.length, 1)
-    }
-    assert.equal(gateway.sessions().length, 0)
-    await peer.init()
-  })
+for (const [version, answered] of [
+  [3, true],
+  [15, true],
+  [1, false],
+  [0, false],
+] as const) {
+  scenario(
+    `a request of major version ${version} ${answered ? 'is told which one we speak' : 'is not ours to answer'}`,
+    async (world) => {
+      const gateway = addGateway(world)
+      const peer = new Stranger(world, CLIENT, GATEWAY)
+      const request = peer.initRequest()
+      request[17] = version << 4
+      peer.send(request)
+      await world.pass(SECOND)
+      assert.equal(peer.received.length, answered ? 1 : 0)
+      if (answered) {
+        const { header, payloads } = parseMessage(peer.received[0]!.bytes)
+        // HDR(version 2, the SPIs and message ID of the request), N(INVALID_MAJOR_VERSION)
+        assert.deepEqual(
+          [header.majorVersion, header.response, header.initiatorSpi, header.messageId],
+          [2, true, peer.initiatorSpi, 0],
+        )
+        assert.ok(findNotify(payloads, NotifyType.INVALID_MAJOR_VERSION) !== null)
+        assert.equal(payloads.length, 1)
+      }
+      assert.equal(gateway.sessions().length, 0)
+      await peer.init()
+    },
+  )
 }
 
 scenario('a response of another version is never answered, so that two of them cannot talk for ever', async (world) => {
@@ -215,7 +253,12 @@ scenario('a key exchange value that is no point of the group is refused', async 
   const peer = new Stranger(world, CLIENT, GATEWAY)
   for (const data of [new Uint8Array(32), new Uint8Array(31), new Uint8Array(33), new Uint8Array()]) {
     const { header, payloads } = parseMessage(peer.initRequest())
-    peer.send(writeMessage({ ...header, initiatorSpi: header.initiatorSpi + BigInt(data.length) + 1n }, payloads.map((payload) => (payload.kind === 'KE' ? { ...payload, data } : payload))))
+    peer.send(
+      writeMessage(
+        { ...header, initiatorSpi: header.initiatorSpi + BigInt(data.length) + 1n },
+        payloads.map((payload) => (payload.kind === 'KE' ? { ...payload, data } : payload)),
+      ),
+    )
     const answer = parseMessage(await peer.answer())
     assert.ok(findNotify(answer.payloads, NotifyType.INVALID_SYNTAX) !== null)
     assert.equal(gateway.sessions().length, 0)
@@ -228,7 +271,8 @@ scenario('IKE_SA_INIT requests that make no sense are not answered', async (worl
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   const { header, payloads } = parseMessage(peer.initRequest())
-  for (const odd of [{ messageId: 1 }, { responderSpi: 5n }, { initiatorSpi: 0n }, { fromInitiator: false }]) peer.send(writeMessage({ ...header, ...odd }, payloads))
+  for (const odd of [{ messageId: 1 }, { responderSpi: 5n }, { initiatorSpi: 0n }, { fromInitiator: false }])
+    peer.send(writeMessage({ ...header, ...odd }, payloads))
   await world.pass(SECOND)
   assert.equal(peer.received.length, 0)
   assert.equal(gateway.sessions().length, 0)
@@ -259,13 +303,21 @@ scenario('an IKE_AUTH with content that is no message ends the IKE_SA, a later o
   await peer.init()
   await peer.auth()
   // A Delete of ESP whose SPIs are cut short, authentic all the same.
-  peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [{ kind: 'Unknown', payloadType: 42, critical: false, data: Uint8Array.of(3, 4, 0, 9, 1) }]))
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      { kind: 'Unknown', payloadType: 42, critical: false, data: Uint8Array.of(3, 4, 0, 9, 1) },
+    ]),
+  )
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
   assert.equal(gateway.session.sa.state, 'established')
 
   const other = new Stranger(world, '198.51.100.8', GATEWAY)
   await other.init()
-  other.send(other.protectedRequest(ExchangeType.IKE_AUTH, 1, [{ kind: 'Unknown', payloadType: 42, critical: false, data: Uint8Array.of(3, 4, 0, 9, 1) }]))
+  other.send(
+    other.protectedRequest(ExchangeType.IKE_AUTH, 1, [
+      { kind: 'Unknown', payloadType: 42, critical: false, data: Uint8Array.of(3, 4, 0, 9, 1) },
+    ]),
+  )
   assert.ok(findNotify(other.open(await other.answer()), NotifyType.INVALID_SYNTAX) !== null)
   assert.equal(gateway.sessions().length, 1)
   assert.equal(gateway.gateway.halfOpenCount, 0)

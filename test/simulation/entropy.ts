@@ -15,9 +15,11 @@ export class SeededEntropy implements Entropy {
 
   bytes(count: number): Uint8Array {
     const drawn = new Uint8Array(count)
-    for (let at = 0; at < count; ) {
+    for (let at = 0; at < count;) {
       if (this.#used === this.#block.length) {
-        this.#block = createHash('sha256').update(`${this.#seed} ${this.#counter++}`).digest()
+        this.#block = createHash('sha256')
+          .update(`${this.#seed} ${this.#counter++}`)
+          .digest()
         this.#used = 0
       }
       const part = this.#block.subarray(this.#used, this.#used + count - at)

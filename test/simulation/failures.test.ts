@@ -14,8 +14,14 @@ function refusing(is: (operation: Operation) => boolean, n = 0): (operation: Ope
 }
 
 const REFUSALS: readonly { readonly title: string; readonly refuse: () => (operation: Operation) => number | null }[] = [
-  { title: 'the inbound state', refuse: () => refusing((operation) => operation.op === 'add-state' && operation.state.direction === 'in') },
-  { title: 'the outbound state', refuse: () => refusing((operation) => operation.op === 'add-state' && operation.state.direction === 'out') },
+  {
+    title: 'the inbound state',
+    refuse: () => refusing((operation) => operation.op === 'add-state' && operation.state.direction === 'in'),
+  },
+  {
+    title: 'the outbound state',
+    refuse: () => refusing((operation) => operation.op === 'add-state' && operation.state.direction === 'out'),
+  },
   { title: 'the first policy', refuse: () => refusing((operation) => operation.op === 'set-policy') },
   { title: 'the last policy', refuse: () => refusing((operation) => operation.op === 'set-policy', 2) },
 ]
@@ -45,21 +51,32 @@ for (const { title, refuse } of REFUSALS) {
     assert.equal(client.eventsOf('child-failed')[0]!.error.accused, 'kernel')
     for (const node of [client, gateway]) {
       assert.equal(node.session.sa.state, 'established')
-      assert.deepEqual([node.session.sa.children.length, node.kernel.states().length, node.kernel.policies().length, node.kernel.reservations().length], [0, 0, 0, 0])
+      assert.deepEqual(
+        [
+          node.session.sa.children.length,
+          node.kernel.states().length,
+          node.kernel.policies().length,
+          node.kernel.reservations().length,
+        ],
+        [0, 0, 0, 0],
+      )
     }
   })
 }
 
-scenario('the initiator’s kernel has no SPI: the initiation fails and says so, the responder lets go in its time', async (world) => {
-  const gateway = addGateway(world)
-  const client = addClient(world)
-  client.refuse = refusing(({ op }) => op === 'allocate-spi')
-  const failure = await world.failure(client.gateway.initiate('home', 'net'))
-  assert.match(failure.message, /the kernel refused to allocate an SPI for ESP from 203\.0\.113\.1 to 198\.51\.100\.7: ENOMEM/)
-  assert.equal(client.sessions().length, 0)
-  await world.pass(31 * SECOND)
-  assert.equal(gateway.sessions().length, 0)
-})
+scenario(
+  'the initiator’s kernel has no SPI: the initiation fails and says so, the responder lets go in its time',
+  async (world) => {
+    const gateway = addGateway(world)
+    const client = addClient(world)
+    client.refuse = refusing(({ op }) => op === 'allocate-spi')
+    const failure = await world.failure(client.gateway.initiate('home', 'net'))
+    assert.match(failure.message, /the kernel refused to allocate an SPI for ESP from 203\.0\.113\.1 to 198\.51\.100\.7: ENOMEM/)
+    assert.equal(client.sessions().length, 0)
+    await world.pass(31 * SECOND)
+    assert.equal(gateway.sessions().length, 0)
+  },
+)
 
 scenario('the responder’s kernel has no SPI: no CHILD_SA, the IKE_SA stands', async (world) => {
   const gateway = addGateway(world)
@@ -134,7 +151,12 @@ scenarioOverSeeds('a kernel that refuses now and then, with a slow hand, leaves 
   node.refuse = ({ op }) => (op !== 'delete-state' && op !== 'delete-policy' && dice.chance(0.25) ? ERRNO.ENOBUFS : null)
   for (let i = 0; i < 3; i++) {
     const pending = client.gateway.initiate('home', 'net')
-    await world.outcome(pending.then(() => undefined, () => undefined))
+    await world.outcome(
+      pending.then(
+        () => undefined,
+        () => undefined,
+      ),
+    )
     await world.pass(dice.below(3) * SECOND)
   }
   node.refuse = null

@@ -5,6 +5,7 @@ import { SECOND } from '../../src/base/time.ts'
 import { NotifyType } from '../../src/iana/ikev2.ts'
 import { findNotify, notify } from '../../src/message/ikev2/find.ts'
 import { parseMessage, writeMessage } from '../../src/message/ikev2/message.ts'
+import { parseProposal } from '../../src/negotiate/proposals.ts'
 import { configuration } from './configuration.ts'
 import type { Packet } from './packet.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
@@ -70,7 +71,10 @@ scenario('a responder that wants another group says which, and gets it', async (
   // HDR, SAi1, KEi(31), Ni  -->  <--  HDR, N(INVALID_KE_PAYLOAD)(19)
   // HDR, SAi1, KEi(19), Ni  -->  <--  HDR, SAr1, KEr(19), Nr
   assert.equal(world.countSent('IKE_SA_INIT'), 4)
-  assert.deepEqual(client.eventsOf('key-exchange-retry').map(({ group }) => group), [19])
+  assert.deepEqual(
+    client.eventsOf('key-exchange-retry').map(({ group }) => group),
+    [19],
+  )
   assert.deepEqual([client.session.sa.suite!.ke, gateway.session.sa.suite!.ke], [19, 19])
   assert.equal(gateway.eventsOf('ike-responding').length, 1)
   assert.ok(await flows(world, client, gateway))
@@ -85,7 +89,11 @@ scenario('a responder whose demands never end is not followed for ever', async (
     const request = parseMessage(await peer.answer())
     const returned = findNotify(request.payloads, NotifyType.COOKIE)
     assert.deepEqual(returned === null ? null : [...returned.data], number === 0 ? null : [number])
-    peer.send(writeMessage({ ...request.header, responderSpi: 0n, fromInitiator: false, response: true }, [notify(NotifyType.COOKIE, Uint8Array.of(number + 1))]))
+    peer.send(
+      writeMessage({ ...request.header, responderSpi: 0n, fromInitiator: false, response: true }, [
+        notify(NotifyType.COOKIE, Uint8Array.of(number + 1)),
+      ]),
+    )
   }
   assert.equal((await world.failure(pending)).code, 'INIT_ENDLESS')
   assert.equal(client.sessions().length, 0)
@@ -96,7 +104,11 @@ scenario('a responder that refuses a group and asks for the same one has misbeha
   const peer = new Stranger(world, GATEWAY, CLIENT)
   const pending = client.gateway.initiate('home', 'net')
   const { header } = parseMessage(await peer.answer())
-  peer.send(writeMessage({ ...header, responderSpi: 0n, fromInitiator: false, response: true }, [notify(NotifyType.INVALID_KE_PAYLOAD, Uint8Array.of(0, 31))]))
+  peer.send(
+    writeMessage({ ...header, responderSpi: 0n, fromInitiator: false, response: true }, [
+      notify(NotifyType.INVALID_KE_PAYLOAD, Uint8Array.of(0, 31)),
+    ]),
+  )
   assert.match((await world.failure(pending)).message, /asks for the same one/)
 })
 
@@ -105,16 +117,37 @@ scenario('a responder cannot talk us into a group that we do not propose', async
   const peer = new Stranger(world, GATEWAY, CLIENT)
   const pending = client.gateway.initiate('home', 'net')
   const { header } = parseMessage(await peer.answer())
-  peer.send(writeMessage({ ...header, responderSpi: 0n, fromInitiator: false, response: true }, [
-    notify(NotifyType.INVALID_KE_PAYLOAD, Uint8Array.of(0, 2)),
-  ]))
+  peer.send(
+    writeMessage({ ...header, responderSpi: 0n, fromInitiator: false, response: true }, [
+      notify(NotifyType.INVALID_KE_PAYLOAD, Uint8Array.of(0, 2)),
+    ]),
+  )
   assert.equal((await world.failure(pending)).code, 'KE_GROUP_NOT_OFFERED')
 })
+
+for (const [title, chosen] of [
+  ['another group than it used', 'aes128gcm16-prfsha256-ecp256'],
+  ['what was not offered', 'aes256gcm16-prfsha256-curve25519'],
+  ['two ciphers at once', 'aes128gcm16-aes256gcm16-prfsha256-curve25519'],
+] as const) {
+  scenario(`a responder that chooses ${title} has misbehaved`, async (world) => {
+    const client = addClient(world, { ikeProposals: ['aes128gcm16-prfsha256-curve25519-ecp256'] })
+    const peer = new Stranger(world, GATEWAY, CLIENT)
+    const pending = world.failure(client.gateway.initiate('home', 'net'))
+    peer.sendInitAnswer(await peer.answer(), [], parseProposal(chosen, 'ike'))
+    const failure = await pending
+    assert.equal(failure.code, 'PEER_INVALID_SYNTAX')
+    assert.match(failure.message, /^the peer chose (another key exchange group than it used|a proposal that we did not offer)$/)
+    assert.equal(client.sessions().length, 0)
+  })
+}
 
 scenario('INVALID_KE_PAYLOAD that arrives twice counts once', async (world) => {
   const gateway = addGateway(world, { ikeProposals: ['aes128gcm16-prfsha256-ecp256'] })
   const client = addClient(world, { ikeProposals: ['aes128gcm16-prfsha256-curve25519-ecp256'] })
-  world.network.tap((packet) => (world.countSent('IKE_SA_INIT response') === 1 && packet.source.address.toString() === GATEWAY ? [packet, packet] : [packet]))
+  world.network.tap((packet) =>
+    world.countSent('IKE_SA_INIT response') === 1 && packet.source.address.toString() === GATEWAY ? [packet, packet] : [packet],
+  )
   await world.initiate(client)
   assert.ok(await flows(world, client, gateway))
 })
@@ -138,11 +171,27 @@ scenario('an IKE_SA_INIT request that arrives again after the tunnel stands make
 })
 
 scenario('of several connections the one for the peer’s address and identity is taken', async (world) => {
-  const gateway = world.addNode('gateway', GATEWAY, configuration([
-    { connection: 'others', localId: 'gateway.example.org', remoteId: 'somebody@example.org', local: ['10.9.0.0/16'], remote: ['10.2.0.0/16'] },
-    { connection: 'clients', localId: 'gateway.example.org', remoteId: '*@example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] },
-    { connection: 'anybody', localId: 'gateway.example.org', local: ['10.8.0.0/16'], remote: ['10.2.0.0/16'] },
-  ]))
+  const gateway = world.addNode(
+    'gateway',
+    GATEWAY,
+    configuration([
+      {
+        connection: 'others',
+        localId: 'gateway.example.org',
+        remoteId: 'somebody@example.org',
+        local: ['10.9.0.0/16'],
+        remote: ['10.2.0.0/16'],
+      },
+      {
+        connection: 'clients',
+        localId: 'gateway.example.org',
+        remoteId: '*@example.org',
+        local: ['10.1.0.0/16'],
+        remote: ['10.2.0.0/16'],
+      },
+      { connection: 'anybody', localId: 'gateway.example.org', local: ['10.8.0.0/16'], remote: ['10.2.0.0/16'] },
+    ]),
+  )
   const client = addClient(world)
   await world.initiate(client)
   assert.equal(gateway.session.sa.connection!.name, 'clients')
@@ -153,7 +202,8 @@ scenario('an unprotected message in answer to IKE_AUTH is not listened to', asyn
   const gateway = addGateway(world)
   const client = addClient(world)
   world.network.tap((packet) => {
-    const isAuth = packet.destination.address.toString() === GATEWAY && packet.bytes.length > 40 && packet.destination.port === 4500
+    const isAuth =
+      packet.destination.address.toString() === GATEWAY && packet.bytes.length > 40 && packet.destination.port === 4500
     if (isAuth && packet.esp === null) {
       const { header } = parseMessage(packet.bytes.subarray(4))
       const refusal = writeMessage({ ...header, fromInitiator: false, response: true }, [
@@ -174,7 +224,10 @@ scenario('a transport mode child between two hosts goes bare and carries their o
   const gateway = addGateway(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] })
   const client = addClient(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] })
   await world.initiate(client)
-  assert.deepEqual(client.kernel.states().map((state) => state.mode), ['transport', 'transport'])
+  assert.deepEqual(
+    client.kernel.states().map((state) => state.mode),
+    ['transport', 'transport'],
+  )
   assert.ok(await world.ping(client, CLIENT, GATEWAY))
   assert.ok(await world.ping(gateway, GATEWAY, CLIENT))
 })
@@ -187,4 +240,3 @@ scenario('transport mode behind a NAT is refused by the initiator with the remed
   assert.equal(failure.code, 'TRANSPORT_BEHIND_NAT')
   assert.match(failure.message, /use mode = tunnel/)
 })
-

@@ -18,7 +18,10 @@ function gaps(times: readonly Milliseconds[]): readonly Milliseconds[] {
   return times.slice(1).map((time, i) => Math.round(time - times[i]!))
 }
 
-function behindNat(world: World, settings: { keepAlive?: Milliseconds; keepAliveDpdMargin?: Milliseconds } = {}): { client: SimulatedNode; gateway: SimulatedNode; nat: ReturnType<World['addNat']> } {
+function behindNat(
+  world: World,
+  settings: { keepAlive?: Milliseconds; keepAliveDpdMargin?: Milliseconds } = {},
+): { client: SimulatedNode; gateway: SimulatedNode; nat: ReturnType<World['addNat']> } {
   const nat = world.addNat('router', '192.0.2.1')
   const gateway = addGateway(world, {}, { settings })
   const client = addClient(world, {}, { behind: nat, settings })
@@ -31,13 +34,24 @@ scenario('only the side behind the NAT sends keepalives, one every 20 s, to the 
   const last = session.sa.lastOutbound
   await world.pass(200 * SECOND)
   const times = keepaliveTimes(world)
-  assert.deepEqual(gaps(times), Array.from({ length: times.length - 1 }, () => 20 * SECOND))
+  assert.deepEqual(
+    gaps(times),
+    Array.from({ length: times.length - 1 }, () => 20 * SECOND),
+  )
   assert.equal(times.length, 10)
   // The first is a whole interval after IKE_AUTH was sent; the handshake itself took 60 ms of it.
-  assert.ok(times[0]! - last >= 20 * SECOND && times[0]! - last <= 20 * SECOND + 100, `the first keepalive is ${times[0]! - last} ms after IKE_AUTH`)
+  assert.ok(
+    times[0]! - last >= 20 * SECOND && times[0]! - last <= 20 * SECOND + 100,
+    `the first keepalive is ${times[0]! - last} ms after IKE_AUTH`,
+  )
   assert.equal(gateway.keepalivesReceived, times.length)
   assert.equal(client.keepalivesReceived, 0)
-  assert.ok(world.sent().filter((line) => line.endsWith('keepalive')).every((line) => line === '192.168.1.7[4500] > 203.0.113.1[4500] keepalive'))
+  assert.ok(
+    world
+      .sent()
+      .filter((line) => line.endsWith('keepalive'))
+      .every((line) => line === '192.168.1.7[4500] > 203.0.113.1[4500] keepalive'),
+  )
   assert.deepEqual([...world.network.trace.find(({ summary }) => summary === 'keepalive')!.bytes], [0xff])
   assert.equal(client.eventsOf('keepalive-sent').length, times.length)
 })
@@ -69,33 +83,43 @@ scenario('another interval is kept to', async (world) => {
 
 for (const tellsLastUse of [true, false]) {
   const kernel = tellsLastUse ? 'a kernel that tells when' : 'an old kernel that only counts'
-  scenario(`while ESP flows out no keepalive is sent, with ${kernel}; they begin within one interval after it stops`, async (world) => {
-    const { client } = behindNat(world)
-    client.tellsLastUse = tellsLastUse
-    await world.initiate(client)
-    for (let i = 0; i < 40; i++) {
-      assert.equal(client.sendPlain(echoRequest(IpAddress.parse(HOME_HOST), IpAddress.parse(OFFICE_HOST))), 'protected')
-      await world.pass(5 * SECOND)
-    }
-    // A count that moved says nothing about when, so the first look of all may come to a keepalive too many.
-    const early = keepaliveTimes(world).length
-    assert.ok(early <= (tellsLastUse ? 0 : 1), `${early} keepalives while ESP flowed`)
-    const last = world.clock.now() - 5 * SECOND
-    await world.pass(100 * SECOND)
-    const times = keepaliveTimes(world).slice(early)
-    assert.ok(times.length >= 4)
-    const pause = times[0]! - last
-    assert.ok(pause <= 20 * SECOND + 1, `the first keepalive is ${pause} ms after the last ESP packet`)
-    // Newer kernels tell whole seconds; from a count only the half interval is known in which the last packet left.
-    assert.ok(pause >= (tellsLastUse ? 19 : 10) * SECOND, `the first keepalive is ${pause} ms after the last ESP packet`)
-    for (const [i, time] of times.slice(1).entries()) assert.ok(time - times[i]! <= 20 * SECOND + 1)
-  })
+  scenario(
+    `while ESP flows out no keepalive is sent, with ${kernel}; they begin within one interval after it stops`,
+    async (world) => {
+      const { client } = behindNat(world)
+      client.tellsLastUse = tellsLastUse
+      await world.initiate(client)
+      for (let i = 0; i < 40; i++) {
+        assert.equal(client.sendPlain(echoRequest(IpAddress.parse(HOME_HOST), IpAddress.parse(OFFICE_HOST))), 'protected')
+        await world.pass(5 * SECOND)
+      }
+      // A count that moved says nothing about when, so the first look of all may come to a keepalive too many.
+      const early = keepaliveTimes(world).length
+      assert.ok(early <= (tellsLastUse ? 0 : 1), `${early} keepalives while ESP flowed`)
+      const last = world.clock.now() - 5 * SECOND
+      await world.pass(100 * SECOND)
+      const times = keepaliveTimes(world).slice(early)
+      assert.ok(times.length >= 4)
+      const pause = times[0]! - last
+      assert.ok(pause <= 20 * SECOND + 1, `the first keepalive is ${pause} ms after the last ESP packet`)
+      // Newer kernels tell whole seconds; from a count only the half interval is known in which the last packet left.
+      assert.ok(pause >= (tellsLastUse ? 19 : 10) * SECOND, `the first keepalive is ${pause} ms after the last ESP packet`)
+      for (const gap of gaps(times)) assert.equal(gap, 20 * SECOND)
+    },
+  )
 }
 
 scenario('ESP that only comes in keeps no mapping alive: keepalives go on', async (world) => {
   const { client, gateway } = behindNat(world)
   await world.initiate(client)
-  const udp = { source: IpAddress.parse(OFFICE_HOST), destination: IpAddress.parse(HOME_HOST), protocol: 17, sourcePort: 53, destinationPort: 53, length: 100 }
+  const udp = {
+    source: IpAddress.parse(OFFICE_HOST),
+    destination: IpAddress.parse(HOME_HOST),
+    protocol: 17,
+    sourcePort: 53,
+    destinationPort: 53,
+    length: 100,
+  }
   for (let i = 0; i < 20; i++) {
     assert.equal(gateway.sendPlain(udp), 'protected')
     await world.pass(5 * SECOND)
@@ -106,7 +130,9 @@ scenario('ESP that only comes in keeps no mapping alive: keepalives go on', asyn
 scenario('while IKE flows out no keepalive is sent', async (world) => {
   // Our side behind the NAT answers a peer that asks every ten seconds.
   const inside = IpAddress.parse('192.168.9.1')
-  const nat = world.addNat('port-forward', GATEWAY, { forwards: [500, 4500].map((port) => ({ port, to: new Endpoint(inside, port) })) })
+  const nat = world.addNat('port-forward', GATEWAY, {
+    forwards: [500, 4500].map((port) => ({ port, to: new Endpoint(inside, port) })),
+  })
   const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat })
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
@@ -133,7 +159,10 @@ scenario('a client that slept through its deadline asks for an answer instead of
   const mark = world.mark
   await world.pass(SECOND)
   // HDR, SK { }  -->  <--  HDR, SK { }
-  assert.deepEqual(world.sent(mark), ['192.168.1.7[4500] > 203.0.113.1[4500] INFORMATIONAL request 2', '203.0.113.1[4500] > 192.0.2.1[30002] INFORMATIONAL response 2'])
+  assert.deepEqual(world.sent(mark), [
+    '192.168.1.7[4500] > 203.0.113.1[4500] INFORMATIONAL request 2',
+    '203.0.113.1[4500] > 192.0.2.1[30002] INFORMATIONAL response 2',
+  ])
   assert.equal(keepaliveTimes(world).length, before)
   // And keepalives go on afterwards.
   await world.pass(60 * SECOND)
@@ -160,7 +189,10 @@ scenario('a probe that is never answered ends the IKE_SA', async (world) => {
   const untap = world.network.tap((packet) => (packet.source.address.equals(gateway.address) ? [] : [packet]))
   await world.pass(170 * SECOND)
   untap()
-  assert.deepEqual(client.eventsOf('ike-closed').map(({ reason }) => reason), ['peer-silent'])
+  assert.deepEqual(
+    client.eventsOf('ike-closed').map(({ reason }) => reason),
+    ['peer-silent'],
+  )
   assert.deepEqual([client.sessions().length, client.kernel.states().length], [0, 0])
   // The gateway has no liveness check of its own yet, and keeps its half.
   world.expectsAgreement = false

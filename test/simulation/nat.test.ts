@@ -21,7 +21,10 @@ const UNSUPPORTED = { ...NO_NAT, supported: false }
 
 /** What both sides found out, and how ESP travels at each. */
 function facts(client: SimulatedNode, gateway: SimulatedNode): unknown {
-  return [client, gateway].map(({ session: { sa }, kernel }) => ({ nat: sa.nat, udp: kernel.states().map((state) => state.encapsulation !== null) }))
+  return [client, gateway].map(({ session: { sa }, kernel }) => ({
+    nat: sa.nat,
+    udp: kernel.states().map((state) => state.encapsulation !== null),
+  }))
 }
 
 function portForward(world: World, inside: string): Nat {
@@ -38,8 +41,14 @@ scenario('with MOBIKE and no NAT both float to 4500, and ESP stays out of UDP', 
   const gateway = addGateway(world)
   const client = addClient(world)
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: NO_NAT, udp: [false, false] }, { nat: NO_NAT, udp: [false, false] }])
-  assert.deepEqual(world.sent().slice(2), ['198.51.100.7[4500] > 203.0.113.1[4500] IKE_AUTH request 1', '203.0.113.1[4500] > 198.51.100.7[4500] IKE_AUTH response 1'])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: NO_NAT, udp: [false, false] },
+    { nat: NO_NAT, udp: [false, false] },
+  ])
+  assert.deepEqual(world.sent().slice(2), [
+    '198.51.100.7[4500] > 203.0.113.1[4500] IKE_AUTH request 1',
+    '203.0.113.1[4500] > 198.51.100.7[4500] IKE_AUTH response 1',
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(100 * SECOND)
   assert.equal(world.countSent('keepalive'), 0)
@@ -51,12 +60,17 @@ for (const mapping of ['endpoint-independent', 'address-dependent', 'address-and
     const gateway = addGateway(world)
     const client = addClient(world, {}, { behind: nat })
     await world.initiate(client)
-    assert.deepEqual(facts(client, gateway), [{ nat: HERE, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
-    // The NAT gave two ports, neither of them 500 or 4500; both were answered, and the SA is known by its SPIs.
-    assert.deepEqual(world.network.trace.filter(({ fate, to }) => fate === 'arrived' && to.startsWith(GATEWAY)).map(({ from, to }) => `${from} > ${to}`), [
-      '192.0.2.1[30000] > 203.0.113.1[500]',
-      '192.0.2.1[30001] > 203.0.113.1[4500]',
+    assert.deepEqual(facts(client, gateway), [
+      { nat: HERE, udp: [true, true] },
+      { nat: THERE, udp: [true, true] },
     ])
+    // The NAT gave two ports, neither of them 500 or 4500; both were answered, and the SA is known by its SPIs.
+    assert.deepEqual(
+      world.network.trace
+        .filter(({ fate, to }) => fate === 'arrived' && to.startsWith(GATEWAY))
+        .map(({ from, to }) => `${from} > ${to}`),
+      ['192.0.2.1[30000] > 203.0.113.1[500]', '192.0.2.1[30001] > 203.0.113.1[4500]'],
+    )
     assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[30001]')
     assert.ok(await flows(world, client, gateway))
     assert.equal(nat.untranslatable, 0)
@@ -68,7 +82,10 @@ scenario('a gateway behind a port forwarding knows that it is behind a NAT, and 
   const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat })
   const client = addClient(world)
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: THERE, udp: [true, true] }, { nat: HERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: THERE, udp: [true, true] },
+    { nat: HERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(60 * SECOND)
   assert.equal(world.countSent('keepalive'), world.countSent(/192\.168\.9\.1\[4500\] > 198\.51\.100\.7\[4500\] keepalive/))
@@ -81,7 +98,10 @@ scenario('both behind NATs: each knows both facts, ESP goes in UDP, both send ke
   const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: forward })
   const client = addClient(world, {}, { behind: nat })
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: BOTH, udp: [true, true] }, { nat: BOTH, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: BOTH, udp: [true, true] },
+    { nat: BOTH, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(60 * SECOND)
   assert.ok(client.keepalivesReceived >= 2 && gateway.keepalivesReceived >= 2)
@@ -93,7 +113,10 @@ scenario('two NATs one behind the other are one NAT to the peers', async (world)
   const gateway = addGateway(world)
   const client = addClient(world, {}, { behind: home })
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: HERE, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: HERE, udp: [true, true] },
+    { nat: THERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
 })
 
@@ -101,7 +124,10 @@ scenario('encap = yes on one side only: both put ESP into UDP, nobody sends keep
   const gateway = addGateway(world)
   const client = addClient(world, { encap: true })
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: { ...NO_NAT, faked: true }, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: { ...NO_NAT, faked: true }, udp: [true, true] },
+    { nat: THERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(100 * SECOND)
   assert.equal(world.countSent('keepalive'), 0)
@@ -111,7 +137,10 @@ scenario('encap = yes at the responder only does the same', async (world) => {
   const gateway = addGateway(world, { encap: true })
   const client = addClient(world)
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: THERE, udp: [true, true] }, { nat: { ...NO_NAT, faked: true }, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: THERE, udp: [true, true] },
+    { nat: { ...NO_NAT, faked: true }, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(100 * SECOND)
   assert.equal(world.countSent('keepalive'), 0)
@@ -121,7 +150,10 @@ scenario('encap = yes on both sides: each believes the other behind a NAT, and n
   const gateway = addGateway(world, { encap: true })
   const client = addClient(world, { encap: true })
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [{ nat: THERE, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: THERE, udp: [true, true] },
+    { nat: THERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
   await world.pass(100 * SECOND)
   assert.equal(world.countSent('keepalive'), 0)
@@ -140,34 +172,67 @@ scenario('encap = yes behind a real NAT is no fake, and keepalives are sent', as
 
 scenario('two clients behind one NAT have a tunnel each, told apart by the ports the NAT gave them', async (world) => {
   const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
-  const gateway = world.addNode('gateway', GATEWAY, configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]))
-  const carol = addClient(world, { localId: 'carol@example.org', local: ['10.2.0.0/16'] }, { name: 'carol', behind: nat, address: '192.168.1.10' })
-  const dave = addClient(world, { localId: 'dave@example.org', local: ['10.3.0.0/16'] }, { name: 'dave', behind: nat, address: '192.168.1.11' })
+  const gateway = world.addNode(
+    'gateway',
+    GATEWAY,
+    configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]),
+  )
+  const carol = addClient(
+    world,
+    { localId: 'carol@example.org', local: ['10.2.0.0/16'] },
+    { name: 'carol', behind: nat, address: '192.168.1.10' },
+  )
+  const dave = addClient(
+    world,
+    { localId: 'dave@example.org', local: ['10.3.0.0/16'] },
+    { name: 'dave', behind: nat, address: '192.168.1.11' },
+  )
   // HDR, SAi1, KEi, Ni  -->  from both at the same time
   const both = [carol, dave].map((client) => client.gateway.initiate('home', 'net'))
   await world.outcome(Promise.all(both))
   await world.pass(SECOND)
-  assert.deepEqual(gateway.sessions().map(({ sa }) => sa.remote.toString()).toSorted(), ['192.0.2.1[30001]', '192.0.2.1[4500]'])
+  assert.deepEqual(
+    gateway
+      .sessions()
+      .map(({ sa }) => sa.remote.toString())
+      .toSorted(),
+    ['192.0.2.1[30001]', '192.0.2.1[4500]'],
+  )
   assert.ok(await world.ping(carol, '10.2.0.9', OFFICE_HOST))
   assert.ok(await world.ping(dave, '10.3.0.9', OFFICE_HOST))
   assert.ok(await world.ping(gateway, OFFICE_HOST, '10.2.0.9'))
   assert.ok(await world.ping(gateway, OFFICE_HOST, '10.3.0.9'))
 })
 
-scenario('two clients behind one NAT that choose the same SPI: the kernel cannot tell them apart, the second hears so, the first stays', async (world) => {
-  const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
-  const gateway = world.addNode('gateway', GATEWAY, configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]))
-  // Of one name, so that both kernels hand out the same SPI.
-  const carol = addClient(world, { localId: 'carol@example.org', local: ['10.2.0.0/16'] }, { behind: nat, address: '192.168.1.10' })
-  const dave = addClient(world, { localId: 'dave@example.org', local: ['10.3.0.0/16'] }, { behind: nat, address: '192.168.1.11' })
-  await world.initiate(carol)
-  await world.initiate(dave)
-  const [failed] = gateway.eventsOf('child-failed')
-  assert.match(failed!.error.message, /the SPI is in use by another CHILD_SA of ours/)
-  assert.equal(dave.eventsOf('child-failed')[0]!.error.code, 'PEER_SAID_NO_ADDITIONAL_SAS')
-  assert.deepEqual(dave.kernel.states(), [])
-  assert.ok(await flows(world, carol, gateway))
-})
+scenario(
+  'two clients behind one NAT that choose the same SPI: the kernel cannot tell them apart, the second hears so, the first stays',
+  async (world) => {
+    const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
+    const gateway = world.addNode(
+      'gateway',
+      GATEWAY,
+      configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]),
+    )
+    // Of one name, so that both kernels hand out the same SPI.
+    const carol = addClient(
+      world,
+      { localId: 'carol@example.org', local: ['10.2.0.0/16'] },
+      { behind: nat, address: '192.168.1.10' },
+    )
+    const dave = addClient(
+      world,
+      { localId: 'dave@example.org', local: ['10.3.0.0/16'] },
+      { behind: nat, address: '192.168.1.11' },
+    )
+    await world.initiate(carol)
+    await world.initiate(dave)
+    const [failed] = gateway.eventsOf('child-failed')
+    assert.match(failed!.error.message, /the SPI is in use by another CHILD_SA of ours/)
+    assert.equal(dave.eventsOf('child-failed')[0]!.error.code, 'PEER_SAID_NO_ADDITIONAL_SAS')
+    assert.deepEqual(dave.kernel.states(), [])
+    assert.ok(await flows(world, carol, gateway))
+  },
+)
 
 scenario('a NAT that maps the client’s 4500 to an outside 500 does not confuse anybody about the marker', async (world) => {
   const nat = world.addNat('router', '192.0.2.1', { portFor: (inside, fresh) => (inside.port === 4500 ? 500 : fresh()) })
@@ -175,7 +240,10 @@ scenario('a NAT that maps the client’s 4500 to an outside 500 does not confuse
   const client = addClient(world, {}, { behind: nat })
   await world.initiate(client)
   assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[500]')
-  assert.deepEqual(facts(client, gateway), [{ nat: HERE, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: HERE, udp: [true, true] },
+    { nat: THERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
 })
 
@@ -186,63 +254,86 @@ scenario('a client that begins on 4500 straight away is answered there and does 
   await world.initiate(client)
   assert.ok(world.network.trace.every(({ to }) => !to.endsWith('[500]')))
   assert.equal(client.eventsOf('floated').length, 0)
-  assert.deepEqual(facts(client, gateway), [{ nat: HERE, udp: [true, true] }, { nat: THERE, udp: [true, true] }])
+  assert.deepEqual(facts(client, gateway), [
+    { nat: HERE, udp: [true, true] },
+    { nat: THERE, udp: [true, true] },
+  ])
   assert.ok(await flows(world, client, gateway))
 })
 
-scenario('an IKE_SA_INIT retransmitted from a new NAT port meets the same IKE_SA and the same answer, at the new port', async (world) => {
-  const nat = world.addNat('router', '192.0.2.1')
-  const gateway = addGateway(world)
-  const client = addClient(world, {}, { behind: nat })
-  // HDR, SAi1, KEi, Ni  -->  <--  HDR, SAr1, KEr, Nr (lost, and the NAT forgets)
-  let answers: Uint8Array[] = []
-  const untap = world.network.tap((packet) => {
-    if (packet.source.address.toString() !== GATEWAY) return [packet]
-    answers.push(packet.bytes)
-    if (answers.length > 1) return [packet]
-    nat.flush()
-    return []
-  })
-  await world.initiate(client)
-  untap()
-  answers = answers.slice(0, 2)
-  assert.deepEqual(answers[0], answers[1])
-  const arrivals = world.network.trace.filter(({ fate, summary }) => fate === 'arrived' && summary === 'IKE_SA_INIT request 0').map(({ from }) => from)
-  assert.deepEqual(arrivals, ['192.0.2.1[30000]', '192.0.2.1[30001]'])
-  assert.equal(gateway.eventsOf('ike-responding').length, 1)
-  assert.ok(await flows(world, client, gateway))
-})
-
-scenario('a NAT that forgets between IKE_SA_INIT and IKE_AUTH is followed: IKE_AUTH shows the endpoint that counts', async (world) => {
-  const nat = world.addNat('router', '192.0.2.1')
-  addGateway(world)
-  const client = addClient(world, {}, { behind: nat })
-  world.network.tap((packet) => {
-    // <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr } (lost, and the NAT forgets)
-    if (packet.source.address.toString() === GATEWAY && packet.source.port === 4500 && world.countSent('IKE_AUTH response') === 1) {
+scenario(
+  'an IKE_SA_INIT retransmitted from a new NAT port meets the same IKE_SA and the same answer, at the new port',
+  async (world) => {
+    const nat = world.addNat('router', '192.0.2.1')
+    const gateway = addGateway(world)
+    const client = addClient(world, {}, { behind: nat })
+    // HDR, SAi1, KEi, Ni  -->  <--  HDR, SAr1, KEr, Nr (lost, and the NAT forgets)
+    let answers: Uint8Array[] = []
+    const untap = world.network.tap((packet) => {
+      if (packet.source.address.toString() !== GATEWAY) return [packet]
+      answers.push(packet.bytes)
+      if (answers.length > 1) return [packet]
       nat.flush()
       return []
-    }
-    return [packet]
-  })
-  await world.initiate(client)
-  // The retransmission came from another port and is answered there.
-  const answers = world.network.trace.filter(({ fate, summary }) => fate === 'sent' && summary === 'IKE_AUTH response 1').map(({ to }) => to)
-  assert.deepEqual(answers, ['192.0.2.1[30001]', '192.0.2.1[30002]'])
-  assert.ok(client.session.sa.state === 'established')
-})
+    })
+    await world.initiate(client)
+    untap()
+    answers = answers.slice(0, 2)
+    assert.deepEqual(answers[0], answers[1])
+    const arrivals = world.network.trace
+      .filter(({ fate, summary }) => fate === 'arrived' && summary === 'IKE_SA_INIT request 0')
+      .map(({ from }) => from)
+    assert.deepEqual(arrivals, ['192.0.2.1[30000]', '192.0.2.1[30001]'])
+    assert.equal(gateway.eventsOf('ike-responding').length, 1)
+    assert.ok(await flows(world, client, gateway))
+  },
+)
 
-scenario('a peer without NAT detection gets no NAT traversal: port 500, bare ESP, no keepalives, no hashes back', async (world) => {
-  const gateway = addGateway(world)
-  const peer = new Stranger(world, CLIENT, GATEWAY)
-  const answer = await peer.init([])
-  assert.equal(notifies(answer.payloads, NotifyType.NAT_DETECTION_SOURCE_IP).length, 0)
-  assert.equal(notifies(answer.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).length, 0)
-  await peer.auth()
-  assert.deepEqual(gateway.session.sa.nat, UNSUPPORTED)
-  assert.deepEqual(gateway.kernel.states().map((state) => state.encapsulation), [null, null])
-  assert.equal(gateway.session.sa.local.toString(), '203.0.113.1[500]')
-})
+scenario(
+  'a NAT that forgets between IKE_SA_INIT and IKE_AUTH is followed: IKE_AUTH shows the endpoint that counts',
+  async (world) => {
+    const nat = world.addNat('router', '192.0.2.1')
+    addGateway(world)
+    const client = addClient(world, {}, { behind: nat })
+    world.network.tap((packet) => {
+      // <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr } (lost, and the NAT forgets)
+      if (
+        packet.source.address.toString() === GATEWAY &&
+        packet.source.port === 4500 &&
+        world.countSent('IKE_AUTH response') === 1
+      ) {
+        nat.flush()
+        return []
+      }
+      return [packet]
+    })
+    await world.initiate(client)
+    // The retransmission came from another port and is answered there.
+    const answers = world.network.trace
+      .filter(({ fate, summary }) => fate === 'sent' && summary === 'IKE_AUTH response 1')
+      .map(({ to }) => to)
+    assert.deepEqual(answers, ['192.0.2.1[30001]', '192.0.2.1[30002]'])
+    assert.ok(client.session.sa.state === 'established')
+  },
+)
+
+scenario(
+  'a peer without NAT detection gets no NAT traversal: port 500, bare ESP, no keepalives, no hashes back',
+  async (world) => {
+    const gateway = addGateway(world)
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    const answer = await peer.init([])
+    assert.equal(notifies(answer.payloads, NotifyType.NAT_DETECTION_SOURCE_IP).length, 0)
+    assert.equal(notifies(answer.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).length, 0)
+    await peer.auth()
+    assert.deepEqual(gateway.session.sa.nat, UNSUPPORTED)
+    assert.deepEqual(
+      gateway.kernel.states().map((state) => state.encapsulation),
+      [null, null],
+    )
+    assert.equal(gateway.session.sa.local.toString(), '203.0.113.1[500]')
+  },
+)
 
 scenario('only a source hash and no destination hash is no NAT detection either', async (world) => {
   const gateway = addGateway(world)
@@ -251,7 +342,10 @@ scenario('only a source hash and no destination hash is no NAT detection either'
   await peer.init([notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))])
   await peer.auth()
   assert.deepEqual(gateway.session.sa.nat, UNSUPPORTED)
-  assert.deepEqual(gateway.kernel.states().map((state) => state.encapsulation), [null, null])
+  assert.deepEqual(
+    gateway.kernel.states().map((state) => state.encapsulation),
+    [null, null],
+  )
 })
 
 scenario('of three source hashes the third matches: the peer is behind no NAT', async (world) => {
@@ -274,7 +368,10 @@ for (const length of [0, 16, 32]) {
     const { source, destination } = peer.natDetection()
     const odd = new Uint8Array(length)
     odd.set(source.subarray(0, length))
-    const answer = await peer.init([notify(NotifyType.NAT_DETECTION_SOURCE_IP, odd), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, destination)])
+    const answer = await peer.init([
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, odd),
+      notify(NotifyType.NAT_DETECTION_DESTINATION_IP, destination),
+    ])
     assert.equal(notifies(answer.payloads, NotifyType.NAT_DETECTION_SOURCE_IP).length, 1)
     assert.deepEqual(gateway.session.sa.nat, THERE)
   })

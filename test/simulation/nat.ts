@@ -48,7 +48,15 @@ export class Nat implements Attachment {
   readonly #byPort = new Map<number, Mapping>()
   #nextPort = FIRST_PORT
 
-  constructor(network: Network, name: string, address: IpAddress, inside: Realm, outside: Realm, link: Link, options: NatOptions) {
+  constructor(
+    network: Network,
+    name: string,
+    address: IpAddress,
+    inside: Realm,
+    outside: Realm,
+    link: Link,
+    options: NatOptions,
+  ) {
     this.#network = network
     this.name = name
     this.address = address
@@ -92,8 +100,10 @@ export class Nat implements Attachment {
     const forward = this.#options.forwards.find(({ port }) => port === packet.destination.port && packet.protocol === 'udp')
     if (forward !== undefined) return this.#network.route({ ...packet, destination: forward.to }, this.inside)
     const mapping = packet.protocol === 'udp' ? this.#byPort.get(packet.destination.port) : undefined
-    if (mapping === undefined || mapping.expires <= this.#network.clock.now()) return this.#network.lose(packet, `${this.name} has no mapping`)
-    if (!mapping.permitted.has(dependent(this.#options.filtering, packet.source))) return this.#network.lose(packet, `${this.name} filters it`)
+    if (mapping === undefined || mapping.expires <= this.#network.clock.now())
+      return this.#network.lose(packet, `${this.name} has no mapping`)
+    if (!mapping.permitted.has(dependent(this.#options.filtering, packet.source)))
+      return this.#network.lose(packet, `${this.name} filters it`)
     this.#network.route({ ...packet, destination: mapping.inside }, this.inside)
   }
 

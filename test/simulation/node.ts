@@ -91,7 +91,10 @@ export class SimulatedNode implements Attachment {
       capabilities: memory.capabilities,
       perform: (operations) => this.#perform(memory, operations),
     }
-    const reporter = new Reporter(() => driver.clock.now(), (line) => this.lines.push(line))
+    const reporter = new Reporter(
+      () => driver.clock.now(),
+      (line) => this.lines.push(line),
+    )
     this.kernel = memory
     const gateway = new Gateway(
       {
@@ -163,7 +166,8 @@ export class SimulatedNode implements Attachment {
     if (this.isAsleep) return this.#driver.network.lose(packet, `${this.name} sleeps`)
     this.#driver.network.note('arrived', packet)
     const { source, destination, bytes, esp } = packet
-    if (packet.protocol === 'esp') return this.#receiveEsp({ ...esp!, source: source.address, destination: destination.address, encapsulation: null })
+    if (packet.protocol === 'esp')
+      return this.#receiveEsp({ ...esp!, source: source.address, destination: destination.address, encapsulation: null })
     if (destination.port === this.ports.portNatT) {
       if (bytes.length === 1 && bytes[0] === 0xff) return void this.keepalivesReceived++
       if (esp !== null) {
@@ -194,7 +198,10 @@ export class SimulatedNode implements Attachment {
     // What an earlier boot still had to say is lost with it.
     if (gateway !== this.gateway) return
     assert(from.port === this.ports.port || from.port === this.ports.portNatT, 'datagrams leave from one of our two sockets')
-    assert(this.addresses.some((own) => own.equals(from.address)), 'datagrams leave from an address of ours')
+    assert(
+      this.addresses.some((own) => own.equals(from.address)),
+      'datagrams leave from an address of ours',
+    )
     this.sendRaw(bytes.slice(), from, to)
   }
 

@@ -18,7 +18,11 @@ export interface Packet {
 
 /** SPI and sequence number (RFC 4303 2), which is all that a NAT or an onlooker sees of ESP. */
 export function espBytes(esp: ProtectedPacket): Uint8Array {
-  return new Writer(12).u32(esp.spi).u32(Number(esp.sequence & 0xffff_ffffn)).zeros(4).finish()
+  return new Writer(12)
+    .u32(esp.spi)
+    .u32(Number(esp.sequence & 0xffff_ffffn))
+    .zeros(4)
+    .finish()
 }
 
 /** The IKE message in a datagram, its non-ESP marker taken off by looking rather than by port; null when there is none. */
@@ -31,7 +35,8 @@ export function ikeBytes(packet: Packet): Uint8Array | null {
 
 /** `IKE_AUTH request 1`, `keepalive`, `ESP c0ffee00 #7`. */
 export function summaryOf(packet: Packet): string {
-  if (packet.esp !== null) return `ESP ${packet.esp.spi.toString(16)} #${packet.esp.sequence}${packet.protocol === 'udp' ? ' in UDP' : ''}`
+  if (packet.esp !== null)
+    return `ESP ${packet.esp.spi.toString(16)} #${packet.esp.sequence}${packet.protocol === 'udp' ? ' in UDP' : ''}`
   if (packet.bytes.length === 1 && packet.bytes[0] === 0xff) return 'keepalive'
   const bytes = ikeBytes(packet)
   if (bytes === null) return `${packet.bytes.length} bytes`

@@ -26,13 +26,23 @@ export interface SideWords {
 /** Answers for 10.1.0.0/16, to anybody in 10.2.0.0/16. */
 export function addGateway(world: World, words: ConnectionWords = {}, side: SideWords = {}): SimulatedNode {
   const connection = { localId: 'gateway.example.org', local: [OFFICE], remote: [HOME], ...words }
-  return world.addNode(side.name ?? 'gateway', side.address ?? GATEWAY, configuration([connection], side.settings, side.secrets), side.behind ?? null)
+  return world.addNode(
+    side.name ?? 'gateway',
+    side.address ?? GATEWAY,
+    configuration([connection], side.settings, side.secrets),
+    side.behind ?? null,
+  )
 }
 
 /** Asks the gateway for 10.1.0.0/16 on behalf of 10.2.0.0/16. */
 export function addClient(world: World, words: ConnectionWords = {}, side: SideWords = {}): SimulatedNode {
   const connection = {
-    remoteAddresses: [GATEWAY], localId: 'client@example.org', remoteId: 'gateway.example.org', local: [HOME], remote: [OFFICE], ...words,
+    remoteAddresses: [GATEWAY],
+    localId: 'client@example.org',
+    remoteId: 'gateway.example.org',
+    local: [HOME],
+    remote: [OFFICE],
+    ...words,
   }
   const behind = side.behind ?? null
   const address = side.address ?? (behind === null ? CLIENT : '192.168.1.7')

@@ -10,7 +10,9 @@ import { play, scenario, scenarioOverSeeds, SEED, type World } from './world.ts'
 
 /** Seconds since `start` at which such packets were sent. */
 function timesSent(world: World, start: number, pattern: RegExp): readonly number[] {
-  return world.network.trace.filter(({ fate, summary, time }) => fate === 'sent' && time >= start && pattern.test(summary)).map(({ time }) => (time - start) / SECOND)
+  return world.network.trace
+    .filter(({ fate, summary, time }) => fate === 'sent' && time >= start && pattern.test(summary))
+    .map(({ time }) => (time - start) / SECOND)
 }
 
 /** Drops everything from now on. */
@@ -22,7 +24,10 @@ const SCHEDULE = [0, 4, 11.2, 24.16, 47.488, 89.478]
 const GIVEN_UP_AFTER = 165.061
 
 function assertClose(actual: readonly number[], expected: readonly number[]): void {
-  assert.deepEqual(actual.map((time) => time.toFixed(3)), expected.map((time) => time.toFixed(3)))
+  assert.deepEqual(
+    actual.map((time) => time.toFixed(3)),
+    expected.map((time) => time.toFixed(3)),
+  )
 }
 
 scenario('an unanswered request is sent after 4, 7.2, 12.96, 23.3 and 42 s more, and given up after 165 s', async (world) => {
@@ -35,7 +40,10 @@ scenario('an unanswered request is sent after 4, 7.2, 12.96, 23.3 and 42 s more,
   assertClose([(world.clock.now() - start) / SECOND], [GIVEN_UP_AFTER])
   assert.equal(failure.code, 'PEER_SILENT')
   assert.match(failure.message, /did not answer 6 transmissions/)
-  assert.deepEqual(client.eventsOf('ike-closed').map(({ reason }) => reason), ['peer-silent'])
+  assert.deepEqual(
+    client.eventsOf('ike-closed').map(({ reason }) => reason),
+    ['peer-silent'],
+  )
 })
 
 scenario('IKE_AUTH is retransmitted by the same schedule, byte for byte', async (world) => {
@@ -45,7 +53,10 @@ scenario('IKE_AUTH is retransmitted by the same schedule, byte for byte', async 
   const failure = await world.failure(client.gateway.initiate('home', 'net'))
   assert.equal(failure.code, 'PEER_SILENT')
   const sent = world.network.trace.filter(({ fate, summary }) => fate === 'sent' && summary === 'IKE_AUTH request 1')
-  assertClose(sent.map(({ time }) => (time - sent[0]!.time) / SECOND), SCHEDULE)
+  assertClose(
+    sent.map(({ time }) => (time - sent[0]!.time) / SECOND),
+    SCHEDULE,
+  )
   for (const { bytes } of sent) assert.deepEqual(bytes, sent[0]!.bytes)
 })
 
@@ -55,8 +66,15 @@ for (const tries of [2, 3]) {
     blackHole(world)
     const start = world.clock.now()
     await world.failure(client.gateway.initiate('home', 'net'))
-    assertClose(timesSent(world, start, /IKE_SA_INIT/), Array.from({ length: tries }, (_, i) => SCHEDULE.map((time) => time + i * GIVEN_UP_AFTER)).flat())
-    const spis = new Set(world.network.trace.filter(({ fate }) => fate === 'sent').map(({ bytes }) => Buffer.from(bytes.subarray(0, 8)).toString('hex')))
+    assertClose(
+      timesSent(world, start, /IKE_SA_INIT/),
+      Array.from({ length: tries }, (_, i) => SCHEDULE.map((time) => time + i * GIVEN_UP_AFTER)).flat(),
+    )
+    const spis = new Set(
+      world.network.trace
+        .filter(({ fate }) => fate === 'sent')
+        .map(({ bytes }) => Buffer.from(bytes.subarray(0, 8)).toString('hex')),
+    )
     assert.equal(spis.size, tries)
   })
 }
@@ -110,7 +128,10 @@ scenario('a responder gives a half-open IKE_SA 30 s', async (world) => {
   assert.equal(gateway.gateway.halfOpenCount, 1)
   await world.pass(SECOND)
   assert.equal(gateway.gateway.halfOpenCount, 0)
-  assert.deepEqual(gateway.eventsOf('ike-closed').map(({ reason }) => reason), ['half-open-timeout'])
+  assert.deepEqual(
+    gateway.eventsOf('ike-closed').map(({ reason }) => reason),
+    ['half-open-timeout'],
+  )
   // HDR, SK { IDi, AUTH, ... }  -->  too late
   const mark = world.mark
   peer.send(peer.authRequest())
@@ -167,63 +188,74 @@ scenarioOverSeeds('doubled and overtaking packets change nothing', 60, async (wo
   assert.equal(client.sessions().length, 1)
   assert.equal(gateway.sessions().length, 1)
   assert.equal(gateway.eventsOf('child-established').length, 1)
-  for (const way of [world.internet.owners.get(GATEWAY)!.link, client.link, nat.link]) Object.assign(way, { jitter: 0, duplication: 0 })
+  for (const way of [world.internet.owners.get(GATEWAY)!.link, client.link, nat.link])
+    Object.assign(way, { jitter: 0, duplication: 0 })
   assert.ok(await flows(world, client, gateway))
 })
 
-scenarioOverSeeds('everything at once: loss, doubling, reordering, a NAT that forgets, both ends stopping whenever', 60, async (world) => {
-  world.network.defaultLink = { latency: 20, jitter: 200, loss: 0.1, duplication: 0.2 }
-  const dice = world.entropyFor('events')
-  const nat = world.addNat('router', '192.0.2.1', { timeout: 25 * SECOND })
-  const gateway = addGateway(world)
-  const client = addClient(world, { keyingTries: 0 }, { behind: nat })
-  const pending = client.gateway.initiate('home', 'net')
-  pending.catch(() => undefined)
-  for (let i = 0; i < 5; i++) {
-    await world.pass(dice.below(20_000))
-    if (dice.chance(0.4)) nat.flush()
-    await flows(world, client, gateway)
-  }
-  // Whoever is told to stop first; the other one hears of it or not. Then nobody is left to agree with.
-  world.expectsAgreement = false
-  const [first, second] = dice.chance(0.5) ? [client, gateway] : [gateway, client]
-  const stopping = first.gateway.stop('shutdown')
-  await world.pass(dice.below(5_000))
-  await world.outcome(Promise.all([stopping, second.gateway.stop('shutdown')]))
-  assert.equal(client.kernel.states().length + gateway.kernel.states().length, 0)
-})
+scenarioOverSeeds(
+  'everything at once: loss, doubling, reordering, a NAT that forgets, both ends stopping whenever',
+  60,
+  async (world) => {
+    world.network.defaultLink = { latency: 20, jitter: 200, loss: 0.1, duplication: 0.2 }
+    const dice = world.entropyFor('events')
+    const nat = world.addNat('router', '192.0.2.1', { timeout: 25 * SECOND })
+    const gateway = addGateway(world)
+    const client = addClient(world, { keyingTries: 0 }, { behind: nat })
+    const pending = client.gateway.initiate('home', 'net')
+    pending.catch(() => undefined)
+    for (let i = 0; i < 5; i++) {
+      await world.pass(dice.below(20_000))
+      if (dice.chance(0.4)) nat.flush()
+      await flows(world, client, gateway)
+    }
+    // Whoever is told to stop first; the other one hears of it or not. Then nobody is left to agree with.
+    world.expectsAgreement = false
+    const [first, second] = dice.chance(0.5) ? [client, gateway] : [gateway, client]
+    const stopping = first.gateway.stop('shutdown')
+    await world.pass(dice.below(5_000))
+    await world.outcome(Promise.all([stopping, second.gateway.stop('shutdown')]))
+    assert.equal(client.kernel.states().length + gateway.kernel.states().length, 0)
+  },
+)
 
 scenario('an answer to a request that was answered before is dropped', async (world) => {
   const gateway = addGateway(world)
   const client = addClient(world)
   world.network.tap((packet) => (packet.source.address.toString() === GATEWAY ? [packet, packet] : [packet]))
   await world.initiate(client)
-  assert.deepEqual(client.eventsOf('datagram-dropped').map(({ reason }) => reason), ['out-of-window', 'out-of-window'])
+  assert.deepEqual(
+    client.eventsOf('datagram-dropped').map(({ reason }) => reason),
+    ['out-of-window', 'out-of-window'],
+  )
   assert.ok(await flows(world, client, gateway))
 })
 
-scenario('a request out of the window is dropped: neither the one after next nor the one before last is answered', async (world) => {
-  const gateway = addGateway(world)
-  const peer = new Stranger(world, CLIENT, GATEWAY)
-  await peer.init()
-  await peer.auth()
-  const second = peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [])
-  const third = peer.protectedRequest(ExchangeType.INFORMATIONAL, 3, [])
-  const fourth = peer.protectedRequest(ExchangeType.INFORMATIONAL, 4, [])
-  const answered = async (message: Uint8Array): Promise<boolean> => {
-    const before = peer.received.length
-    peer.send(message)
-    await world.pass(SECOND)
-    return peer.received.length > before
-  }
-  assert.equal(await answered(third), false)
-  assert.equal(await answered(second), true)
-  assert.equal(await answered(third), true)
-  const kept = peer.received.at(-1)!.bytes
-  assert.equal(await answered(second), false)
-  // The last one is answered again with the very same bytes.
-  assert.equal(await answered(third), true)
-  assert.deepEqual(peer.received.at(-1)!.bytes, kept)
-  assert.equal(await answered(fourth), true)
-  assert.equal(gateway.sessions().length, 1)
-})
+scenario(
+  'a request out of the window is dropped: neither the one after next nor the one before last is answered',
+  async (world) => {
+    const gateway = addGateway(world)
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    await peer.init()
+    await peer.auth()
+    const second = peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [])
+    const third = peer.protectedRequest(ExchangeType.INFORMATIONAL, 3, [])
+    const fourth = peer.protectedRequest(ExchangeType.INFORMATIONAL, 4, [])
+    const answered = async (message: Uint8Array): Promise<boolean> => {
+      const before = peer.received.length
+      peer.send(message)
+      await world.pass(SECOND)
+      return peer.received.length > before
+    }
+    assert.equal(await answered(third), false)
+    assert.equal(await answered(second), true)
+    assert.equal(await answered(third), true)
+    const kept = peer.received.at(-1)!.bytes
+    assert.equal(await answered(second), false)
+    // The last one is answered again with the very same bytes.
+    assert.equal(await answered(third), true)
+    assert.deepEqual(peer.received.at(-1)!.bytes, kept)
+    assert.equal(await answered(fourth), true)
+    assert.equal(gateway.sessions().length, 1)
+  },
+)

@@ -14,7 +14,14 @@ import { createOpener, createSealer, type Opener, type Sealer } from '../../src/
 import { Secret } from '../../src/crypto/secret.ts'
 import { AuthMethod, ExchangeType, NotifyType, TsType } from '../../src/iana/ikev2.ts'
 import { find, notify } from '../../src/message/ikev2/find.ts'
-import { associatedDataOf, parseMessage, parsePayloads, writeMessage, writeProtectedMessage, type ParsedMessage } from '../../src/message/ikev2/message.ts'
+import {
+  associatedDataOf,
+  parseMessage,
+  parsePayloads,
+  writeMessage,
+  writeProtectedMessage,
+  type ParsedMessage,
+} from '../../src/message/ikev2/message.ts'
 import type { Payload } from '../../src/message/ikev2/payload.ts'
 import { natDetectionHash, type SpiPair } from '../../src/nat/detection.ts'
 import { parseProposal, suiteOf, toWire } from '../../src/negotiate/proposals.ts'
@@ -72,7 +79,13 @@ export class Stranger implements Attachment {
 
   /** Bytes as they are, no marker added. */
   sendBytes(bytes: Uint8Array, port = this.port, remotePort = this.remotePort): void {
-    const packet: Packet = { protocol: 'udp', source: new Endpoint(this.address, port), destination: new Endpoint(this.remote, remotePort), bytes, esp: null }
+    const packet: Packet = {
+      protocol: 'udp',
+      source: new Endpoint(this.address, port),
+      destination: new Endpoint(this.remote, remotePort),
+      bytes,
+      esp: null,
+    }
     this.#world.network.send(packet, this.#realm, this.link)
   }
 
@@ -86,7 +99,10 @@ export class Stranger implements Attachment {
   }
 
   /** Honest NAT detection payloads for a message with these SPIs. */
-  natDetection(spis: SpiPair = { initiatorSpi: this.initiatorSpi, responderSpi: 0n }): { readonly source: Uint8Array; readonly destination: Uint8Array } {
+  natDetection(spis: SpiPair = { initiatorSpi: this.initiatorSpi, responderSpi: 0n }): {
+    readonly source: Uint8Array
+    readonly destination: Uint8Array
+  } {
     return {
       source: natDetectionHash(spis, new Endpoint(this.address, this.port)),
       destination: natDetectionHash(spis, new Endpoint(this.remote, this.remotePort)),
@@ -96,7 +112,10 @@ export class Stranger implements Attachment {
   /** HDR, SAi1, KEi, Ni and `more`; with honest NAT detection unless `more` is given. */
   initRequest(more?: readonly Payload[]): Uint8Array {
     const hashes = this.natDetection()
-    const detection = [notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source), notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination)]
+    const detection = [
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source),
+      notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),
+    ]
     return writeMessage(this.header(ExchangeType.IKE_SA_INIT, 0), [
       { kind: 'SA', proposals: [toWire(IKE_PROPOSAL, 1, new Uint8Array())] },
       { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
@@ -116,19 +135,25 @@ export class Stranger implements Attachment {
     this.responderSpi = message.header.responderSpi
     this.#peerNonce = nonce.data
     const sharedSecret = this.keyExchange.agree(ke.data)
-    this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: this.nonce, nonceResponder: nonce.data, sharedSecret, ...this.spis })
+    this.keys = deriveIkeKeys({
+      suite: SUITE,
+      nonceInitiator: this.nonce,
+      nonceResponder: nonce.data,
+      sharedSecret,
+      ...this.spis,
+    })
     this.#sealer = createSealer(SUITE, this.keys.ei, this.keys.ai, this.entropy)
     this.#opener = createOpener(SUITE, this.keys.er, this.keys.ar)
     return message
   }
 
   /** As responder: HDR, SAr1, KEr, Nr and `more` for a request that was received, without NAT detection. */
-  sendInitAnswer(request: Uint8Array, more: readonly Payload[] = []): void {
+  sendInitAnswer(request: Uint8Array, more: readonly Payload[] = [], proposal = IKE_PROPOSAL): void {
     const { header } = parseMessage(request)
     const answer = { ...header, responderSpi: this.initiatorSpi, fromInitiator: false, response: true }
     this.send(
       writeMessage(answer, [
-        { kind: 'SA', proposals: [toWire(IKE_PROPOSAL, 1, new Uint8Array())] },
+        { kind: 'SA', proposals: [toWire(proposal, 1, new Uint8Array())] },
         { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
         { kind: 'Nonce', data: this.nonce },
         ...more,
@@ -141,10 +166,19 @@ export class Stranger implements Attachment {
     assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
     const id = parseIdentity(identity)
     const key = new Secret(new TextEncoder().encode(psk))
-    const octets = { message: this.#initMessage, nonce: this.#peerNonce, idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data), macKey: this.keys.pi }
+    const octets = {
+      message: this.#initMessage,
+      nonce: this.#peerNonce,
+      idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data),
+      macKey: this.keys.pi,
+    }
     return this.protectedRequest(ExchangeType.IKE_AUTH, 1, [
       { kind: 'IDi', idType: id.type, data: id.data },
-      { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data: pskAuthentication(createPrf(SUITE.prf), key, octets) },
+      {
+        kind: 'AUTH',
+        method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
+        data: pskAuthentication(createPrf(SUITE.prf), key, octets),
+      },
       { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(0xcafe_0001).finish())] },
       { kind: 'TSi', selectors: [selector('10.2.0.0/16')] },
       { kind: 'TSr', selectors: [selector('10.1.0.0/16')] },
@@ -164,7 +198,17 @@ export class Stranger implements Attachment {
     return writeProtectedMessage({ ...this.header(exchangeType, messageId), response }, payloads, this.#sealer)
   }
 
-  header(exchangeType: number, messageId: number): { initiatorSpi: bigint; responderSpi: bigint; exchangeType: number; messageId: number; fromInitiator: true; response: boolean } {
+  header(
+    exchangeType: number,
+    messageId: number,
+  ): {
+    initiatorSpi: bigint
+    responderSpi: bigint
+    exchangeType: number
+    messageId: number
+    fromInitiator: true
+    response: boolean
+  } {
     return { ...this.spis, exchangeType, messageId, fromInitiator: true, response: false }
   }
 
@@ -187,6 +231,14 @@ export class Stranger implements Attachment {
   }
 }
 
-function selector(range: string): { tsType: number; selector: { range: IpRange; protocol: number; firstPort: number; lastPort: number }; body: Uint8Array } {
-  return { tsType: TsType.TS_IPV4_ADDR_RANGE, selector: { range: IpRange.parse(range), protocol: 0, firstPort: 0, lastPort: 65535 }, body: new Uint8Array() }
+function selector(range: string): {
+  tsType: number
+  selector: { range: IpRange; protocol: number; firstPort: number; lastPort: number }
+  body: Uint8Array
+} {
+  return {
+    tsType: TsType.TS_IPV4_ADDR_RANGE,
+    selector: { range: IpRange.parse(range), protocol: 0, firstPort: 0, lastPort: 65535 },
+    body: new Uint8Array(),
+  }
 }

@@ -18,61 +18,77 @@ function expireHard(node: SimulatedNode, pick: number): void {
   node.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
 }
 
-scenarioOverSeeds('a bad day: loss, NATs that forget, slow and refusing kernels, expiring states, reboots, sleep', 120, async (world) => {
-  const dice = world.entropyFor('day')
-  world.network.defaultLink = { latency: 1 + dice.below(60), jitter: dice.below(200), loss: dice.fraction() * 0.3, duplication: dice.fraction() * 0.3 }
-  world.kernelLatency = dice.chance(0.5) ? 0.05 : dice.below(3000)
-  world.expectsAgreement = false
-  const nat = world.addNat('router', '192.0.2.1', { timeout: (10 + dice.below(100)) * SECOND, ...(dice.chance(0.5) ? { portFor: preservingPort } : {}) })
-  const settings = { cookieThreshold: dice.below(3), keepAliveDpdMargin: dice.below(2) * 5 * SECOND }
-  const gateway = addGateway(world, { encap: dice.chance(0.2) }, { settings })
-  const client = addClient(world, { keyingTries: dice.below(3), encap: dice.chance(0.2), mobike: dice.chance(0.5) }, { behind: dice.chance(0.7) ? nat : null, settings })
-  const nodes = [gateway, client]
-  const initiate = (): void => void client.gateway.initiate('home', 'net').catch(() => undefined)
-  initiate()
-  for (let i = 0; i < 15; i++) {
-    await world.pass(dice.below(dice.chance(0.5) ? 300 : 30_000))
-    const node = nodes[dice.below(2)]!
-    switch (dice.below(9)) {
-      case 0:
-        nat.flush()
-        break
-      case 1:
-        initiate()
-        break
-      case 2:
-        node.refuse = dice.chance(0.5) ? null : () => (dice.chance(0.3) ? ERRNO.ENOBUFS : null)
-        break
-      case 3:
-        expireHard(node, dice.below(4))
-        break
-      case 4:
-        // What the boot before still awaits of its kernel is never heard of again.
-        if (dice.chance(0.3)) node.boot()
-        break
-      case 5:
-        node.isAsleep = !node.isAsleep
-        break
-      case 6:
-        await flows(world, client, gateway)
-        break
-      case 7:
-        expireHard(gateway, 0)
-        expireHard(client, 0)
-        break
-      case 8:
-        await world.pass(180 * SECOND)
-        break
+scenarioOverSeeds(
+  'a bad day: loss, NATs that forget, slow and refusing kernels, expiring states, reboots, sleep',
+  120,
+  async (world) => {
+    const dice = world.entropyFor('day')
+    world.network.defaultLink = {
+      latency: 1 + dice.below(60),
+      jitter: dice.below(200),
+      loss: dice.fraction() * 0.3,
+      duplication: dice.fraction() * 0.3,
     }
-  }
-  for (const node of nodes) node.isAsleep = false
-  // Whoever still lives can be spoken to again once the network behaves.
-  for (const attached of [nat, gateway, client]) Object.assign(attached.link, { loss: 0, jitter: 0, duplication: 0 })
-  for (const node of nodes) node.refuse = null
-  await world.pass(1000 * SECOND)
-  world.kernelLatency = 0.05
-  client.boot()
-  await world.pass(40 * SECOND)
-  await world.initiate(client)
-  assert.ok(await flows(world, client, gateway))
-})
+    world.kernelLatency = dice.chance(0.5) ? 0.05 : dice.below(3000)
+    world.expectsAgreement = false
+    const nat = world.addNat('router', '192.0.2.1', {
+      timeout: (10 + dice.below(100)) * SECOND,
+      ...(dice.chance(0.5) ? { portFor: preservingPort } : {}),
+    })
+    const settings = { cookieThreshold: dice.below(3), keepAliveDpdMargin: dice.below(2) * 5 * SECOND }
+    const gateway = addGateway(world, { encap: dice.chance(0.2) }, { settings })
+    const client = addClient(
+      world,
+      { keyingTries: dice.below(3), encap: dice.chance(0.2), mobike: dice.chance(0.5) },
+      { behind: dice.chance(0.7) ? nat : null, settings },
+    )
+    const nodes = [gateway, client]
+    const initiate = (): void => void client.gateway.initiate('home', 'net').catch(() => undefined)
+    initiate()
+    for (let i = 0; i < 15; i++) {
+      await world.pass(dice.below(dice.chance(0.5) ? 300 : 30_000))
+      const node = nodes[dice.below(2)]!
+      switch (dice.below(9)) {
+        case 0:
+          nat.flush()
+          break
+        case 1:
+          initiate()
+          break
+        case 2:
+          node.refuse = dice.chance(0.5) ? null : () => (dice.chance(0.3) ? ERRNO.ENOBUFS : null)
+          break
+        case 3:
+          expireHard(node, dice.below(4))
+          break
+        case 4:
+          // What the boot before still awaits of its kernel is never heard of again.
+          if (dice.chance(0.3)) node.boot()
+          break
+        case 5:
+          node.isAsleep = !node.isAsleep
+          break
+        case 6:
+          await flows(world, client, gateway)
+          break
+        case 7:
+          expireHard(gateway, 0)
+          expireHard(client, 0)
+          break
+        case 8:
+          await world.pass(180 * SECOND)
+          break
+      }
+    }
+    for (const node of nodes) node.isAsleep = false
+    // Whoever still lives can be spoken to again once the network behaves.
+    for (const attached of [nat, gateway, client]) Object.assign(attached.link, { loss: 0, jitter: 0, duplication: 0 })
+    for (const node of nodes) node.refuse = null
+    await world.pass(1000 * SECOND)
+    world.kernelLatency = 0.05
+    client.boot()
+    await world.pass(40 * SECOND)
+    await world.initiate(client)
+    assert.ok(await flows(world, client, gateway))
+  },
+)

@@ -10,9 +10,10 @@ import { test } from 'node:test'
 import { assert } from '../../src/base/assert.ts'
 import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND, DeadlineHeap, type Milliseconds } from '../../src/base/time.ts'
-import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import type { IkeKeys } from '../../src/crypto/keys.ts'
+import type { Gateway, GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import type { Session } from '../../src/ike/session.ts'
-import { checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
+import { checkDestroyed, checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
 import { SimulatedClock } from './clock.ts'
 import { SeededEntropy } from './entropy.ts'
 import type { Nat, NatOptions } from './nat.ts'
@@ -40,7 +41,8 @@ export class World implements Driver {
   /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
   checksBooks = true
   readonly #secrets = new Map<string, Uint8Array>()
-  readonly #keysNoted = new WeakSet<object>()
+  /** Of every IKE_SA there ever was, with the gateway it belonged to. */
+  readonly #keys = new Map<IkeKeys, Gateway>()
   #stepsAtOnce = 0
   readonly #queue = new DeadlineHeap<Scheduled>()
 
@@ -49,7 +51,12 @@ export class World implements Driver {
     this.network = new Network(this.clock, new SeededEntropy(`${seed} network`), (delay, action) => this.schedule(delay, action))
   }
 
-  addNode(name: string, address: string | readonly string[], configuration: GatewayConfiguration, behind: Nat | null = null): SimulatedNode {
+  addNode(
+    name: string,
+    address: string | readonly string[],
+    configuration: GatewayConfiguration,
+    behind: Nat | null = null,
+  ): SimulatedNode {
     const addresses = (typeof address === 'string' ? [address] : address).map((text) => IpAddress.parse(text))
     const node = new SimulatedNode(this, name, addresses, behind?.inside ?? this.network.internet, configuration)
     this.nodes.push(node)
@@ -118,9 +125,10 @@ export class World implements Driver {
     await new Promise<void>((resolve) => void setImmediate(resolve))
     for (const node of this.nodes) {
       for (const { sa } of node.sessions()) {
-        if (sa.keys === null || this.#keysNoted.has(sa.keys)) continue
-        this.#keysNoted.add(sa.keys)
-        for (const secret of Object.values(sa.keys)) if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
+        if (sa.keys === null || this.#keys.has(sa.keys)) continue
+        this.#keys.set(sa.keys, node.gateway)
+        for (const secret of Object.values(sa.keys))
+          if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
       }
     }
     checkNodes(this.nodes, this.checksBooks)
@@ -190,13 +198,17 @@ export class World implements Driver {
   /** Digest of everything that was ever on the wire, when and what became of it. */
   traceHash(): string {
     const digest = createHash('sha256')
-    for (const { time, fate, from, to, summary, bytes } of this.network.trace) digest.update(`${time} ${fate} ${from} ${to} ${summary} `).update(bytes)
+    for (const { time, fate, from, to, summary, bytes } of this.network.trace)
+      digest.update(`${time} ${fate} ${from} ${to} ${summary} `).update(bytes)
     return digest.digest('hex')
   }
 
   /** What nodes sent, as lines `moon IKE_AUTH request 1`, addresses instead of names where nobody has them. */
   sent(since = 0): readonly string[] {
-    return this.network.trace.slice(since).filter(({ fate }) => fate === 'sent').map(({ from, to, summary }) => `${from} > ${to} ${summary}`)
+    return this.network.trace
+      .slice(since)
+      .filter(({ fate }) => fate === 'sent')
+      .map(({ from, to, summary }) => `${from} > ${to} ${summary}`)
   }
 
   /** How many datagrams of this kind were sent. */
@@ -216,22 +228,45 @@ export class World implements Driver {
     await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.stop('shutdown'))))
     await this.pass(MINUTE)
     const kept = await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.abandon('shutdown'))))
-    assert(kept.every((errors) => errors.length === 0), 'the kernels let everything go')
+    assert(
+      kept.every((errors) => errors.length === 0),
+      'the kernels let everything go',
+    )
     for (const node of this.nodes) checkEmpty(node)
+    // What a reboot interrupted was never closed.
+    checkDestroyed(
+      [...this.#keys].filter(([, gateway]) => this.nodes.some((node) => node.gateway === gateway)).map(([keys]) => keys),
+    )
     checkSecrecy(this.nodes, this.network.trace, [...this.#secrets.values()])
   }
 
   /** Nobody waits for an answer, for a half-open IKE_SA or for the kernel, and nothing is on the wire. */
   #isQuiet(): boolean {
     if (this.#queue.size > 0) return false
-    return this.nodes.every((node) => node.kernelOperationsPending === 0 && node.gateway.halfOpenCount === 0 && node.sessions().every((session) => !session.exchanges.isWaiting))
+    return this.nodes.every(
+      (node) =>
+        node.kernelOperationsPending === 0 &&
+        node.gateway.halfOpenCount === 0 &&
+        node.sessions().every((session) => !session.exchanges.isWaiting),
+    )
   }
 
   /** For people, when a scenario failed. */
   describe(): string {
-    const time = (at: Milliseconds): string => `${((at - 1_234_567) / 1000).toFixed(3).padStart(9)}`
-    const wire = this.network.trace.slice(-40).map((entry) => `${time(entry.time)} ${entry.fate.padEnd(7)} ${entry.from} > ${entry.to} ${entry.summary}`)
-    const reports = this.nodes.map((node) => `${node.name}:\n${node.lines.slice(-12).map((line) => `  ${line.level} ${line.message}${typeof line.fields['stack'] === 'string' ? `\n${line.fields['stack']}` : ''}`).join('\n')}`)
+    const time = (at: Milliseconds): string => ((at - 1_234_567) / 1000).toFixed(3).padStart(9)
+    const wire = this.network.trace
+      .slice(-40)
+      .map((entry) => `${time(entry.time)} ${entry.fate.padEnd(7)} ${entry.from} > ${entry.to} ${entry.summary}`)
+    const reports = this.nodes.map(
+      (node) =>
+        `${node.name}:\n${node.lines
+          .slice(-12)
+          .map(
+            (line) =>
+              `  ${line.level} ${line.message}${typeof line.fields['stack'] === 'string' ? `\n${line.fields['stack']}` : ''}`,
+          )
+          .join('\n')}`,
+    )
     return [`at ${this.clock.toString()}, seed ${this.seed}`, ...wire, ...reports].join('\n')
   }
 }
