@@ -33,7 +33,7 @@ const SIGHTS = {
   natOfEspalier: 'espalier finds itself behind a NAT where it is the client',
   natOfGateway: 'the gateway finds both clients behind a NAT, itself not',
   float: 'both clients begin on port 500 and float to 4500',
-  mapping: 'each has a port of its own outside; the gateway answers there',
+  mapping: 'each has its own port outside; the gateway answers there',
   pings: 'both ping the office at once; every echo is answered',
   esp: 'all they say travels as ESP in UDP, nothing in the clear',
   keepalive: 'both clients send keepalives, the gateway none',
@@ -259,7 +259,7 @@ async function ping({ a, b }: Place, wire: Wire): Promise<ReadonlyMap<Client, nu
   sights.judge(
     SIGHTS.pings,
     counts.every((count) => count === PINGS) && together > 0,
-    `${counts.join(' + ')} answers, ${together.toFixed(1)} s of it together`,
+    `${counts.join(' + ')} answers, ${together.toFixed(1)} s together`,
   )
 
   say('An echo request of client-b as it reaches the router and as it leaves it, and the answer:')

@@ -8,14 +8,14 @@ export const OUTSIDE = '192.0.2.1'
 export const SERVER = '10.20.0.10'
 
 export const DRAWING = [
-  '  private LAN 10.1.0.0/24                       Internet                    office 10.20.0.0/24',
+  'private LAN 10.1.0.0/24                     Internet                 office 10.20.0.0/24',
   '',
-  '  client-a 10.1.0.2 --+',
-  "  (Debian's charon)   |               192.0.2.1        192.0.2.2",
-  '                      +-- 10.1.0.1 router ------------------ gateway 10.20.0.1 --- server 10.20.0.10',
-  '                      |           (masquerades)            (espalier)',
-  '  client-b 10.1.0.3 --+',
-  '  (espalier)',
+  'client-a 10.1.0.2 --+',
+  "(Debian's charon)   |             192.0.2.1      192.0.2.2",
+  '                    +-- 10.1.0.1 router -------------- gateway 10.20.0.1 -- server 10.20.0.10',
+  '                    |         (masquerades)          (espalier)',
+  'client-b 10.1.0.3 --+',
+  '(espalier)',
 ]
 
 /** One that brings up a tunnel to the gateway. */
