@@ -12,7 +12,7 @@ import { sharedSecretsFor, type SharedSecret } from '../auth/secrets.ts'
 import { assert } from '../base/assert.ts'
 import { EspalierError } from '../base/errors.ts'
 import { createPrf, type Prf } from '../crypto/prf.ts'
-import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, nameOf } from '../iana/ikev2.ts'
+import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
@@ -51,7 +51,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
   const offer = await offerChild(session, childConnection)
 
-  let answer: Received
+  let answer: Received | null = null
   try {
     answer = await exchanges.request(ExchangeType.IKE_AUTH, [
       idPayload,
@@ -68,6 +68,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
     sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
   } catch (error) {
     await withdrawChild(session, offer)
+    if (answer !== null) tellOurVerdict(session, answer, error)
     throw error
   }
   establish(session)
@@ -85,6 +86,22 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   } finally {
     session.dropOpening()
   }
+}
+
+/**
+ * A responder that answered with AUTH believes that the IKE_SA stands. When we do not, it is told, once and without
+ * waiting for an answer (RFC 7296 2.21.2); the IKE_SA is closed right after.
+ */
+function tellOurVerdict(session: Session, answer: Received, error: unknown): void {
+  const believesInUs = answer.malformed !== null || find(answer.payloads, 'AUTH') !== null
+  if (!believesInUs || session.sa.state === 'closed') return
+  const isStranger = error instanceof ExchangeFailure && error.notify === NotifyType.AUTHENTICATION_FAILED
+  const verdict: Payload = isStranger
+    ? notify(NotifyType.AUTHENTICATION_FAILED)
+    : { kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }
+  session.exchanges.request(ExchangeType.INFORMATIONAL, [verdict]).catch(() => {
+    // Closing the IKE_SA abandons the request at once; that is meant.
+  })
 }
 
 /** The responder's side: the payloads of the answer. Throws ExchangeFailure whose notify ends the IKE_SA. */

@@ -4,7 +4,7 @@
  *   [N(USE_TRANSPORT_MODE)], SA, TSi, TSr
  */
 import { assert } from '../base/assert.ts'
-import { Reader, Writer } from '../base/bytes.ts'
+import { Reader, toHex, Writer } from '../base/bytes.ts'
 import type { EspalierError } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { deriveChildKeys } from '../crypto/keys.ts'
@@ -35,6 +35,9 @@ import type { ChildConnection } from './connection.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
+
+/** SPIs below are reserved, 0 means that there is none (RFC 4303 2.1). */
+const FIRST_ESP_SPI = 0x100
 
 /** The nonces of the exchange that makes the CHILD_SA: those of IKE_SA_INIT for the first one. */
 export interface ChildNonces {
@@ -164,12 +167,13 @@ export async function respondChild(
   const wantsTransport = findNotify(request, NotifyType.USE_TRANSPORT_MODE) !== null
   const mode = wantsTransport && fit.connection.mode === 'transport' && !encapsulates(sa.nat) ? 'transport' : 'tunnel'
 
+  const outboundSpi = espSpi(choice)
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   const child = await install(session, fit.connection, {
     mode,
     proposal: choice.chosen,
     inboundSpi,
-    outboundSpi: espSpi(choice),
+    outboundSpi,
     localSelectors: fit.localSelectors,
     remoteSelectors: fit.remoteSelectors,
     weInitiate: false,
@@ -332,8 +336,9 @@ function onWire(selector: TrafficSelector): WireSelector {
 }
 
 function espSpi(proposal: Pick<WireProposal, 'spi'>): number {
-  if (proposal.spi.length !== 4) throw misbehaved(`an ESP proposal with an SPI of ${proposal.spi.length} octets instead of 4`)
-  return new Reader(proposal.spi).u32()
+  const spi = proposal.spi.length === 4 ? new Reader(proposal.spi).u32() : 0
+  if (spi < FIRST_ESP_SPI) throw misbehaved(`the peer's ESP SPI is ${toHex(proposal.spi)}, not 4 octets of 0x100 or more`)
+  return spi
 }
 
 function selectorKey(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {

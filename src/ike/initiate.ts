@@ -4,14 +4,12 @@
  */
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
-import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
-import { notify } from '../message/ikev2/find.ts'
 import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
 import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
-import { ExchangeFailure, NotInitiated } from './failure.ts'
+import { NotInitiated } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './liveness.ts'
 import type { Session } from './session.ts'
@@ -58,7 +56,6 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
       await initiateAuth(session, child)
       startKeepalives(session)
     } catch (error) {
-      tellPeer(session, error)
       if (!(error instanceof EspalierError)) {
         failure = new EspalierError('system', 'INTERNAL', `an internal error: ${messageOf(error)}`, { cause: error })
         return session.breakDown(error)
@@ -69,18 +66,6 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
     }
   })
   return failure
-}
-
-/**
- * A responder that we could not authenticate believes that the IKE_SA stands; it is told once, without waiting for an
- * answer (RFC 7296 2.21.2).
- */
-function tellPeer(session: Session, error: unknown): void {
-  const isOurVerdict = error instanceof ExchangeFailure && error.code === 'AUTHENTICATION_FAILED'
-  if (!isOurVerdict || session.exchanges.isWaiting) return
-  session.exchanges.request(ExchangeType.INFORMATIONAL, [notify(NotifyType.AUTHENTICATION_FAILED)]).catch(() => {
-    // Closing the IKE_SA abandons the request at once; that is meant.
-  })
 }
 
 async function endpointsOf(

@@ -11,7 +11,7 @@ import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import { sha1 } from '../crypto/digest.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
-import type { KernelEvent } from '../kernel/vocabulary.ts'
+import { KernelError, type KernelEvent } from '../kernel/vocabulary.ts'
 import { findNotify, notify } from '../message/ikev2/find.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
@@ -118,7 +118,21 @@ export class Shard implements SessionKeeper {
     // What the kernel has thrown away is over for the peer as well.
     if (news.event === 'expire' && news.hard && found !== undefined)
       void found.session.runExchange(() => deleteChildSa(found.session, found.child))
+    if (news.event === 'overrun') void this.#findLost()
     this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
+  }
+
+  /** Events were lost, hard expiries perhaps among them: what the kernel no longer has is over for the peer as well. */
+  async #findLost(): Promise<void> {
+    try {
+      for (const installed of await this.#env.books.findLost()) {
+        const owner = this.#byChildSpi.get(installed.inbound.spi)
+        if (owner !== undefined) void owner.session.runExchange(() => deleteChildSa(owner.session, owner.child))
+      }
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error
+      this.#env.report({ event: 'kernel-refused', error })
+    }
   }
 
   /** The CHILD_SA the news is about; of an outbound state, by its owner in the books. */

@@ -14,7 +14,12 @@ function namesFor(secrets: readonly SharedSecret[], local: string, remote: strin
 }
 
 test('a key that names the peer beats one that names only us, and both beat a key of nobody', () => {
-  const secrets = [secret('nobody'), secret('ours', 'gateway.example'), secret('theirs', 'client.example'), secret('other', 'else.example')]
+  const secrets = [
+    secret('nobody'),
+    secret('ours', 'gateway.example'),
+    secret('theirs', 'client.example'),
+    secret('other', 'else.example'),
+  ]
   assert.deepEqual(namesFor(secrets, 'gateway.example', 'client.example'), ['theirs', 'ours', 'nobody'])
 })
 

@@ -15,6 +15,8 @@ import { xfrmStates } from './support/xfrm.ts'
 const ESP_IN_UDP = /UDP-encap: ESP/
 const BARE_ESP = /^\S+ IP \S+ > \S+: ESP\(/
 const KEEPALIVE = /isakmp-nat-keep-alive/
+/** An echo outside its tunnel. (A port unreachable is none: a daemon that ended may miss its peer's last answer.) */
+const ECHO = /ICMP6?,? echo/
 
 describe('a tunnel through a NAT', () => {
   test('charon behind a NAT, espalier as the gateway', async (t) => {
@@ -41,7 +43,7 @@ describe('a tunnel through a NAT', () => {
     await assertKernelEmpty(gateway)
     const packets = await wire.stop()
     assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12, packets.join('\n'))
-    assert.equal(packets.filter((line) => line.includes('ICMP') || BARE_ESP.test(line)).length, 0)
+    assert.equal(packets.filter((line) => ECHO.test(line) || BARE_ESP.test(line)).length, 0)
   })
 
   test('espalier behind a NAT, charon as the gateway', async (t) => {
@@ -69,7 +71,7 @@ describe('a tunnel through a NAT', () => {
     assert.match(await charon.log(), /received DELETE for IKE_SA/)
     const packets = await wire.stop()
     assert.equal(packets.filter((line) => ESP_IN_UDP.test(line)).length, 12, packets.join('\n'))
-    assert.equal(packets.filter((line) => line.includes('ICMP') || BARE_ESP.test(line)).length, 0)
+    assert.equal(packets.filter((line) => ECHO.test(line) || BARE_ESP.test(line)).length, 0)
   })
 
   test('two clients behind one NAT at once, charon and espalier, espalier as the gateway', async (t) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 
 import { SECOND } from '../../src/base/time.ts'
-import { CpAttribute, CpType, ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
+import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
 import { find, findNotify, notify } from '../../src/message/ikev2/find.ts'
 import { formatSelector } from '../../src/negotiate/selectors.ts'
 import { configuration, PSK } from './configuration.ts'
@@ -229,6 +229,34 @@ scenario('an unknown critical payload in IKE_AUTH ends the IKE_SA with its numbe
   const answer = await peer.auth([{ kind: 'Unknown', payloadType: 201, critical: true, data: Uint8Array.of(1) }])
   assert.deepEqual([...findNotify(answer, NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD)!.data], [201])
   await assertClean(world, gateway)
+})
+
+scenario(
+  'an answer to IKE_AUTH with an unknown critical payload is not accepted, and the responder told that nothing stands',
+  async (world) => {
+    const client = addClient(world)
+    const peer = new Stranger(world, GATEWAY, CLIENT)
+    const pending = world.failure(client.gateway.initiate('home', 'net'))
+    await peer.answerHandshake([
+      { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data: new Uint8Array(32) },
+      { kind: 'Unknown', payloadType: 203, critical: true, data: Uint8Array.of(1) },
+    ])
+    assert.equal((await pending).code, 'UNSUPPORTED_CRITICAL_PAYLOAD')
+    // HDR, SK { D }  -->
+    const told = peer.open(await peer.answer())
+    assert.deepEqual(told, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }])
+    await assertClean(world, client)
+  },
+)
+
+scenario('an answer to IKE_AUTH that refuses us with an error is not answered', async (world) => {
+  const client = addClient(world)
+  const peer = new Stranger(world, GATEWAY, CLIENT)
+  const pending = world.failure(client.gateway.initiate('home', 'net'))
+  await peer.answerHandshake([notify(NotifyType.AUTHENTICATION_FAILED)])
+  assert.equal((await pending).code, 'PEER_SAID_AUTHENTICATION_FAILED')
+  assert.equal(world.countSent('INFORMATIONAL'), 0)
+  await assertClean(world, client)
 })
 
 scenario('an unknown critical payload in INFORMATIONAL is refused, and the IKE_SA stays', async (world) => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { SECOND } from '../../src/base/time.ts'
 import { ExchangeType, ProtocolId } from '../../src/iana/ikev2.ts'
 import { deleteIkeSa } from '../../src/ike/delete.ts'
+import type { StateId } from '../../src/kernel/vocabulary.ts'
 import { find } from '../../src/message/ikev2/find.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
@@ -28,9 +29,12 @@ async function tunnel(world: World): Promise<{ client: SimulatedNode; gateway: S
 
 /** The kernel's hard lifetime of the client's or gateway's inbound state: it is gone when the event comes. */
 function expireHard(node: SimulatedNode): void {
-  const state = node.kernel.states().find(({ direction }) => direction === 'in')!
-  const { spi, source, destination, reqid } = state
-  node.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+  node.gateway.handleKernelEvent({ event: 'expire', ...expiring(node), hard: true })
+}
+
+function expiring(node: SimulatedNode): { id: StateId; reqid: number } {
+  const { spi, source, destination, reqid } = node.kernel.states().find(({ direction }) => direction === 'in')!
+  return { id: { spi, source, destination }, reqid }
 }
 
 for (const who of ['client', 'gateway'] as const) {
@@ -68,6 +72,30 @@ for (const who of ['client', 'gateway'] as const) {
     }
   })
 }
+
+scenario('events of the kernel were lost: what it no longer has is deleted with the peer, what it has stays', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world)
+  const other = addClient(
+    world,
+    { local: ['10.2.7.0/24'], localId: 'other@example.org' },
+    { name: 'other', address: '198.51.100.9' },
+  )
+  await world.initiate(client)
+  await world.initiate(other)
+  const { id } = expiring(client)
+  // Until we know, our books and the kernel differ: that is what the event is about.
+  world.checksBooks = false
+  await world.outcome(client.kernel.perform([{ op: 'delete-state', id }]))
+  client.gateway.handleKernelEvent({ event: 'overrun' })
+  other.gateway.handleKernelEvent({ event: 'overrun' })
+  await world.pass(SECOND)
+  world.checksBooks = true
+  // HDR, SK { D(ESP, SPI) }  -->  <--  HDR, SK { D(ESP, SPI) }
+  assert.deepEqual([client.session.sa.children, client.kernel.states()], [[], []])
+  assert.equal(other.session.sa.children.length, 1)
+  assert.equal(gateway.kernel.states().length, 2)
+})
 
 scenario('both delete the IKE_SA at the same time: both answer, nobody waits', async (world) => {
   const { client, gateway } = await tunnel(world)

@@ -161,6 +161,22 @@ export class Stranger implements Attachment {
     )
   }
 
+  /** As responder: answers an IKE_SA_INIT request and an IKE_AUTH request, the latter with these payloads as they stand. */
+  async answerHandshake(auth: readonly Payload[]): Promise<void> {
+    const request = await this.answer()
+    const { header, payloads } = parseMessage(request)
+    const [ke, nonce] = [find(payloads, 'KE'), find(payloads, 'Nonce')]
+    assert(ke !== null && nonce !== null, 'a request has a key exchange and a nonce')
+    this.sendInitAnswer(request)
+    const spis = { initiatorSpi: header.initiatorSpi, responderSpi: this.initiatorSpi }
+    const sharedSecret = this.keyExchange.agree(ke.data)
+    this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: nonce.data, nonceResponder: this.nonce, sharedSecret, ...spis })
+    this.#opener = createOpener(SUITE, this.keys.ei, this.keys.ai)
+    await this.answer()
+    const answer = { ...spis, exchangeType: ExchangeType.IKE_AUTH, messageId: 1, fromInitiator: false, response: true }
+    this.send(writeProtectedMessage(answer, auth, createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)))
+  }
+
   /** HDR, SK { IDi, AUTH, SAi2, TSi, TSr } and `more`. */
   authRequest(more: readonly Payload[] = [], identity = 'client@example.org', psk = PSK): Uint8Array {
     assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
