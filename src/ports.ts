@@ -4,6 +4,7 @@
  */
 import type { Milliseconds } from './base/time.ts'
 import type { Endpoint, IpAddress } from './base/ip.ts'
+import type { Secret } from './crypto/secret.ts'
 import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
 
 /** What arrived on one of our UDP sockets, marker and all: `local` is the address and port it was sent to. */
@@ -41,4 +42,23 @@ export interface Clock {
 export interface Entropy {
   /** `count` bytes fit for keys, nonces and SPIs. */
   bytes(count: number): Uint8Array
+}
+
+/**
+ * Key exchanges, asked for rather than done: the large groups take milliseconds, which the edge spends on another core.
+ * Who awaits an answer re-reads afterwards what may have changed.
+ */
+export interface KeyExchanges {
+  /** A fresh private value of a group that we do (crypto/algorithms.ts). */
+  generate(group: number): Promise<KeyExchange>
+}
+
+export interface KeyExchange {
+  readonly group: number
+  /** The data of our KE payload. */
+  readonly publicValue: Uint8Array
+  /** The secret shared with the peer, which the caller owns; rejects with InvalidKeyExchange for a value that is none of the group. */
+  agree(peerPublic: Uint8Array): Promise<Secret>
+  /** Forgets the private value; owed to every one generated. `agree` must not be called any more. */
+  destroy(): void
 }

@@ -13,7 +13,7 @@ import { assert } from '../base/assert.ts'
 import { compareBytes, concatBytes, fromHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { KeId } from '../iana/transforms.ts'
-import type { Entropy } from '../ports.ts'
+import type { Entropy, KeyExchange } from '../ports.ts'
 import { type KeGroup, keGroup } from './algorithms.ts'
 import { createModp } from './modp.ts'
 import { Secret } from './secret.ts'
@@ -26,7 +26,8 @@ export class InvalidKeyExchange extends EspalierError {
   }
 }
 
-export interface KeyExchange {
+/** Done at once, on the spot; ports.ts has the same behind promises. */
+export interface ImmediateKeyExchange {
   readonly group: number
   /** The data of our KE payload. */
   readonly publicValue: Uint8Array
@@ -48,7 +49,7 @@ interface PrivateValue {
 /**
  * Groups whose key generation and agreement together block for more than about 1 ms (measured, ms: MODP_3072 1.5,
  * MODP_4096 3, MODP_6144 8, MODP_8192 20, ECP_384 2, ECP_521 4; against MODP_2048 0.7, CURVE448 0.4, ECP_256 0.1 and
- * CURVE25519 0.1): whoever does many of these does them off the event loop.
+ * CURVE25519 0.1): a daemon does these off the event loop.
  */
 const SLOW_GROUPS: ReadonlySet<number> = new Set([
   KeId.MODP_3072,
@@ -63,8 +64,19 @@ export function generationIsSlow(group: number): boolean {
   return SLOW_GROUPS.has(group)
 }
 
+/** A key exchange as ports.ts has it, done at once all the same: for quick groups, and where time does not count. */
+export async function promisedKeyExchange(groupId: number, entropy: Entropy): Promise<KeyExchange> {
+  const exchange = createKeyExchange(groupId, entropy)
+  return {
+    group: exchange.group,
+    publicValue: exchange.publicValue,
+    agree: async (peerPublic) => exchange.agree(peerPublic),
+    destroy: () => exchange.destroy(),
+  }
+}
+
 /** `groupId` is a group that we do (crypto/algorithms.ts). */
-export function createKeyExchange(groupId: number, entropy: Entropy): KeyExchange {
+export function createKeyExchange(groupId: number, entropy: Entropy): ImmediateKeyExchange {
   const group = keGroup(groupId)
   assert(group !== null, 'only key exchange groups that we do are negotiated')
   return new GroupKeyExchange(group, generate(group, entropy))
@@ -81,7 +93,7 @@ function generate(group: KeGroup, entropy: Entropy): PrivateValue {
   }
 }
 
-class GroupKeyExchange implements KeyExchange {
+class GroupKeyExchange implements ImmediateKeyExchange {
   readonly group: number
   readonly publicValue: Uint8Array
   readonly #group: KeGroup

@@ -5,6 +5,7 @@ import { messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
+import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
 import { openLog } from '../edge/log.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway } from '../gateway/gateway.ts'
@@ -54,6 +55,7 @@ class RunningDaemon {
   #network: UdpNetwork | null = null
   #gateway: Gateway | null = null
   #ports: Pick<IkeSettings, 'port' | 'portNatT'> | null = null
+  readonly #keyExchanges = new SystemKeyExchanges()
   readonly #alarm = new Alarm(() => {
     this.#gateway?.handleDeadlines()
     return this.#gateway?.nextDeadline() ?? null
@@ -93,6 +95,7 @@ class RunningDaemon {
         kernel: this.#kernel.kernel,
         clock: systemClock,
         entropy: systemEntropy,
+        keyExchanges: this.#keyExchanges,
         ports: { port, portNatT },
       },
       configuration,
@@ -158,6 +161,7 @@ class RunningDaemon {
       this.#write(plain('error', error.message, 'kernel-refused'))
     this.#alarm.stop()
     this.#network?.close()
+    await this.#keyExchanges.close()
     await this.#kernel?.close()
   }
 }

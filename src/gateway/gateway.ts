@@ -19,7 +19,7 @@ import { Books } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Datagram, Entropy, Kernel, Network } from '../ports.ts'
+import type { Clock, Datagram, Entropy, Kernel, KeyExchanges, Network } from '../ports.ts'
 
 export interface GatewayConfiguration {
   readonly connections: readonly Connection[]
@@ -32,6 +32,7 @@ export interface GatewayPorts {
   readonly kernel: Kernel
   readonly clock: Clock
   readonly entropy: Entropy
+  readonly keyExchanges: KeyExchanges
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
 }
@@ -60,6 +61,7 @@ export class Gateway {
         network: ports.network,
         clock: ports.clock,
         entropy: ports.entropy,
+        keyExchanges: ports.keyExchanges,
         ports: ports.ports,
         books: this.books,
         fakeSource: fake,

@@ -5,7 +5,7 @@ import type { SharedSecret } from '../auth/secrets.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Books } from '../kernel/books.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Entropy, Network } from '../ports.ts'
+import type { Clock, Entropy, KeyExchanges, Network } from '../ports.ts'
 import type { Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
 import type { IkeSa } from './sa.ts'
@@ -14,6 +14,7 @@ export interface Environment {
   readonly network: Network
   readonly clock: Clock
   readonly entropy: Entropy
+  readonly keyExchanges: KeyExchanges
   readonly books: Books
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts

@@ -8,9 +8,9 @@
  */
 import { assert } from '../base/assert.ts'
 import { Reader, Writer } from '../base/bytes.ts'
-import { createKeyExchange } from '../crypto/key-exchange.ts'
 import { deriveIkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
+import type { Secret } from '../crypto/secret.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { TransformType } from '../iana/transforms.ts'
 import { find, findNotify, notifies, notify } from '../message/ikev2/find.ts'
@@ -18,6 +18,7 @@ import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
 import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
+import type { KeyExchange } from '../ports.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -38,74 +39,98 @@ export async function initiateInit(session: Session): Promise<void> {
   assert(connection !== null, 'an initiator knows its connection')
   const nonce = env.entropy.bytes(NONCE_LENGTH)
   let cookie: Uint8Array | null = null
-  let keyExchange = createKeyExchange(firstGroup(connection), env.entropy)
-
-  for (let attempt = 0; attempt < INIT_ATTEMPTS_MAX; attempt++) {
-    const waiting = exchanges.request(ExchangeType.IKE_SA_INIT, [
-      ...(cookie === null ? [] : [notify(NotifyType.COOKIE, cookie)]),
-      { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, new Uint8Array())) },
-      { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
-      { kind: 'Nonce', data: nonce },
-      ...natDetection(session),
-    ])
-    const initiatorMessage = exchanges.outstandingBytes
-    const answer = await waiting
-    rejectUnknownCritical(answer)
-
-    const demanded = findNotify(answer.payloads, NotifyType.COOKIE)
-    if (demanded !== null && find(answer.payloads, 'SA') === null) {
-      if (demanded.data.length === 0 || demanded.data.length > COOKIE_LENGTH_MAX)
-        throw misbehaved(`the peer's cookie has ${demanded.data.length} octets, not 1 to 64`)
-      cookie = demanded.data
-      env.report({ event: 'cookie-returned', sa })
-      continue
+  let keyExchange = await env.keyExchanges.generate(firstGroup(connection))
+  try {
+    for (let attempt = 0; attempt < INIT_ATTEMPTS_MAX; attempt++) {
+      const waiting = exchanges.request(ExchangeType.IKE_SA_INIT, [
+        ...(cookie === null ? [] : [notify(NotifyType.COOKIE, cookie)]),
+        { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, new Uint8Array())) },
+        { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
+        { kind: 'Nonce', data: nonce },
+        ...natDetection(session),
+      ])
+      const initiatorMessage = exchanges.outstandingBytes
+      const answer = await waiting
+      const demand = demandOf(answer, connection, keyExchange.group)
+      if (demand === null) return await acceptAnswer(session, connection, { initiatorMessage, nonce, keyExchange }, answer)
+      if ('cookie' in demand) {
+        cookie = demand.cookie
+        env.report({ event: 'cookie-returned', sa })
+      } else {
+        keyExchange.destroy()
+        keyExchange = await env.keyExchanges.generate(demand.group)
+        env.report({ event: 'key-exchange-retry', sa, group: demand.group })
+      }
     }
-    const otherGroup = findNotify(answer.payloads, NotifyType.INVALID_KE_PAYLOAD)
-    if (otherGroup !== null) {
-      const group = groupWanted(otherGroup.data, connection)
-      if (group === keyExchange.group) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
-      keyExchange.destroy()
-      keyExchange = createKeyExchange(group, env.entropy)
-      env.report({ event: 'key-exchange-retry', sa, group })
-      continue
-    }
-    throwOnErrorNotify(answer, 'IKE_SA_INIT')
-
-    const { proposals, keyData, group, peerNonce } = required(answer)
-    if (answer.responderSpi === 0n) throw misbehaved("the peer's IKE_SA_INIT response has no SPI")
-    const [proposal, surplus] = proposals
-    if (proposal === undefined || surplus !== undefined)
-      throw misbehaved('the peer chose none or several proposals instead of one')
-    const chosen = checkChosen(proposal, connection.proposals)
-    if (chosen === null) throw misbehaved('the peer chose a proposal that we did not offer')
-    const suite = suiteOf(chosen)
-    if (suite.ke !== keyExchange.group || group !== keyExchange.group)
-      throw misbehaved('the peer chose another key exchange group than it used')
-
-    sa.peerSpi = answer.responderSpi
-    // The address we are reached at is news, the address we reach the peer at is not: nothing is authentic yet.
-    sa.local = answer.local
-    const secret = keyExchange.agree(keyData)
+  } finally {
     keyExchange.destroy()
-    sa.proposal = chosen
-    adoptKeys(session, suite, secret, nonce, peerNonce)
-    session.opening = {
-      initiatorMessage,
-      responderMessage: answer.bytes.slice(),
-      initiatorNonce: nonce,
-      responderNonce: peerNonce.slice(),
-      candidates: [],
-    }
-    sa.nat = observedNat(session, answer, connection.forceEncapsulation)
-    env.report({ event: 'nat-detected', sa })
-    float(session, connection.mobike)
-    return
   }
   throw new ExchangeFailure(
     'peer-misbehaved',
     'INIT_ENDLESS',
     `the peer answered ${INIT_ATTEMPTS_MAX} IKE_SA_INIT requests with a new demand each`,
   )
+}
+
+/** What the responder wants before it answers: its cookie back (RFC 7296 2.6), or another group (1.2). Null when this is the answer. */
+function demandOf(
+  answer: Received,
+  connection: Connection,
+  usedGroup: number,
+): { readonly cookie: Uint8Array } | { readonly group: number } | null {
+  rejectUnknownCritical(answer)
+  const cookie = findNotify(answer.payloads, NotifyType.COOKIE)
+  if (cookie !== null && find(answer.payloads, 'SA') === null) {
+    if (cookie.data.length === 0 || cookie.data.length > COOKIE_LENGTH_MAX)
+      throw misbehaved(`the peer's cookie has ${cookie.data.length} octets, not 1 to 64`)
+    return { cookie: cookie.data }
+  }
+  const otherGroup = findNotify(answer.payloads, NotifyType.INVALID_KE_PAYLOAD)
+  if (otherGroup !== null) {
+    const group = groupWanted(otherGroup.data, connection)
+    if (group === usedGroup) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
+    return { group }
+  }
+  throwOnErrorNotify(answer, 'IKE_SA_INIT')
+  return null
+}
+
+/** What the initiator put into the request that was answered. */
+interface InitOffer {
+  readonly initiatorMessage: Uint8Array
+  readonly nonce: Uint8Array
+  readonly keyExchange: KeyExchange
+}
+
+/** The initiator's last step: checks the choice, derives the keys, learns about NATs and floats. */
+async function acceptAnswer(session: Session, connection: Connection, offer: InitOffer, answer: Received): Promise<void> {
+  const { sa, env } = session
+  const { proposals, keyData, group, peerNonce } = required(answer)
+  if (answer.responderSpi === 0n) throw misbehaved("the peer's IKE_SA_INIT response has no SPI")
+  const [proposal, surplus] = proposals
+  if (proposal === undefined || surplus !== undefined) throw misbehaved('the peer chose none or several proposals instead of one')
+  const chosen = checkChosen(proposal, connection.proposals)
+  if (chosen === null) throw misbehaved('the peer chose a proposal that we did not offer')
+  const suite = suiteOf(chosen)
+  if (suite.ke !== offer.keyExchange.group || group !== offer.keyExchange.group)
+    throw misbehaved('the peer chose another key exchange group than it used')
+  const secret = await offer.keyExchange.agree(keyData)
+
+  sa.peerSpi = answer.responderSpi
+  // The address we are reached at is news, the address we reach the peer at is not: nothing is authentic yet.
+  sa.local = answer.local
+  sa.proposal = chosen
+  adoptKeys(session, suite, secret, offer.nonce, peerNonce)
+  session.opening = {
+    initiatorMessage: offer.initiatorMessage,
+    responderMessage: answer.bytes.slice(),
+    initiatorNonce: offer.nonce,
+    responderNonce: peerNonce.slice(),
+    candidates: [],
+  }
+  sa.nat = observedNat(session, answer, connection.forceEncapsulation)
+  env.report({ event: 'nat-detected', sa })
+  float(session, connection.mobike)
 }
 
 /** What an IKE_SA_INIT request asks for, checked as far as it can be without spending anything on it. */
@@ -149,11 +174,18 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
   throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', reason, NotifyType.NO_PROPOSAL_CHOSEN)
 }
 
-/** The responder's second half: spends the key exchange and answers. Throws ExchangeFailure or InvalidKeyExchange on a bad KE. */
-export function respondInit(session: Session, request: InitRequest): void {
+/** The responder's second half: spends the key exchange and answers. Throws InvalidKeyExchange on a bad KE. */
+export async function respondInit(session: Session, request: InitRequest): Promise<void> {
+  const keyExchange = await session.env.keyExchanges.generate(request.suite.ke)
+  try {
+    answerInit(session, request, keyExchange.publicValue, await keyExchange.agree(request.keyData))
+  } finally {
+    keyExchange.destroy()
+  }
+}
+
+function answerInit(session: Session, request: InitRequest, publicValue: Uint8Array, secret: Secret): void {
   const { sa, env, exchanges } = session
-  const keyExchange = createKeyExchange(request.suite.ke, env.entropy)
-  const secret = keyExchange.agree(request.keyData)
   const nonce = env.entropy.bytes(NONCE_LENGTH)
   const forced = request.candidates.some((connection) => connection.forceEncapsulation)
   sa.proposal = request.chosen
@@ -161,12 +193,11 @@ export function respondInit(session: Session, request: InitRequest): void {
   sa.nat = observedNat(session, request.received, forced)
   const responderMessage = exchanges.respond(request.received, [
     { kind: 'SA', proposals: [request.answerProposal] },
-    { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
+    { kind: 'KE', group: request.suite.ke, data: publicValue },
     { kind: 'Nonce', data: nonce },
     // The responder answers hashes with hashes and never offers them by itself (strongSwan).
     ...(sa.nat.supported ? natDetection(session, forced) : []),
   ])
-  keyExchange.destroy()
   session.opening = {
     initiatorMessage: request.received.bytes.slice(),
     responderMessage,
@@ -214,7 +245,7 @@ function float(session: Session, mobike: boolean): void {
 function adoptKeys(
   session: Session,
   suite: Suite,
-  sharedSecret: ReturnType<ReturnType<typeof createKeyExchange>['agree']>,
+  sharedSecret: Secret,
   initiatorNonce: Uint8Array,
   responderNonce: Uint8Array,
 ): void {

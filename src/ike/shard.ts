@@ -276,22 +276,40 @@ export class Shard implements SessionKeeper {
     }
     try {
       const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
-      const session = this.#newSession('responder', null, local, remote)
-      session.sa.peerSpi = header.initiatorSpi
-      this.#env.report({ event: 'ike-responding', sa: session.sa })
-      respondInit(session, request)
-      this.#table.set(session.sa.ownSpi, session)
-      session.initHash = hash
-      this.#byInitHash.set(hash, session)
-      this.#halfOpen.set(session, address)
-      this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
-      session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
+      const session = this.#beginResponding(received, header.initiatorSpi, hash)
+      session.enqueue(async () => {
+        try {
+          await respondInit(session, request)
+        } catch (error) {
+          this.#refuseInit(arrival, error)
+          await session.close('failed')
+        }
+      })
     } catch (error) {
-      if (!(error instanceof EspalierError)) throw error
-      this.#env.report({ event: 'request-refused', remote, local, error })
-      const isNotify = error instanceof ExchangeFailure && error.notify !== null
-      this.#answerUnprotected(arrival, isNotify ? notify(error.notify, error.data) : notify(NotifyType.INVALID_SYNTAX))
+      this.#refuseInit(arrival, error)
     }
+  }
+
+  /** From here on the stranger costs us something: an entry in every table, and soon a key exchange. */
+  #beginResponding(request: Received, initiatorSpi: bigint, hash: string): Session {
+    const session = this.#newSession('responder', null, request.local, request.remote)
+    session.sa.peerSpi = initiatorSpi
+    session.initHash = hash
+    const address = request.remote.address.toString()
+    this.#table.set(session.sa.ownSpi, session)
+    this.#byInitHash.set(hash, session)
+    this.#halfOpen.set(session, address)
+    this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
+    session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
+    this.#env.report({ event: 'ike-responding', sa: session.sa })
+    return session
+  }
+
+  #refuseInit(arrival: Arrival, error: unknown): void {
+    if (!(error instanceof EspalierError)) throw error
+    this.#env.report({ event: 'request-refused', remote: arrival.remote, local: arrival.local, error })
+    const isNotify = error instanceof ExchangeFailure && error.notify !== null
+    this.#answerUnprotected(arrival, isNotify ? notify(error.notify, error.data) : notify(NotifyType.INVALID_SYNTAX))
   }
 
   #repeatInit(session: Session, arrival: Arrival): void {

@@ -5,7 +5,12 @@ import { AssertionError } from '../../src/base/assert.ts'
 import { fromHex, toHex } from '../../src/base/bytes.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { keGroup } from '../../src/crypto/algorithms.ts'
-import { createKeyExchange, generationIsSlow, InvalidKeyExchange, type KeyExchange } from '../../src/crypto/key-exchange.ts'
+import {
+  createKeyExchange,
+  generationIsSlow,
+  InvalidKeyExchange,
+  type ImmediateKeyExchange,
+} from '../../src/crypto/key-exchange.ts'
 import { KeId } from '../../src/iana/transforms.ts'
 import { entropyOf, seededEntropy } from '../support/crypto-fixtures.ts'
 
@@ -217,7 +222,7 @@ function isInvalid(error: unknown): boolean {
   )
 }
 
-function sharedHex(exchange: KeyExchange, peer: Uint8Array): string {
+function sharedHex(exchange: ImmediateKeyExchange, peer: Uint8Array): string {
   return toHex(exchange.agree(peer).dangerouslyReveal())
 }
 

@@ -5,13 +5,14 @@
 import { assert } from '../../src/base/assert.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
 import type { Milliseconds } from '../../src/base/time.ts'
+import { promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { MemoryKernel, type PlainPacket, type ProtectedPacket } from '../../src/edge/memory-kernel.ts'
 import { Gateway, type GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
-import type { Entropy, Kernel } from '../../src/ports.ts'
+import type { Entropy, Kernel, KeyExchange } from '../../src/ports.ts'
 import { Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
@@ -23,6 +24,7 @@ export interface Driver {
   readonly network: Network
   /** How long the kernel takes for a batch of operations. */
   readonly kernelLatency: Milliseconds
+  readonly keyExchangeLatency: Milliseconds
   schedule(delay: Milliseconds, action: () => void): void
   entropyFor(name: string): Entropy
   /** Bytes that must never be seen outside. */
@@ -106,6 +108,7 @@ export class SimulatedNode implements Attachment {
         kernel,
         clock: driver.clock,
         entropy,
+        keyExchanges: { generate: (group) => this.#keyExchange(group, entropy) },
         ports: this.ports,
       },
       this.configuration,
@@ -219,6 +222,16 @@ export class SimulatedNode implements Attachment {
         void memory.perform(operations).then((outcomes) => resolve(this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)))
       })
     })
+  }
+
+  /** As another core would do it: the answers come later, and the gateway goes on meanwhile. */
+  async #keyExchange(group: number, entropy: Entropy): Promise<KeyExchange> {
+    const exchange = await promisedKeyExchange(group, entropy)
+    const latency = this.#driver.keyExchangeLatency
+    if (latency === 0) return exchange
+    const later = (): Promise<void> => new Promise((resolve) => this.#driver.schedule(latency, resolve))
+    await later()
+    return { ...exchange, agree: (peerPublic) => later().then(() => exchange.agree(peerPublic)) }
   }
 
   #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {

@@ -7,7 +7,7 @@ import { pskAuthentication } from '../../src/auth/psk.ts'
 import { assert } from '../../src/base/assert.ts'
 import { concatBytes, Reader, Writer } from '../../src/base/bytes.ts'
 import { Endpoint, IpAddress, IpRange } from '../../src/base/ip.ts'
-import { createKeyExchange, type KeyExchange } from '../../src/crypto/key-exchange.ts'
+import { createKeyExchange, type ImmediateKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { deriveIkeKeys, type IkeKeys } from '../../src/crypto/keys.ts'
 import { createPrf } from '../../src/crypto/prf.ts'
 import { createOpener, createSealer, type Opener, type Sealer } from '../../src/crypto/protection.ts'
@@ -48,7 +48,7 @@ export class Stranger implements Attachment {
   remotePort = 500
   keys: IkeKeys | null = null
   readonly nonce: Uint8Array
-  readonly keyExchange: KeyExchange
+  readonly keyExchange: ImmediateKeyExchange
   readonly entropy: Entropy
   #sealer: Sealer | null = null
   #opener: Opener | null = null

@@ -31,6 +31,7 @@ scenarioOverSeeds(
     }
     world.kernelLatency = dice.chance(0.5) ? 0.05 : dice.below(3000)
     world.expectsAgreement = false
+    world.keyExchangeLatency = dice.chance(0.5) ? 0 : dice.below(3000)
     const nat = world.addNat('router', '192.0.2.1', {
       timeout: (10 + dice.below(100)) * SECOND,
       ...(dice.chance(0.5) ? { portFor: preservingPort } : {}),
@@ -86,6 +87,7 @@ scenarioOverSeeds(
     for (const node of nodes) node.refuse = null
     await world.pass(1000 * SECOND)
     world.kernelLatency = 0.05
+    world.keyExchangeLatency = 0
     client.boot()
     await world.pass(40 * SECOND)
     await world.initiate(client)

@@ -36,6 +36,8 @@ export class World implements Driver {
   readonly network: Network
   readonly nodes: SimulatedNode[] = []
   kernelLatency: Milliseconds = 0.05
+  /** How long a step of a key exchange takes; 0 is on the spot, as quick groups are. */
+  keyExchangeLatency: Milliseconds = 0
   /** Cleared by scenarios whose peer is no gateway, and whose kernels therefore cannot agree. */
   expectsAgreement = true
   /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
