@@ -15,6 +15,7 @@ import type { CloseReason, IkeEvent } from '../ike/events.ts'
 import { NotInitiated } from '../ike/failure.ts'
 import type { Session } from '../ike/session.ts'
 import { Shard } from '../ike/shard.ts'
+import { TrafficClaims } from '../ike/traffic-claims.ts'
 import { Books } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { fakeSource } from '../nat/detection.ts'
@@ -39,6 +40,7 @@ export interface GatewayPorts {
 
 export class Gateway {
   readonly books: Books
+  readonly traffic = new TrafficClaims()
   readonly #shard: Shard
   readonly #report: (event: IkeEvent) => void
   #configuration: GatewayConfiguration
@@ -64,6 +66,7 @@ export class Gateway {
         keyExchanges: ports.keyExchanges,
         ports: ports.ports,
         books: this.books,
+        traffic: this.traffic,
         fakeSource: fake,
         settings: () => this.#configuration.settings,
         connections: () => this.#configuration.connections,

@@ -3,6 +3,7 @@
  *
  *   [N(USE_TRANSPORT_MODE)], SA, TSi, TSr
  */
+import { formatIdentity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { Reader, toHex, Writer } from '../base/bytes.ts'
 import type { EspalierError } from '../base/errors.ts'
@@ -33,7 +34,7 @@ import {
 } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
-import type { ChildSa } from './sa.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** SPIs below are reserved, 0 means that there is none (RFC 4303 2.1). */
@@ -169,6 +170,12 @@ export async function respondChild(
 
   const outboundSpi = espSpi(choice)
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
+  // After the wait, not before: another peer may have come in meanwhile.
+  const holder = env.traffic.holder(trafficOf(fit.localSelectors, fit.remoteSelectors), sa)
+  if (holder !== null) {
+    await env.books.releaseSpi(inboundSpi)
+    throw taken(fit, holder)
+  }
   const child = await install(session, fit.connection, {
     mode,
     proposal: choice.chosen,
@@ -217,8 +224,9 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
   })
   const outbound = agreed.weInitiate ? keys.initiator : keys.responder
   const inbound = agreed.weInitiate ? keys.responder : keys.initiator
-  const reqidKey = connection.reqid === 0 ? selectorKey(agreed.localSelectors, agreed.remoteSelectors) : null
-  const reqid = reqidKey === null ? connection.reqid : env.books.reqids.allocate(reqidKey)
+  const traffic = trafficOf(agreed.localSelectors, agreed.remoteSelectors)
+  env.traffic.claim(traffic, sa)
+  const reqid = connection.reqid === 0 ? env.books.reqids.allocate(traffic) : connection.reqid
   const encapsulated = encapsulates(sa.nat)
   const algorithms = (key: typeof inbound): ChildInstallation['inbound'] => ({
     encryption: { ...suite.encr, key: key.encryption },
@@ -254,7 +262,7 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       mode: agreed.mode,
       proposal: agreed.proposal,
       reqid,
-      reqidKey,
+      traffic,
       inboundSpi: agreed.inboundSpi,
       outboundSpi: agreed.outboundSpi,
       localSelectors: agreed.localSelectors,
@@ -263,7 +271,8 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       installed,
     }
   } catch (error) {
-    if (reqidKey !== null) env.books.reqids.release(reqidKey)
+    if (connection.reqid === 0) env.books.reqids.release(traffic)
+    env.traffic.release(traffic, sa)
     throw error
   } finally {
     for (const key of [inbound, outbound]) {
@@ -277,6 +286,18 @@ interface Fit {
   readonly connection: ChildConnection
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
+}
+
+/** Two peers with the same selectors cannot be had: the kernel sends the packets of both to whoever came last. */
+function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
+  const traffic = trafficOf(fit.localSelectors, fit.remoteSelectors)
+  const owner = holder.remoteId === null ? 'another peer' : formatIdentity(holder.remoteId)
+  return new ExchangeFailure(
+    'policy',
+    'TRAFFIC_TAKEN',
+    `${traffic} is what ${owner} has already, and the kernel could not tell the two apart; give the peers different networks`,
+    NotifyType.TS_UNACCEPTABLE,
+  )
 }
 
 /** The first child whose selectors have something in common with the wanted ones on both sides. */
@@ -341,7 +362,7 @@ function espSpi(proposal: Pick<WireProposal, 'spi'>): number {
   return spi
 }
 
-function selectorKey(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {
+function trafficOf(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {
   return `${local.map(formatSelector).join(' ')} === ${remote.map(formatSelector).join(' ')}`
 }
 

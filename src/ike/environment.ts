@@ -9,6 +9,7 @@ import type { Clock, Entropy, KeyExchanges, Network } from '../ports.ts'
 import type { Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
 import type { IkeSa } from './sa.ts'
+import type { TrafficClaims } from './traffic-claims.ts'
 
 export interface Environment {
   readonly network: Network
@@ -16,6 +17,7 @@ export interface Environment {
   readonly entropy: Entropy
   readonly keyExchanges: KeyExchanges
   readonly books: Books
+  readonly traffic: TrafficClaims
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
   /** Hashed as our source address under `encap = yes`. */

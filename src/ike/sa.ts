@@ -80,8 +80,8 @@ export interface ChildSa {
   readonly mode: 'tunnel' | 'transport'
   readonly proposal: ChosenTransforms
   readonly reqid: number
-  /** Key under which the reqid was handed out, to give it back; null for a configured reqid. */
-  readonly reqidKey: string | null
+  /** Both sides' selectors as text: the name of its traffic (traffic-claims.ts), and of its reqid where that was handed out. */
+  readonly traffic: string
   readonly inboundSpi: number
   readonly outboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]

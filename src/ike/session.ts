@@ -138,7 +138,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
       if (!(error instanceof KernelError)) throw error
       this.env.report({ event: 'kernel-refused', error })
     }
-    if (child.reqidKey !== null) this.env.books.reqids.release(child.reqidKey)
+    if (child.connection.reqid === 0) this.env.books.reqids.release(child.traffic)
+    this.env.traffic.release(child.traffic, this.sa)
     this.env.report({ event: 'child-closed', sa: this.sa, child, reason })
   }
 

@@ -205,6 +205,43 @@ scenario('two clients behind one NAT have a tunnel each, told apart by the ports
 })
 
 scenario(
+  'two clients behind one NAT that ask for the same traffic: the second hears why not, the first keeps it',
+  async (world) => {
+    const gateway = addGateway(world)
+    const nat = world.addNat('router', '192.0.2.1')
+    const first = addClient(world, {}, { name: 'first', behind: nat })
+    const second = addClient(world, { localId: 'other@example.org' }, { name: 'second', address: '192.168.1.8', behind: nat })
+    await world.initiate(first)
+    await world.outcome(second.gateway.initiate('home', 'net'))
+    assert.equal(second.eventsOf('child-failed')[0]!.error.code, 'PEER_SAID_TS_UNACCEPTABLE')
+    assert.match(
+      gateway.eventsOf('child-failed')[0]!.error.message,
+      /10\.1\.0\.0\/16 === 10\.2\.0\.0\/16 is what client@example\.org has already/,
+    )
+    assert.ok(await flows(world, first, gateway))
+
+    // When the first is gone, what it had is free.
+    await world.outcome(first.gateway.stop('deleted-by-us'))
+    await world.outcome(second.gateway.stop('deleted-by-us'))
+    second.boot()
+    await world.initiate(second)
+    assert.ok(await flows(world, second, gateway))
+  },
+)
+
+scenario('two clients that ask for the same traffic at once: one of them gets it', async (world) => {
+  const gateway = addGateway(world)
+  const first = addClient(world, {}, { name: 'first' })
+  const second = addClient(world, { localId: 'other@example.org' }, { name: 'second', address: '198.51.100.8' })
+  world.kernelLatency = SECOND
+  await world.outcome(Promise.all([first.gateway.initiate('home', 'net'), second.gateway.initiate('home', 'net')]))
+  const winners = [first, second].filter((client) => client.session.sa.children.length === 1)
+  assert.equal(winners.length, 1)
+  world.kernelLatency = 0.05
+  assert.ok(await flows(world, winners[0]!, gateway))
+})
+
+scenario(
   'two clients behind one NAT that choose the same SPI: the kernel cannot tell them apart, the second hears so, the first stays',
   async (world) => {
     const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
