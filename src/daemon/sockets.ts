@@ -37,7 +37,7 @@ export function openSockets(
     throw new EspalierError(
       'system',
       'SOCKETS_REFUSED',
-      `the UDP sockets on ports ${settings.port} and ${settings.portNatT} cannot be opened: ${messageOf(error)}${remedy(error)}`,
+      `the UDP sockets${settings.port === 0 ? '' : ` on ports ${settings.port} and ${settings.portNatT}`} cannot be opened: ${messageOf(error)}${remedy(error)}`,
       { cause: error },
     )
   }
