@@ -4,7 +4,7 @@
  * The way of a datagram: marker -> header -> table by our own SPI (or IKE_SA_INIT) -> the IKE_SA's queue -> window and
  * protection (exchange.ts) -> the exchange's step -> answer.
  */
-import { identitiesEqual } from '../auth/identity.ts'
+import { assert } from '../base/assert.ts'
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
@@ -25,6 +25,7 @@ import { Cookies } from './cookies.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
 import { deleteChildSa, deleteIkeSa, respondInformational } from './delete.ts'
 import type { Environment } from './environment.ts'
+import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import type { Arrival, Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
@@ -54,13 +55,15 @@ export class Shard implements SessionKeeper {
   /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
   readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
   readonly #halfOpenByAddress = new Map<string, number>()
+  readonly #established = new Established()
+  readonly #upstream: (event: IkeEvent) => void
   #isStopping = false
 
   /** `armed` hears of every new deadline (absolute), so that whoever has the real timer can move it forward. */
   constructor(env: ShardEnvironment, armed: (at: Milliseconds) => void) {
     this.#env = {
       ...env,
-      hasTwin: (sa) => this.#twinsOf(sa).length > 0,
+      hasTwin: (sa) => this.#established.twinsOf(sa).length > 0,
       forgetTwins: (sa) => this.#forgetTwins(sa),
       report: (event) => this.#report(event),
     }
@@ -68,8 +71,6 @@ export class Shard implements SessionKeeper {
     this.#deadlines = new Deadlines(armed)
     this.#cookies = new Cookies(env.entropy)
   }
-
-  readonly #upstream: (event: IkeEvent) => void
 
   sessions(): readonly Session[] {
     return [...this.#table.values()]
@@ -378,6 +379,7 @@ export class Shard implements SessionKeeper {
     this.#table.delete(session.sa.ownSpi)
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
     this.#noLongerHalfOpen(session)
+    this.#established.remove(session)
   }
 
   #noLongerHalfOpen(session: Session): void {
@@ -392,22 +394,15 @@ export class Shard implements SessionKeeper {
   #report(event: IkeEvent): void {
     if (event.event === 'ike-established') {
       const session = this.#table.get(event.sa.ownSpi)
-      if (session !== undefined) this.#noLongerHalfOpen(session)
+      assert(session !== undefined, 'an IKE_SA is in the table when it is established')
+      this.#noLongerHalfOpen(session)
+      this.#established.add(session)
     }
     this.#upstream(event)
   }
 
-  #twinsOf(sa: IkeSa): readonly Session[] {
-    const { localId, remoteId } = sa
-    return this.sessions().filter(({ sa: other }) => {
-      if (other === sa || other.state !== 'established' || other.localId === null || other.remoteId === null) return false
-      const sameRemote = remoteId === null ? other.connection === sa.connection : identitiesEqual(other.remoteId, remoteId)
-      return localId !== null && sameRemote && identitiesEqual(other.localId, localId)
-    })
-  }
-
   #forgetTwins(sa: IkeSa): void {
-    for (const twin of this.#twinsOf(sa)) twin.enqueue(() => twin.close('replaced'))
+    for (const twin of this.#established.twinsOf(sa)) twin.enqueue(() => twin.close('replaced'))
   }
 
   #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason): void {
