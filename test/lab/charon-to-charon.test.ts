@@ -28,7 +28,7 @@ test('the lab itself: two charons tunnel through a masquerading router, ESP in U
   await client.route('default', '10.1.0.1')
   await client.stub('home', '10.10.0.1/24')
   await gateway.stub('office', '10.20.0.1/24')
-  await router.masquerade('outside', { randomPorts: true })
+  await router.masquerade('outside', { randomPorts: true, udpPorts: '20000-29999' })
 
   await Charon.start(gateway, {
     configuration: `
