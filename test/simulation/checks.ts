@@ -47,7 +47,7 @@ export function checkEmpty(node: SimulatedNode): void {
     `the books of ${node.name} are empty`,
   )
   assert.equal(gateway.books.reqids.size, 0, `no reqid is held at ${node.name}`)
-    assert.equal(gateway.traffic.size, 0, `no traffic is claimed at ${node.name}`)
+  assert.equal(gateway.traffic.size, 0, `no traffic is claimed at ${node.name}`)
   assert.equal(gateway.sessions().length, 0, `no IKE_SA is left at ${node.name}`)
   assert.equal(gateway.halfOpenCount, 0, `no half-open IKE_SA is counted at ${node.name}`)
   assert.equal(gateway.nextDeadline(), null, `no deadline is left at ${node.name}`)
