@@ -58,7 +58,7 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
     } catch (error) {
       if (!(error instanceof EspalierError)) {
         failure = new EspalierError('system', 'INTERNAL', `an internal error: ${messageOf(error)}`, { cause: error })
-        return session.breakDown(error)
+        throw error
       }
       failure = error
       if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })

@@ -76,12 +76,15 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     })
   }
 
-  /** Like enqueue, and resolves when the piece is done. */
+  /** Like enqueue, and resolves when the piece is over, however it ends. */
   run(work: () => void | Promise<void>): Promise<void> {
     return new Promise((resolve) => {
       this.enqueue(async () => {
-        await work()
-        resolve()
+        try {
+          await work()
+        } finally {
+          resolve()
+        }
       })
     })
   }
@@ -93,11 +96,16 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
 
   /**
    * Runs an own exchange when those before it are over (the window is one). Resolves when it has ended, also when the
-   * IKE_SA was closed before it could begin; an exchange handles its own failures.
+   * IKE_SA was closed before it could begin. An exchange handles its own failures; what it throws all the same is our
+   * mistake, and costs this IKE_SA and no other.
    */
   runExchange(exchange: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#tasks.push(() => exchange().then(resolve, reject))
+    return new Promise((resolve) => {
+      this.#tasks.push(() =>
+        exchange()
+          .catch((error: unknown) => this.breakDown(error))
+          .then(resolve),
+      )
       this.#startNextTask()
     })
   }
