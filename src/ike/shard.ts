@@ -38,7 +38,7 @@ import { Session, type SessionKeeper } from './session.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
-/** IKE_SAs that strangers may have half open at once, cookie or not: about 100 MB at the very worst. */
+/** IKE_SAs that strangers may have half open at once, cookie or not. */
 const HALF_OPEN_MAX = 10_000
 
 export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
