@@ -201,7 +201,7 @@ test('the folders of test are the rooms of src and the floors above the unit tes
   const folders = readdirSync(join(root, 'test'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
   const strange = folders
     .map((folder) => folder.name)
-    .filter((name) => !['simulation', 'host', 'lab', 'vectors', 'support'].includes(name))
+    .filter((name) => !['simulation', 'host', 'lab', 'bench', 'vectors', 'support'].includes(name))
     .filter((name) => !existsSync(join(root, 'src', name)))
   assert.deepEqual(strange, [])
 })

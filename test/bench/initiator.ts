@@ -1,0 +1,113 @@
+/**
+ * The other side of the bench: brings up one tunnel after another with the responder, a few at a time, each as another
+ * peer with another address behind it. It is told how many over its channel and answers how it went.
+ */
+import { Alarm, systemClock } from '../../src/edge/clock.ts'
+import { systemEntropy } from '../../src/edge/entropy.ts'
+import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
+import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
+import { UdpNetwork } from '../../src/edge/udp.ts'
+import { Gateway } from '../../src/gateway/gateway.ts'
+import type { Connection } from '../../src/ike/connection.ts'
+import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
+import { connection, sharedSecret } from '../simulation/configuration.ts'
+
+export interface Order {
+  readonly handshakes: number
+  readonly concurrency: number
+}
+
+export interface Outcome {
+  readonly succeeded: number
+  readonly failed: number
+  readonly retransmissions: number
+  readonly seconds: number
+}
+
+const [responder, ike, esp, psk] = process.argv.slice(2) as [string, string, string, string]
+
+/** Only the connection that is begun: thousands of finished ones would slow down the search for it. */
+const connections: Connection[] = []
+const network = new UdpNetwork(
+  {
+    port: 500,
+    portNatT: 4500,
+    families: [4],
+    encapsulation: true,
+    bypassPolicy: false,
+    mark: 0,
+    receiveBufferBytes: 1 << 20,
+    reusePort: false,
+    dscp: 0,
+  },
+  (datagram) => gateway.handleDatagram(datagram),
+  (error) => process.stderr.write(`initiator: ${error.message}\n`),
+)
+const alarm = new Alarm(() => {
+  gateway.handleDeadlines()
+  return gateway.nextDeadline()
+})
+let childFailures = 0
+let retransmissions = 0
+const gateway = new Gateway(
+  {
+    network,
+    kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} }),
+    clock: systemClock,
+    entropy: systemEntropy,
+    keyExchanges: new SystemKeyExchanges(),
+    ports: { port: network.port, portNatT: network.portNatT },
+  },
+  { connections, secrets: [sharedSecret({ text: psk })], settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 } },
+  (event) => {
+    if (event.event === 'child-failed') childFailures++
+    if (event.event === 'retransmitting') retransmissions++
+  },
+  (at) => alarm.arm(at),
+)
+
+let peers = 0
+
+/** One handshake; false when it came to no CHILD_SA. */
+async function handshake(): Promise<boolean> {
+  const number = ++peers
+  const name = `peer-${number}`
+  const begun = connection({
+    connection: name,
+    remoteAddresses: [responder],
+    localId: `${name}.example`,
+    remoteId: 'gateway.example',
+    ikeProposals: [ike],
+    proposals: [esp],
+    mobike: false,
+    local: [`10.${number >> 16}.${(number >> 8) & 0xff}.${number & 0xff}/32`],
+    remote: ['192.168.0.0/16'],
+  })
+  connections.splice(0, connections.length, begun)
+  try {
+    const session = await gateway.initiate(name, 'net')
+    return session.sa.children.length === 1
+  } catch {
+    return false
+  }
+}
+
+async function run({ handshakes, concurrency }: Order): Promise<void> {
+  let begun = 0
+  let succeeded = 0
+  let failed = 0
+  retransmissions = 0
+  const start = performance.now()
+  const worker = async (): Promise<void> => {
+    while (begun < handshakes) {
+      begun++
+      if (await handshake()) succeeded++
+      else failed++
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, worker))
+  process.send!({ succeeded, failed, retransmissions, seconds: (performance.now() - start) / 1000 } satisfies Outcome)
+}
+
+process.on('message', (order: Order) => void run(order))
+process.send!('ready')
