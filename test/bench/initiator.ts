@@ -47,7 +47,6 @@ const alarm = new Alarm(() => {
   gateway.handleDeadlines()
   return gateway.nextDeadline()
 })
-let childFailures = 0
 let retransmissions = 0
 const gateway = new Gateway(
   {
@@ -60,7 +59,6 @@ const gateway = new Gateway(
   },
   { connections, secrets: [sharedSecret({ text: psk })], settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 } },
   (event) => {
-    if (event.event === 'child-failed') childFailures++
     if (event.event === 'retransmitting') retransmissions++
   },
   (at) => alarm.arm(at),
