@@ -60,7 +60,7 @@ class ClassicCipher implements Cipher {
   decrypt(iv: Uint8Array, _associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array {
     const decipher = createDecipheriv(this.#name, this.#key, this.#startOf(iv))
     decipher.setAutoPadding(false)
-    return decipher.update(ciphertext)
+    return plain(decipher.update(ciphertext))
   }
 
   /** What OpenSSL calls the IV. */
@@ -105,7 +105,7 @@ class AeadCipher implements Cipher {
     const decipher = createDecipheriv(this.#name, this.#key, this.#nonce, this.#options)
     decipher.setAAD(associatedData)
     decipher.setAuthTag(ciphertext.subarray(icvAt))
-    const plaintext = decipher.update(ciphertext.subarray(0, icvAt))
+    const plaintext = plain(decipher.update(ciphertext.subarray(0, icvAt)))
     try {
       decipher.final()
     } catch {
@@ -113,4 +113,9 @@ class AeadCipher implements Cipher {
     }
     return plaintext
   }
+}
+
+/** Of a Buffer, slice() is no copy: who keeps three octets of a plaintext that way would keep all of it. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length)
 }
