@@ -69,22 +69,31 @@ function expand(values: IkeExchangeValues, skeyseed: Uint8Array): IkeKeys {
   const seed = new Writer().bytes(nonceInitiator).bytes(nonceResponder).u64(initiatorSpi).u64(responderSpi).finish()
   const material = prf.plus(skeyseed, seed, 3 * prf.keyLength + 2 * integLength + 2 * encrLength)
   skeyseed.fill(0)
-  const cut = new Cutter(material)
-  const keys = {
-    d: cut.take(prf.keyLength),
-    ai: suite.integ === null ? null : cut.take(integLength),
-    ar: suite.integ === null ? null : cut.take(integLength),
-    ei: cut.take(encrLength),
-    er: cut.take(encrLength),
-    pi: cut.take(prf.keyLength),
-    pr: cut.take(prf.keyLength),
+  return new CutIkeKeys(new Cutter(material), prf.keyLength, suite.integ === null ? null : integLength, encrLength)
+}
+
+/** There are as many of these as IKE_SAs: a class, whose objects are small. */
+class CutIkeKeys implements IkeKeys {
+  readonly d: Secret
+  readonly ai: Secret | null
+  readonly ar: Secret | null
+  readonly ei: Secret
+  readonly er: Secret
+  readonly pi: Secret
+  readonly pr: Secret
+
+  constructor(cut: Cutter, prfLength: number, integLength: number | null, encrLength: number) {
+    this.d = cut.take(prfLength)
+    this.ai = integLength === null ? null : cut.take(integLength)
+    this.ar = integLength === null ? null : cut.take(integLength)
+    this.ei = cut.take(encrLength)
+    this.er = cut.take(encrLength)
+    this.pi = cut.take(prfLength)
+    this.pr = cut.take(prfLength)
   }
-  material.fill(0)
-  return {
-    ...keys,
-    destroy() {
-      for (const key of Object.values(keys)) key?.destroy()
-    },
+
+  destroy(): void {
+    for (const key of [this.d, this.ai, this.ar, this.ei, this.er, this.pi, this.pr]) key?.destroy()
   }
 }
 
@@ -129,7 +138,6 @@ export function deriveChildKeys(values: {
   })
   const initiator = direction()
   const responder = direction()
-  material.fill(0)
   return { initiator, responder }
 }
 
@@ -140,7 +148,10 @@ function integKeyLength(integ: { readonly id: number } | null): number {
   return algorithm.keyLength
 }
 
-/** Cuts keying material into Secrets of their own, from the front. */
+/**
+ * Cuts keying material into Secrets, from the front. They are views on it, since memory of its own costs each some
+ * 200 octets: together they cover all of it, and what is destroyed is overwritten there.
+ */
 class Cutter {
   readonly #material: Uint8Array
   #at = 0
@@ -150,7 +161,7 @@ class Cutter {
   }
 
   take(length: number): Secret {
-    const secret = new Secret(this.#material.slice(this.#at, this.#at + length))
+    const secret = new Secret(this.#material.subarray(this.#at, this.#at + length))
     this.#at += length
     return secret
   }
