@@ -7,6 +7,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { IpAddress } from '../base/ip.ts'
+import { Secret } from '../crypto/secret.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Kernel } from '../ports.ts'
 import { policyPriority } from './priority.ts'
@@ -233,6 +234,8 @@ export class Books {
         await this.#takeOut(installed, foreign ? [installed.inbound] : undefined)
         throw error
       }
+      installed.noteUpdated(withoutKeys(installed.inbound))
+      installed.noteUpdated(withoutKeys(installed.outbound))
       return installed
     })
   }
@@ -339,12 +342,16 @@ export class Books {
     const operations: Operation[] = []
     for (const policy of child.policies) {
       const key = policyKey(policy.direction, policy.selector)
-      const claims = this.#claims.get(key) ?? []
+      const claims = this.#claims.get(key)
       const claim = { child, policy, order: this.#order++ }
-      claims.push(claim)
-      claims.sort((a, b) => a.policy.priority - b.policy.priority || b.order - a.order)
-      this.#claims.set(key, claims)
-      if (claims[0] === claim) operations.push({ op: 'set-policy', policy })
+      if (claims === undefined) {
+        // The only one, as nearly always: no room is made for others.
+        this.#claims.set(key, [claim])
+      } else {
+        claims.push(claim)
+        claims.sort((a, b) => a.policy.priority - b.policy.priority || b.order - a.order)
+      }
+      if (claims === undefined || claims[0] === claim) operations.push({ op: 'set-policy', policy })
     }
     return operations
   }
@@ -430,41 +437,68 @@ function encapsulationOf(direction: 'in' | 'out', { localPort, remotePort }: Udp
 
 function inboundState(child: ChildInstallation): State {
   const selector = stateSelector(child)
-  return {
-    ...common(child),
-    direction: 'in',
-    spi: child.inboundSpi,
-    source: child.remote,
-    destination: child.local,
-    encryption: child.inbound.encryption,
-    integrity: child.inbound.integrity,
-    encapsulation: child.encapsulation === null ? null : encapsulationOf('in', child.encapsulation),
-    selector: selector === null ? null : reversed(selector),
-    // The packet that asked is waiting for the outbound state.
-    acquireSequence: 0,
-  }
+  const spis = { spi: child.inboundSpi, source: child.remote, destination: child.local }
+  // The packet that asked is waiting for the outbound state, so the inbound one answers no ACQUIRE.
+  return stateOf(child, 'in', spis, child.inbound, selector === null ? null : reversed(selector), 0)
 }
 
 function outboundState(child: ChildInstallation): State {
+  const spis = { spi: child.outboundSpi, source: child.local, destination: child.remote }
+  return stateOf(child, 'out', spis, child.outbound, stateSelector(child), child.acquireSequence)
+}
+
+function stateOf(
+  child: ChildInstallation,
+  direction: 'in' | 'out',
+  { spi, source, destination }: StateId,
+  { encryption, integrity }: Keying,
+  selector: Selector | null,
+  acquireSequence: number,
+): State {
+  const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits } = child
+  const encapsulation = child.encapsulation === null ? null : encapsulationOf(direction, child.encapsulation)
+  // Property by property: objects put together from others take half as much room again.
   return {
-    ...common(child),
-    direction: 'out',
-    spi: child.outboundSpi,
-    source: child.local,
-    destination: child.remote,
-    encryption: child.outbound.encryption,
-    integrity: child.outbound.integrity,
-    encapsulation: child.encapsulation === null ? null : encapsulationOf('out', child.encapsulation),
-    selector: stateSelector(child),
-    acquireSequence: child.acquireSequence,
+    spi,
+    source,
+    destination,
+    direction,
+    mode,
+    reqid,
+    encryption,
+    integrity,
+    esn,
+    replayWindow,
+    encapsulation,
+    selector,
+    copyDf,
+    copyEcn,
+    copyDscpOut,
+    copyDscpIn,
+    limits,
+    acquireSequence,
   }
 }
 
-function common(
-  child: ChildInstallation,
-): Omit<State, keyof StateId | 'direction' | 'encryption' | 'integrity' | 'encapsulation' | 'selector' | 'acquireSequence'> {
-  const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits } = child
-  return { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits }
+/** Zeros for keys that the kernel ignores, shared by all: nobody can put a key into them. */
+const FORGOTTEN = new Map<number, Secret>()
+
+function forgotten(key: Secret): Secret {
+  const known = FORGOTTEN.get(key.length)
+  if (known !== undefined) return known
+  const zeros = new Secret(new Uint8Array(key.length))
+  FORGOTTEN.set(key.length, zeros)
+  return zeros
+}
+
+/** What the books keep of a state: an update has keys of the right length, but the kernel does not look at them. */
+function withoutKeys(state: State): State {
+  const { encryption, integrity } = state
+  return {
+    ...state,
+    encryption: { id: encryption.id, keyLength: encryption.keyLength, key: forgotten(encryption.key) },
+    integrity: integrity === null ? null : { id: integrity.id, key: forgotten(integrity.key) },
+  }
 }
 
 /**
