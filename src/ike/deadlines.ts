@@ -10,9 +10,16 @@ export type DeadlineName =
   | 'half-open'
   | 'keepalive'
 
+const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive']
+
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
 export interface DeadlineOwner {
-  readonly deadlines: Partial<Record<DeadlineName, Deadline<DeadlineOwner>>>
+  readonly deadlines: Record<DeadlineName, Deadline<DeadlineOwner> | null>
+}
+
+/** A table with all places empty: places that come and go would make a dictionary of it, 160 octets for every IKE_SA. */
+export function noDeadlines(): DeadlineOwner['deadlines'] {
+  return { 'retransmit': null, 'half-open': null, 'keepalive': null }
 }
 
 export class Deadlines<Owner extends DeadlineOwner> {
@@ -32,13 +39,13 @@ export class Deadlines<Owner extends DeadlineOwner> {
 
   clear(owner: Owner, name: DeadlineName): void {
     const deadline = owner.deadlines[name]
-    if (deadline === undefined) return
+    if (deadline === null) return
     this.#heap.cancel(deadline as Deadline<Owner>)
-    delete owner.deadlines[name]
+    owner.deadlines[name] = null
   }
 
   clearAll(owner: Owner): void {
-    for (const name of Object.keys(owner.deadlines) as DeadlineName[]) this.clear(owner, name)
+    for (const name of NAMES) this.clear(owner, name)
   }
 
   next(): Milliseconds | null {
@@ -50,7 +57,7 @@ export class Deadlines<Owner extends DeadlineOwner> {
     const deadline = this.#heap.take(now)
     if (deadline === null) return null
     const name = deadline.name as DeadlineName
-    delete deadline.owner.deadlines[name]
+    deadline.owner.deadlines[name] = null
     return { owner: deadline.owner, name, at: deadline.at }
   }
 }

@@ -8,9 +8,12 @@ import type { Connection } from './connection.ts'
 import type { IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
+/** Nearly every peer has one IKE_SA, which goes without a set. */
+type Index<Key> = Map<Key, Session | Set<Session>>
+
 export class Established {
-  readonly #byRemoteId = new Map<string, Set<Session>>()
-  readonly #byConnection = new Map<Connection, Set<Session>>()
+  readonly #byRemoteId: Index<string> = new Map()
+  readonly #byConnection: Index<Connection> = new Map()
 
   add(session: Session): void {
     const { remoteId, connection } = session.sa
@@ -38,7 +41,7 @@ export class Established {
         : connection === null
           ? undefined
           : this.#byConnection.get(connection)
-    return [...(candidates ?? [])].filter(
+    return (candidates === undefined ? [] : candidates instanceof Set ? [...candidates] : [candidates]).filter(
       ({ sa: other }) =>
         other !== sa &&
         other.state === 'established' &&
@@ -57,14 +60,19 @@ function keyOf(identity: Identity): string {
   return `${identity.type} ${formatIdentity(identity).toLowerCase()}`
 }
 
-function enter<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
-  const sessions = index.get(key)
-  if (sessions === undefined) index.set(key, new Set([session]))
-  else sessions.add(session)
+function enter<Key>(index: Index<Key>, key: Key, session: Session): void {
+  const there = index.get(key)
+  if (there === undefined) index.set(key, session)
+  else if (there instanceof Set) there.add(session)
+  else if (there !== session) index.set(key, new Set([there, session]))
 }
 
-function leave<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
-  const sessions = index.get(key)
-  sessions?.delete(session)
-  if (sessions?.size === 0) index.delete(key)
+function leave<Key>(index: Index<Key>, key: Key, session: Session): void {
+  const there = index.get(key)
+  if (there instanceof Set) {
+    there.delete(session)
+    if (there.size === 0) index.delete(key)
+  } else if (there === session) {
+    index.delete(key)
+  }
 }

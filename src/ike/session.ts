@@ -3,9 +3,9 @@
  * how all of it ends.
  */
 import { assert } from '../base/assert.ts'
-import type { Deadline, Milliseconds } from '../base/time.ts'
+import type { Milliseconds } from '../base/time.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
-import type { DeadlineName, DeadlineOwner, Deadlines } from './deadlines.ts'
+import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type RetransmissionTimer } from './exchange.ts'
@@ -25,7 +25,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly env: Environment
   readonly turns = new Turns()
   readonly exchanges: Exchanges
-  readonly deadlines: Partial<Record<DeadlineName, Deadline<DeadlineOwner>>> = {}
+  readonly deadlines = noDeadlines()
   /** What IKE_SA_INIT left for IKE_AUTH; null before and after. */
   opening: Opening | null = null
   /**
