@@ -20,13 +20,14 @@ export interface Line {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** A stranger decides how many datagrams we drop, not how many lines we write: one a reason in this time. */
+/** A stranger decides how many datagrams we drop or refuse, not how many lines we write: one a reason in this time. */
 const DROP_LINE_INTERVAL: Milliseconds = 10 * SECOND
 
 export class Reporter {
   readonly #now: () => Milliseconds
   readonly #write: (line: Line) => void
-  readonly #drops = new Map<DropReason | 'refused' | 'cookie', { count: number; told: Milliseconds }>()
+  /** By what has a limit of its own: reasons and codes, of which there are a few, never anything a stranger made up. */
+  readonly #limits = new Map<string, { count: number; told: Milliseconds }>()
 
   constructor(now: () => Milliseconds, write: (line: Line) => void) {
     this.#now = now
@@ -34,16 +35,17 @@ export class Reporter {
   }
 
   readonly handle = (event: IkeEvent): void => {
-    if (event.event === 'datagram-dropped') return this.#limited(event.reason, event)
-    if (event.event === 'request-refused') return this.#limited('refused', event)
-    if (event.event === 'cookie-demanded') return this.#limited('cookie', event)
+    if (event.event === 'datagram-dropped') return this.#limited(`dropped ${event.reason}`, event)
+    // By code: one that is asked for another group in the ordinary course of things must not hide one that finds nothing in common.
+    if (event.event === 'request-refused') return this.#limited(`refused ${event.error.code}`, event)
+    if (event.event === 'cookie-demanded') return this.#limited(event.event, event)
     this.#write(lineOf(event))
   }
 
-  #limited(key: DropReason | 'refused' | 'cookie', event: IkeEvent): void {
+  #limited(key: string, event: IkeEvent): void {
     const now = this.#now()
-    const seen = this.#drops.get(key) ?? { count: 0, told: Number.NEGATIVE_INFINITY }
-    this.#drops.set(key, seen)
+    const seen = this.#limits.get(key) ?? { count: 0, told: Number.NEGATIVE_INFINITY }
+    this.#limits.set(key, seen)
     seen.count++
     if (now - seen.told < DROP_LINE_INTERVAL) return
     const line = lineOf(event)

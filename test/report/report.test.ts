@@ -142,6 +142,21 @@ test('refused requests and demanded cookies are limited as well, each by itself'
   )
 })
 
+test('a request refused in the ordinary course of things hides none that is refused for good', () => {
+  const report = reporter()
+  for (const code of ['KE_GROUP_MISMATCH', 'NO_PROPOSAL_CHOSEN', 'KE_GROUP_MISMATCH', 'NO_PROPOSAL_CHOSEN']) {
+    const error = new EspalierError('peer-incompatible', code, 'it does not fit')
+    report.handle({ event: 'request-refused', remote: REMOTE, local: LOCAL, error })
+  }
+  assert.deepEqual(
+    report.lines.map(({ level, fields }) => [level, fields['code']]),
+    [
+      ['debug', 'KE_GROUP_MISMATCH'],
+      ['warn', 'NO_PROPOSAL_CHOSEN'],
+    ],
+  )
+})
+
 test('what happens to an IKE_SA is always told', () => {
   const report = reporter()
   for (let i = 0; i < 5; i++) report.handle({ event: 'retransmitting', sa: ikeSa(), messageId: 1, attempt: i })
