@@ -2,7 +2,7 @@
  * Integrity algorithms (transform type 3): a keyed MAC, truncated. HMACs per RFC 2404 and RFC 4868, AES-XCBC-MAC-96
  * per RFC 3566, AES-CMAC-96 per RFC 4494.
  */
-import { createHmac, createSecretKey } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 
 import { assert } from '../base/assert.ts'
 import { IntegId } from '../iana/transforms.ts'
@@ -34,19 +34,42 @@ export function createIntegrity(id: number, key: Secret): Integrity {
   assert(key.length === algorithm.keyLength, 'an integrity key has the length of its algorithm')
   const { icvLength } = algorithm
   const hash = HASHES.get(id)
-  if (hash !== undefined) {
-    const keyObject = createSecretKey(key.dangerouslyReveal())
-    return {
-      icvLength,
-      compute(...data) {
-        const hmac = createHmac(hash, keyObject)
-        for (const part of data) hmac.update(part)
-        return hmac.digest().subarray(0, icvLength)
-      },
-    }
-  }
+  if (hash !== undefined) return new Hmac(hash, createSecretKey(key.dangerouslyReveal()), icvLength)
   const kind = AES_MACS.get(id)
   assert(kind !== undefined, 'an integrity algorithm is an HMAC or an AES MAC')
-  const mac = new AesMac(kind, key.dangerouslyReveal())
-  return { icvLength, compute: (...data) => mac.compute(...data).subarray(0, icvLength) }
+  return new TruncatedAesMac(new AesMac(kind, key.dangerouslyReveal()), icvLength)
+}
+
+// Classes and no closures: there are two for every IKE_SA.
+
+class Hmac implements Integrity {
+  readonly icvLength: number
+  readonly #hash: string
+  readonly #key: KeyObject
+
+  constructor(hash: string, key: KeyObject, icvLength: number) {
+    this.icvLength = icvLength
+    this.#hash = hash
+    this.#key = key
+  }
+
+  compute(...data: readonly Uint8Array[]): Uint8Array {
+    const hmac = createHmac(this.#hash, this.#key)
+    for (const part of data) hmac.update(part)
+    return hmac.digest().subarray(0, this.icvLength)
+  }
+}
+
+class TruncatedAesMac implements Integrity {
+  readonly icvLength: number
+  readonly #mac: AesMac
+
+  constructor(mac: AesMac, icvLength: number) {
+    this.icvLength = icvLength
+    this.#mac = mac
+  }
+
+  compute(...data: readonly Uint8Array[]): Uint8Array {
+    return this.#mac.compute(...data).subarray(0, this.icvLength)
+  }
 }

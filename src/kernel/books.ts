@@ -538,5 +538,5 @@ function policiesOf(child: ChildInstallation): readonly Policy[] {
       template: { ...template, source: child.local, destination: child.remote, spi: child.outboundSpi },
     })
   }
-  return policies
+  return [...policies]
 }

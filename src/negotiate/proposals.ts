@@ -290,12 +290,15 @@ function agree(
     const theirs = others.filter((transform) => transform.type === type)
     const common = mine.find((transform) => theirs.some((other) => isSame(transform, other)))
     if (common !== undefined) {
-      if (!isNone(common)) chosen.push({ type, id: common.id, keyLength: common.keyLength })
+      // Ours are all the same to every SA; a peer's hang on its message.
+      const own = 'otherAttributes' in common ? { type, id: common.id, keyLength: common.keyLength } : common
+      if (!isNone(common)) chosen.push(own)
     } else if (!mayBeLeftOut(protocol, type) || (mine.length > 0 && theirs.length > 0) || ![...mine, ...theirs].some(isNone)) {
       return null
     }
   }
-  return chosen
+  // A copy has no room to grow into, which what is kept as long as an SA does not need.
+  return [...chosen]
 }
 
 function isSame(a: Transform | WireTransformLike, b: Transform | WireTransformLike): boolean {

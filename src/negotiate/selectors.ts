@@ -63,7 +63,8 @@ export function narrow(configured: readonly TrafficSelector[], offered: readonly
       found.push(both)
     }
   }
-  return found
+  // A copy has no room to grow into, which what is kept as long as a CHILD_SA does not need.
+  return [...found]
 }
 
 /** Whether every packet of `a` is one of `b`. OPAQUE is contained in OPAQUE and in any port. */
@@ -91,6 +92,8 @@ export function toKernelPrefixes(selector: TrafficSelector): TrafficSelector[] {
 
 /** The fewest prefixes that together are exactly `range`, in order: at most 62 for IPv4, 254 for IPv6. */
 export function prefixesOf(range: IpRange): IpRange[] {
+  // As nearly all of them are.
+  if (range.prefixLength !== null) return [range]
   const bits = range.first.bytes.length * 8
   const last = toNumber(range.last)
   const prefixes: IpRange[] = []
