@@ -137,12 +137,17 @@ export class Host {
 
   /** Runs a command here; it must succeed. Returns what it wrote to standard output. */
   async run(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<string> {
-    return await run('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+    return await run('ip', this.#argumentsOf(command, args), options)
   }
 
   /** Runs a command here, whatever its exit status. */
   async tryRun(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Finished> {
-    return await tryRun('ip', ['netns', 'exec', this.namespace, command, ...args], options)
+    return await tryRun('ip', this.#argumentsOf(command, args), options)
+  }
+
+  /** `ip` goes there by itself, which saves a mount namespace and a process image. */
+  #argumentsOf(command: string, args: readonly string[]): string[] {
+    return command === 'ip' ? ['-n', this.namespace, ...args] : ['netns', 'exec', this.namespace, command, ...args]
   }
 
   /** Starts a program here; it is stopped at the end of the test at the latest. */
@@ -215,6 +220,7 @@ export class Router extends Host {
 
   /** A way in from outside: UDP to this port of the router goes to an inside host. */
   async forwardPort(outside: string, port: number, to: { readonly address: string; readonly port: number }): Promise<void> {
+    // Inserted, or the rule that makes the router deaf to strangers comes first.
     await this.nft(`
       table ip nat {
         chain prerouting {
@@ -223,11 +229,9 @@ export class Router extends Host {
         }
       }
       table ip filter {
-        chain forward {
-          type filter hook forward priority filter; policy accept;
-          ct status dnat accept;
-        }
-      }`)
+        chain forward { type filter hook forward priority filter; policy accept; }
+      }
+      insert rule ip filter forward ct status dnat accept`)
   }
 
   async nft(rules: string): Promise<void> {
