@@ -6,7 +6,6 @@ export type Milliseconds = number
 
 export const SECOND: Milliseconds = 1000
 export const MINUTE: Milliseconds = 60 * SECOND
-export const HOUR: Milliseconds = 60 * MINUTE
 
 /**
  * Deadlines in one binary heap, many owners. An owner sets a deadline by a key of its own; setting it again moves it.

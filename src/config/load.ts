@@ -1,6 +1,7 @@
 /**
  * strongswan.conf and swanctl.conf to the typed configuration the gateway runs on, or to all that is wrong with them.
  */
+import type { SharedSecret } from '../auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern, type Identity, type IdentityPattern } from '../auth/identity.ts'
 import { EspalierError } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
@@ -12,7 +13,6 @@ import {
   type IkeSettings,
   type LocalAuthentication,
   type RemoteAuthentication,
-  type SharedSecret,
 } from '../ike/connection.ts'
 import { defaultProposals, parseProposals } from '../negotiate/proposals.ts'
 import { DYNAMIC_SELECTOR, parseSelectorTemplate, type SelectorTemplate } from '../negotiate/selectors.ts'

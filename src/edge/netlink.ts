@@ -15,7 +15,7 @@ import { SECOND, type Milliseconds } from '../base/time.ts'
 import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
 import type { KernelCapabilities, KernelEvent, Operation, Outcome, State } from '../kernel/vocabulary.ts'
-import type { AlgorithmChoice } from '../kernel/xfrm/algorithms.ts'
+import type { EspAlgorithms } from '../negotiate/algorithms.ts'
 import { type ReceivedMessage, readMessages } from '../kernel/xfrm/attributes.ts'
 import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
 import { decodeAcknowledgement, decodeEvent, decodeState, type ReportedState } from '../kernel/xfrm/replies.ts'
@@ -45,7 +45,7 @@ export interface NetlinkKernelOptions {
   /** What befell the sockets, a sentence each: for the log. */
   readonly onTrouble?: (sentence: string) => void
   /** ESP algorithms that are configured: the kernel is tried for each. */
-  readonly algorithms?: readonly AlgorithmChoice[]
+  readonly algorithms?: readonly EspAlgorithms[]
   readonly replyTimeout?: Milliseconds
   readonly receiveBufferBytes?: number
 }
@@ -108,7 +108,7 @@ class XfrmKernel implements NetlinkKernel {
     return this.#capabilities
   }
 
-  async open(algorithms: readonly AlgorithmChoice[]): Promise<void> {
+  async open(algorithms: readonly EspAlgorithms[]): Promise<void> {
     try {
       this.#openRequests()
       this.#openEvents()

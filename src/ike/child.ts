@@ -9,11 +9,12 @@ import { Reader, toHex, Writer } from '../base/bytes.ts'
 import type { EspalierError } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { deriveChildKeys } from '../crypto/keys.ts'
-import { NotifyType, ProtocolId, TsType } from '../iana/ikev2.ts'
+import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import type { ChildInstallation } from '../kernel/books.ts'
 import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
-import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
+import { wireSelector } from '../message/ikev2/ts.ts'
 import { encapsulates } from '../nat/detection.ts'
 import {
   checkChosen,
@@ -77,8 +78,8 @@ export async function offerChild(session: Session, connection: ChildConnection):
     payloads: [
       ...(connection.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
       { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, spi, { withoutKe: true })) },
-      { kind: 'TSi', selectors: localSelectors.map(onWire) },
-      { kind: 'TSr', selectors: remoteSelectors.map(onWire) },
+      { kind: 'TSi', selectors: localSelectors.map(wireSelector) },
+      { kind: 'TSr', selectors: remoteSelectors.map(wireSelector) },
     ],
   }
 }
@@ -191,8 +192,8 @@ export async function respondChild(
     payloads: [
       ...(mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
       { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
-      { kind: 'TSi', selectors: fit.remoteSelectors.map(onWire) },
-      { kind: 'TSr', selectors: fit.localSelectors.map(onWire) },
+      { kind: 'TSi', selectors: fit.remoteSelectors.map(wireSelector) },
+      { kind: 'TSr', selectors: fit.localSelectors.map(wireSelector) },
     ],
   }
 }
@@ -325,9 +326,8 @@ export function childRefusalNotify(error: unknown): Payload | null {
 }
 
 function childRefusal(answer: readonly Payload[]): EspalierError {
-  for (const payload of answer) {
-    if (payload.kind === 'Notify' && payload.notifyType < 16384) return refusedByPeer(payload.notifyType, 'the CHILD_SA request')
-  }
+  const error = findErrorNotify(answer)
+  if (error !== null) return refusedByPeer(error.notifyType, 'the CHILD_SA request')
   return misbehaved('the peer answered a CHILD_SA request without SA, TSi or TSr payload')
 }
 
@@ -346,14 +346,6 @@ function resolved(templates: readonly SelectorTemplate[], address: IpAddress): r
 /** Selector types we do not know are passed over (RFC 7296 3.13.1). */
 function understood(selectors: readonly WireSelector[]): readonly TrafficSelector[] {
   return selectors.flatMap((wire) => (wire.selector === null ? [] : [wire.selector]))
-}
-
-function onWire(selector: TrafficSelector): WireSelector {
-  return {
-    tsType: selector.range.family === 4 ? TsType.TS_IPV4_ADDR_RANGE : TsType.TS_IPV6_ADDR_RANGE,
-    selector,
-    body: new Uint8Array(),
-  }
 }
 
 function espSpi(proposal: Pick<WireProposal, 'spi'>): number {

@@ -5,7 +5,6 @@
 import type { IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
-export type { SharedSecret } from '../auth/secrets.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import type { SelectorTemplate } from '../negotiate/selectors.ts'
 

@@ -13,7 +13,7 @@ import type { Suite } from '../crypto/protection.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { TransformType } from '../iana/transforms.ts'
-import { find, findNotify, notifies, notify } from '../message/ikev2/find.ts'
+import { find, findErrorNotify, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
@@ -30,7 +30,6 @@ const NONCE_LENGTH = 32
 const INIT_ATTEMPTS_MAX = 6
 /** RFC 7296 2.6. */
 const COOKIE_LENGTH_MAX = 64
-const FIRST_ERROR_NOTIFY_BEYOND = 16384
 
 /** The initiator's side. Throws ExchangeFailure; when it returns, the IKE_SA has keys, NAT facts and its final ports. */
 export async function initiateInit(session: Session): Promise<void> {
@@ -304,10 +303,8 @@ export function rejectUnknownCritical(received: Received): void {
   )
 }
 
-/** An error notify (type below 16384, RFC 7296 3.10.1) in an answer ends the exchange. */
+/** An error notify in an answer ends the exchange. */
 export function throwOnErrorNotify(received: Received, during: string): void {
-  for (const payload of received.payloads) {
-    if (payload.kind === 'Notify' && payload.notifyType < FIRST_ERROR_NOTIFY_BEYOND)
-      throw refusedByPeer(payload.notifyType, during)
-  }
+  const error = findErrorNotify(received.payloads)
+  if (error !== null) throw refusedByPeer(error.notifyType, during)
 }

@@ -14,8 +14,8 @@ import { initiateInit } from './init.ts'
 import { startKeepalives } from './liveness.ts'
 import type { Session } from './session.ts'
 
-/** What an initiation needs of the shard: a new IKE_SA of the initiator's role, entered in the table. */
-export type OpenSession = (connection: Connection, local: Endpoint, remote: Endpoint) => Session
+/** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */
+export type OpenSession = (local: Endpoint, remote: Endpoint) => Session
 
 /**
  * Brings a connection up with one child. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
@@ -37,7 +37,7 @@ export async function initiate(
         'SHUTTING_DOWN',
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
-    const session = open(connection, local, remote)
+    const session = open(local, remote)
     const failure = await attemptOnce(session, child)
     if (failure === null) return session
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries

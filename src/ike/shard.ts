@@ -82,7 +82,7 @@ export class Shard implements SessionKeeper {
 
   /** See ike/initiate.ts. */
   initiate(connection: Connection, child: ChildConnection): Promise<Session> {
-    const open = (_: Connection, local: Endpoint, remote: Endpoint): Session => {
+    const open = (local: Endpoint, remote: Endpoint): Session => {
       const session = this.#newSession('initiator', connection, local, remote)
       this.#table.set(session.sa.ownSpi, session)
       return session

@@ -9,7 +9,8 @@ import { EncrId, IntegId } from '../iana/transforms.ts'
 import type { Kernel } from '../ports.ts'
 import { ERRNO } from './refusals.ts'
 import { NO_LIMITS, type KernelCapabilities, type KernelError, type State } from './vocabulary.ts'
-import { type AlgorithmChoice, algorithmNames, cipherKeyLength, kernelCipher, kernelIntegrity } from './xfrm/algorithms.ts'
+import type { EspAlgorithms } from '../negotiate/algorithms.ts'
+import { algorithmNames, cipherKeyLength, kernelCipher, kernelIntegrity } from './xfrm/algorithms.ts'
 
 /** The kernel has no netlink family for XFRM, or will not let us have it. */
 export function lackOfXfrm(reason: string): string {
@@ -33,7 +34,7 @@ export function lackOfEsp(family: Family): string {
 }
 
 /** A trial state with this algorithm was refused. `kernelText` is the kernel's own explanation. */
-export function lackOfAlgorithm(choice: AlgorithmChoice, kernelText: string | null): string {
+export function lackOfAlgorithm(choice: EspAlgorithms, kernelText: string | null): string {
   const why = kernelText === null ? '' : ` (it says: ${kernelText})`
   if (kernelCipher(choice.encryption.id) === null || (choice.integrity !== null && kernelIntegrity(choice.integrity) === null)) {
     return `Linux has no name for ${algorithmNames(choice)}: take it out of esp_proposals.`
@@ -46,13 +47,13 @@ export function lackOfAlgorithm(choice: AlgorithmChoice, kernelText: string | nu
 /** What a trial state of one algorithm was answered. */
 export interface Trial {
   readonly family: Family
-  readonly choice: AlgorithmChoice
+  readonly choice: EspAlgorithms
   /** Null: the kernel took it. */
   readonly refusal: KernelError | null
 }
 
 /** AES-CBC with HMAC-SHA-256: in every kernel that has IPsec at all; whether it knows ESP shows behind the algorithms. */
-const PLAIN: AlgorithmChoice = {
+const PLAIN: EspAlgorithms = {
   encryption: { id: EncrId.ENCR_AES_CBC, keyLength: 128 },
   integrity: IntegId.AUTH_HMAC_SHA2_256_128,
 }
@@ -69,7 +70,7 @@ const TRIAL_ADDRESSES: Record<Family, readonly [IpAddress, IpAddress]> = {
  */
 export async function probeKernel(
   kernel: Pick<Kernel, 'perform'>,
-  algorithms: readonly AlgorithmChoice[],
+  algorithms: readonly EspAlgorithms[],
 ): Promise<KernelCapabilities> {
   const trials: Trial[] = []
   for (const family of [4, 6] as const) {
@@ -82,7 +83,7 @@ export async function probeKernel(
 }
 
 /** The refusal, or null when the kernel took the state. */
-async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice: AlgorithmChoice): Promise<KernelError | null> {
+async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice: EspAlgorithms): Promise<KernelError | null> {
   const [source, destination] = TRIAL_ADDRESSES[family]
   const [allocation] = await kernel.perform([{ op: 'allocate-spi', source, destination, reqid: 0, mode: 'tunnel' }])
   assert(allocation !== undefined, 'an operation has an outcome')
@@ -115,7 +116,7 @@ async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice:
 }
 
 /** Keys of zeros, in the lengths the kernel expects; of transforms it has no name for, none: they are refused by name. */
-function trialKeying({ encryption, integrity }: AlgorithmChoice): Pick<State, 'encryption' | 'integrity'> {
+function trialKeying({ encryption, integrity }: EspAlgorithms): Pick<State, 'encryption' | 'integrity'> {
   const cipher = kernelCipher(encryption.id)
   const length = cipher === null ? 0 : cipherKeyLength(cipher, encryption.keyLength)
   return {

@@ -15,7 +15,8 @@ import { native, type NativeSocket } from '../../src/edge/native.ts'
 import { type NetlinkKernel, openNetlinkKernel } from '../../src/edge/netlink.ts'
 import { Books, type ChildInstallation, type InstalledChild, type Keying } from '../../src/kernel/books.ts'
 import { NO_LIMITS, type KernelEvent, type Operation, type Outcome, type Usage } from '../../src/kernel/vocabulary.ts'
-import { type AlgorithmChoice, cipherKeyLength, kernelCipher, kernelIntegrity } from '../../src/kernel/xfrm/algorithms.ts'
+import type { EspAlgorithms } from '../../src/negotiate/algorithms.ts'
+import { cipherKeyLength, kernelCipher, kernelIntegrity } from '../../src/kernel/xfrm/algorithms.ts'
 import { counting, installation, policy, selector, state, traffic } from '../kernel/fixtures.ts'
 
 const PEER = 'kernel-peer'
@@ -27,8 +28,8 @@ const OUR_NET = '10.1.0.0/16'
 const THEIR_NET = '10.2.0.0/16'
 const OUTBOUND_SPI = 0x00001234
 
-const GCM: AlgorithmChoice = { encryption: { id: 20, keyLength: 256 }, integrity: null }
-const CHOICES: readonly AlgorithmChoice[] = [
+const GCM: EspAlgorithms = { encryption: { id: 20, keyLength: 256 }, integrity: null }
+const CHOICES: readonly EspAlgorithms[] = [
   GCM,
   { encryption: { id: 20, keyLength: 128 }, integrity: null },
   { encryption: { id: 19, keyLength: 192 }, integrity: null },
@@ -54,14 +55,14 @@ function ipBatch(namespace: string | null, lines: readonly string[]): void {
   execFileSync('ip', words, { input: `${lines.join('\n')}\n`, encoding: 'utf8' })
 }
 
-function nameOf({ encryption, integrity }: AlgorithmChoice): string {
+function nameOf({ encryption, integrity }: EspAlgorithms): string {
   const cipher = kernelCipher(encryption.id)!
   const bits = encryption.keyLength === null ? '' : ` ${encryption.keyLength}`
   const icv = cipher.icvBits === null ? '' : ` ICV ${cipher.icvBits}`
   return `${cipher.name}${bits}${icv}${integrity === null ? '' : ` with ${kernelIntegrity(integrity)!.name}`}`
 }
 
-function keying({ encryption, integrity }: AlgorithmChoice, first: number): Keying {
+function keying({ encryption, integrity }: EspAlgorithms, first: number): Keying {
   const length = cipherKeyLength(kernelCipher(encryption.id)!, encryption.keyLength)
   return {
     encryption: { ...encryption, key: new Secret(counting(first, length)) },
@@ -219,7 +220,7 @@ sys.stdin.read()`
   }
   const codeOf = (outcome: Outcome): string => (outcome.kind === 'refused' ? outcome.error.code : outcome.kind)
 
-  const child = async (choice: AlgorithmChoice, change: Partial<ChildInstallation> = {}): Promise<ChildInstallation> => {
+  const child = async (choice: EspAlgorithms, change: Partial<ChildInstallation> = {}): Promise<ChildInstallation> => {
     const [local, remote] = [change.local ?? US, change.remote ?? THEM]
     const inboundSpi = await books.allocateSpi(local, remote, change.mode ?? 'tunnel')
     return installation(inboundSpi, {

@@ -1,4 +1,5 @@
 /** Connections in a few words, with the defaults a swanctl.conf would give them. */
+import type { SharedSecret } from '../../src/auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import { IpRange } from '../../src/base/ip.ts'
 import { Secret } from '../../src/crypto/secret.ts'
@@ -9,7 +10,6 @@ import {
   type ChildConnection,
   type Connection,
   type IkeSettings,
-  type SharedSecret,
 } from '../../src/ike/connection.ts'
 import { parseProposal } from '../../src/negotiate/proposals.ts'
 import { parseSelectorTemplate } from '../../src/negotiate/selectors.ts'

@@ -4,6 +4,7 @@
  */
 import { assert } from '../../base/assert.ts'
 import { EncrId, IntegId } from '../../iana/transforms.ts'
+import type { EspAlgorithms } from '../../negotiate/algorithms.ts'
 
 /** How the kernel wants an encryption transform: as an AEAD with an ICV of `icvBits`, or as a cipher beside an integrity algorithm. */
 export interface KernelCipher {
@@ -21,13 +22,6 @@ export interface KernelIntegrity {
   /** Bits of the ICV; sent along because the kernel's default is not always IPsec's (SHA-256: 96). */
   readonly truncatedBits: number
   readonly keyLength: number
-}
-
-/** A transform as the configuration names it; `keyLength` in bits, null where the transform has none. */
-export interface AlgorithmChoice {
-  readonly encryption: { readonly id: number; readonly keyLength: number | null }
-  /** INTEG transform ID, null with an AEAD. */
-  readonly integrity: number | null
 }
 
 /** By ENCR transform ID. */
@@ -69,7 +63,7 @@ export function cipherKeyLength(cipher: KernelCipher, keyLength: number | null):
 }
 
 /** The kernel's names of a choice, for messages: `cbc(aes) with hmac(sha256)`. */
-export function algorithmNames(choice: AlgorithmChoice): string {
+export function algorithmNames(choice: EspAlgorithms): string {
   const cipher = kernelCipher(choice.encryption.id)?.name ?? `encryption transform ${choice.encryption.id}`
   if (choice.integrity === null) return cipher
   return `${cipher} with ${kernelIntegrity(choice.integrity)?.name ?? `integrity transform ${choice.integrity}`}`

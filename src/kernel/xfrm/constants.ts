@@ -14,14 +14,12 @@ export const NLM_F_ACK = 0x04
 export const NLM_F_CAPPED = 0x100
 export const NLM_F_ACK_TLVS = 0x200
 
-export const NLMSG_NOOP = 1
 export const NLMSG_ERROR = 2
 export const NLMSG_HEADER_LENGTH = 16
 
 /** Attribute of an acknowledgement: the kernel's text, zero-terminated. */
 export const NLMSGERR_ATTR_MSG = 1
 
-export const SOL_NETLINK = 270
 export const NETLINK_CAP_ACK = 10
 export const NETLINK_EXT_ACK = 11
 

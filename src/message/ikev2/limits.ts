@@ -8,8 +8,6 @@
 /** Bytes of a nonce: RFC 7296 3.9. */
 export const MIN_NONCE_LENGTH = 16
 export const MAX_NONCE_LENGTH = 256
-/** Bytes of a payload with its generic header: its length field has 16 bits (RFC 7296 3.2). */
-export const MAX_PAYLOAD_LENGTH = 65535
 /** Bytes of a message: what the length field of a UDP header (RFC 768), less that header's 8 bytes, leaves. */
 export const MAX_MESSAGE_LENGTH = 65527
 /** Fragments of one message: their number has 16 bits (RFC 7383 2.5). */
