@@ -98,11 +98,11 @@ export class Gateway {
    * new, or changed and not up, begin if they are to be started.
    */
   reload(configuration: GatewayConfiguration): void {
-    const before = new Map(this.#configuration.connections.map((connection) => [connection.name, connection]))
+    const before = new Set(this.#configuration.connections.map(({ name }) => name))
+    const up = new Set(this.sessions().map(({ sa }) => sa.connection?.name))
     this.#configuration = configuration
     for (const connection of configuration.connections) {
-      const isUp = this.sessions().some((session) => session.sa.connection?.name === connection.name)
-      if (!isUp || before.get(connection.name) === undefined) this.#startConnection(connection)
+      if (!up.has(connection.name) || !before.has(connection.name)) this.#startConnection(connection)
     }
   }
 
