@@ -1,162 +1,194 @@
-/** What a stranger may send: whatever it is, it is read, or refused with MalformedMessage. HOSTILE_CASES raises the number of tries. */
+/**
+ * What a stranger may send, and what a peer with keys may: whatever it is, it is read, or refused with
+ * MalformedMessage, in time. HOSTILE_CASES raises the number of tries.
+ */
 import assert from 'node:assert/strict'
+import { createCipheriv } from 'node:crypto'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { concatBytes, fromHex, toHex } from '../../../src/base/bytes.ts'
-import { MalformedMessage } from '../../../src/message/ikev2/malformed.ts'
+import { concatBytes, equalBytes, fromHex, toHex } from '../../../src/base/bytes.ts'
+import { encrKeyMaterialLength, integAlgorithm } from '../../../src/crypto/algorithms.ts'
+import { createOpener, createSealer, type Opener } from '../../../src/crypto/protection.ts'
+import { Secret } from '../../../src/crypto/secret.ts'
+import { EncrId } from '../../../src/iana/transforms.ts'
 import {
+  associatedDataOf,
   parseMessage,
   parsePayloads,
   writeMessage,
   writePayloads,
-  type PayloadChain,
+  writeProtectedFragments,
+  writeProtectedMessage,
 } from '../../../src/message/ikev2/message.ts'
-import { payloadTypeOf, type Payload } from '../../../src/message/ikev2/payload.ts'
+import { payloadTypeOf, type SkfPayload, type SkPayload } from '../../../src/message/ikev2/payload.ts'
+import { everyProtectionSuite, seededEntropy } from '../../support/crypto-fixtures.ts'
 import * as arbitrary from './arbitrary.ts'
+import { CASE_MILLISECONDS_MAX, meaning, mutated, mutations, readOrRefused, readQuickly, withLength } from './hostile.ts'
+import { recordMessages } from './recorded.ts'
 import { datagram, FIELDS, generic, hex } from './support.ts'
 
-const numRuns = Number(process.env['HOSTILE_CASES'] ?? 5000)
+const CASES_LEAST = 200_000
+const numRuns = Math.max(Number(process.env['HOSTILE_CASES'] ?? 0), 23_000)
 const types = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom(...Array.from({ length: 16 }, (_, i) => 33 + i), 53) },
   fc.nat(255),
 )
+const recorded = await recordMessages()
+let cases = 0
 
-/**
- * Reads, and asserts what holds for any input: it fails with MalformedMessage, at a place within the input, or what
- * was read can be written, and is then read as the same again. True when it was read.
- */
-function isReadOrRefused<Chain extends PayloadChain>(read: () => Chain, end: number): boolean {
-  let chain: Chain
-  try {
-    chain = read()
-  } catch (error) {
-    assert(error instanceof MalformedMessage, String(error instanceof Error ? error.stack : error))
-    assert(Number.isInteger(error.offset) && error.offset >= 0 && error.offset <= end, `${error.message}, of ${end} bytes`)
-    assert(error.payload !== '' && error.reason !== '')
-    return false
-  }
-  const { payloads } = chain
-  if (!payloads.some(hasOtherAttributes)) {
-    assert.deepEqual(parseMessage(writeMessage(FIELDS, payloads)).payloads.map(meaning), payloads.map(meaning))
-  }
-  return true
-}
-
-// Such transforms are only read: what the attributes were is not kept.
-function hasOtherAttributes(payload: Payload): boolean {
-  return (
-    payload.kind === 'SA' && payload.proposals.some(({ transforms }) => transforms.some((transform) => transform.otherAttributes))
+/** Tries `numRuns` cases and counts those that were run. `attempt` is told whether its input was read. */
+function tryAll<Drawn extends [unknown, ...unknown[]]>(
+  drawn: { [Key in keyof Drawn]: fc.Arbitrary<Drawn[Key]> },
+  attempt: (...values: Drawn) => boolean,
+): { readonly read: number } {
+  let read = 0
+  fc.assert(
+    fc.property(fc.tuple(...drawn), (values) => {
+      cases++
+      if (attempt(...(values as Drawn))) read++
+    }),
+    { numRuns },
   )
+  return { read }
 }
 
-/** A payload without what depends on where it was read. */
-function meaning(payload: Payload): unknown {
-  if (payload.kind === 'SK' || payload.kind === 'SKF') return { ...payload, bodyOffset: null }
-  if (payload.kind !== 'TSi' && payload.kind !== 'TSr') return payload
-  return { ...payload, selectors: payload.selectors.map((wire) => (wire.selector === null ? wire : { ...wire, body: null })) }
-}
-
-function withLength(bytes: Uint8Array): Uint8Array {
-  const copy = bytes.slice()
-  if (copy.length >= 28) new DataView(copy.buffer).setUint32(24, copy.length)
-  return copy
+function assertReachesFar({ read }: { readonly read: number }): void {
+  assert(read > numRuns / 50, `only ${read} of ${numRuns} were messages: the others do not reach far`)
 }
 
 test('any bytes are read or refused', () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 400 }), fc.boolean(), (bytes, lengthIsRight) => {
-      const input = lengthIsRight ? withLength(bytes) : bytes
-      isReadOrRefused(() => parseMessage(input), input.length)
-    }),
-    { numRuns },
-  )
+  tryAll([fc.uint8Array({ maxLength: 400 }), fc.boolean()], (bytes, lengthIsRight) => {
+    const input = lengthIsRight ? withLength(bytes) : bytes
+    return readOrRefused(() => parseMessage(input), input) !== null
+  })
 })
 
 test('any bytes after a good header are read or refused', () => {
-  fc.assert(
-    fc.property(types, fc.uint8Array({ maxLength: 400 }), (type, bytes) => {
-      const input = datagram(type, toHex(bytes))
-      isReadOrRefused(() => parseMessage(input), input.length)
-    }),
-    { numRuns },
-  )
+  tryAll([types, fc.uint8Array({ maxLength: 400 })], (type, bytes) => {
+    const input = datagram(type, toHex(bytes))
+    return readOrRefused(() => parseMessage(input), input) !== null
+  })
 })
 
 test('any bytes as decrypted content are read or refused', () => {
-  fc.assert(
-    fc.property(types, fc.uint8Array({ maxLength: 200 }), fc.nat(2000), (type, bytes, base) => {
-      isReadOrRefused(() => parsePayloads(type, bytes, base), base + bytes.length)
-    }),
-    { numRuns },
-  )
+  tryAll([types, fc.uint8Array({ maxLength: 200 }), fc.nat(2000)], (type, bytes, base) => {
+    return readOrRefused(() => parsePayloads(type, bytes, base), bytes, base) !== null
+  })
 })
 
 test('any bodies in good generic headers are read or refused', () => {
-  let read = 0
-  fc.assert(
-    fc.property(fc.array(fc.tuple(types, fc.uint8Array({ maxLength: 60 })), { minLength: 1, maxLength: 4 }), (parts) => {
-      const chain = parts.map(([, body], i) => generic(parts[i + 1]?.[0] ?? 0, toHex(body))).join('')
-      const input = datagram(parts[0]![0], chain)
-      if (isReadOrRefused(() => parseMessage(input), input.length)) read++
-    }),
-    { numRuns },
-  )
-  assert(read > numRuns / 50, `only ${read} of ${numRuns} were messages: the others do not reach far`)
+  const bodies = fc.array(fc.tuple(types, fc.uint8Array({ maxLength: 60 })), { minLength: 1, maxLength: 4 })
+  const tried = tryAll([bodies], (parts) => {
+    const chain = parts.map(([, body], i) => generic(parts[i + 1]?.[0] ?? 0, toHex(body))).join('')
+    const input = datagram(parts[0]![0], chain)
+    return readOrRefused(() => parseMessage(input), input) !== null
+  })
+  assertReachesFar(tried)
 })
 
-const mutation = fc.oneof(
-  fc.record({ what: fc.constant('flip' as const), at: fc.nat(), by: fc.integer({ min: 1, max: 255 }) }),
-  fc.record({ what: fc.constant('bit' as const), at: fc.nat(), by: fc.nat(7) }),
-  fc.record({ what: fc.constant('truncate' as const), at: fc.nat(), by: fc.constant(0) }),
-  fc.record({ what: fc.constant('extend' as const), at: fc.nat(), by: fc.integer({ min: 1, max: 40 }) }),
-  fc.record({ what: fc.constant('cut' as const), at: fc.nat(), by: fc.integer({ min: 1, max: 40 }) }),
-  fc.record({ what: fc.constant('length' as const), at: fc.nat(), by: fc.oneof(fc.nat(64), fc.nat(65535)) }),
-)
+test('good messages made bad are read or refused', () => {
+  const tried = tryAll(
+    [arbitrary.headerFields, arbitrary.payloads, mutations, fc.boolean()],
+    (fields, payloads, changes, lengthIsRight) => {
+      const changed = mutated(writeMessage(fields, payloads), changes)
+      const input = lengthIsRight ? withLength(changed) : changed
+      return readOrRefused(() => parseMessage(input), input) !== null
+    },
+  )
+  assertReachesFar(tried)
+})
 
-function mutated(bytes: Uint8Array, { what, at, by }: { what: string; at: number; by: number }): Uint8Array {
-  if (bytes.length === 0) return bytes
-  const place = at % bytes.length
-  const copy = bytes.slice()
-  switch (what) {
-    case 'flip':
-      copy[place]! ^= by
-      return copy
-    case 'bit':
-      copy[place]! ^= 1 << by
-      return copy
-    case 'truncate':
-      return copy.subarray(0, place)
-    case 'extend':
-      return concatBytes(copy.subarray(0, place), new Uint8Array(by).fill(at), copy.subarray(place))
-    case 'cut':
-      return concatBytes(copy.subarray(0, place), copy.subarray(place + by))
-    default:
-      copy[place] = by >> 8
-      if (place + 1 < copy.length) copy[place + 1] = by
-      return copy
-  }
+test('the messages of a real handshake made bad are read or refused, and what was sealed opens for nobody', (t) => {
+  t.diagnostic(`of ${recorded.map(({ summary, bytes }) => `${summary} (${bytes.length} bytes)`).join(', ')}`)
+  const tried = tryAll([fc.constantFrom(...recorded), mutations, fc.boolean()], ({ bytes, sealed }, changes, lengthIsRight) => {
+    const changed = mutated(bytes, changes)
+    const input = lengthIsRight ? withLength(changed) : changed
+    const message = readOrRefused(() => parseMessage(input), input)
+    if (message === null) return false
+    if (sealed !== null) assertOpensOnlyUnchanged(sealed.opener, input, bytes)
+    return true
+  })
+  assertReachesFar(tried)
+})
+
+test('the contents of a real handshake made bad are read or refused', () => {
+  const contents = recorded.flatMap(({ sealed }) => (sealed === null ? [] : [sealed]))
+  const tried = tryAll(
+    [fc.constantFrom(...contents), fc.option(types, { nil: null, freq: 5 }), mutations],
+    ({ firstType, content }, otherType, changes) => {
+      const input = mutated(content, changes)
+      return readOrRefused(() => parsePayloads(otherType ?? firstType, input, 48), input, 48) !== null
+    },
+  )
+  assertReachesFar(tried)
+})
+
+test('messages and fragments sealed by any suite and then made bad are read or refused, and open for nobody', () => {
+  const sealed = everyProtectionSuite().flatMap((suite, i) => {
+    const entropy = seededEntropy(`hostile ${i}`)
+    const encr = new Secret(entropy.bytes(encrKeyMaterialLength(suite.encr)))
+    const integ = suite.integ === null ? null : new Secret(entropy.bytes(integAlgorithm(suite.integ.id)!.keyLength))
+    const [sealer, opener] = [createSealer(suite, encr, integ, entropy), createOpener(suite, encr, integ)]
+    const payloads = [{ kind: 'Nonce' as const, data: entropy.bytes(200) }]
+    const messages = [writeProtectedMessage(FIELDS, payloads, sealer), ...writeProtectedFragments(FIELDS, payloads, sealer, 160)]
+    return messages.map((bytes) => ({ bytes, opener }))
+  })
+  for (const { bytes, opener } of sealed) assertOpensOnlyUnchanged(opener, bytes, bytes)
+  const tried = tryAll([fc.constantFrom(...sealed), mutations, fc.boolean()], ({ bytes, opener }, changes, lengthIsRight) => {
+    const changed = mutated(bytes, changes)
+    const input = lengthIsRight ? withLength(changed) : changed
+    if (readOrRefused(() => parseMessage(input), input) === null) return false
+    assertOpensOnlyUnchanged(opener, input, bytes)
+    return true
+  })
+  assertReachesFar(tried)
+})
+
+/** What is in `input`, a message that can be read, opens if and only if it is still the `original`. */
+function assertOpensOnlyUnchanged(opener: Opener, input: Uint8Array, original: Uint8Array): void {
+  const sealed = parseMessage(input).payloads.at(-1)
+  if (sealed?.kind !== 'SK' && sealed?.kind !== 'SKF') return
+  const plaintext = readQuickly(() => opener.open(associatedDataOf(input, sealed), sealed.body), input)
+  assert.equal(plaintext !== null, equalBytes(input, original), toHex(input))
 }
 
-test('good messages made bad are read or refused', () => {
-  let read = 0
-  fc.assert(
-    fc.property(
-      arbitrary.headerFields,
-      arbitrary.payloads,
-      fc.array(mutation, { minLength: 1, maxLength: 3 }),
-      fc.boolean(),
-      (fields, payloads, mutations, lengthIsRight) => {
-        let input = writeMessage(fields, payloads)
-        for (const change of mutations) input = mutated(input, change)
-        if (lengthIsRight) input = withLength(input)
-        if (isReadOrRefused(() => parseMessage(input), input.length)) read++
-      },
-    ),
-    { numRuns },
+// Anybody can have keys: for them it takes an IKE_SA_INIT and nothing else.
+test('whatever whoever has the keys seals, with any padding, opens to what is read or refused, or not at all', () => {
+  const key = seededEntropy('hostile key').bytes(20)
+  const opener = createOpener({ encr: { id: EncrId.ENCR_AES_GCM_16, keyLength: 128 }, integ: null }, new Secret(key), null)
+  const iv = new Uint8Array(8)
+  const seal = (associatedData: Uint8Array, padded: Uint8Array): Uint8Array => {
+    const cipher = createCipheriv('aes-128-gcm', key.subarray(0, 16), concatBytes(key.subarray(16), iv)).setAAD(associatedData)
+    return concatBytes(iv, cipher.update(padded), cipher.final(), cipher.getAuthTag())
+  }
+  const padding = fc.oneof(fc.constant({ claimed: 0, real: 0 }), fc.record({ claimed: fc.nat(255), real: fc.nat(40) }))
+  const kinds = fc.constantFrom<(SkPayload | SkfPayload)['kind'][]>('SK', 'SKF')
+  const tried = tryAll(
+    [arbitrary.innerPayloads, fc.option(mutations, { nil: [] }), padding, kinds],
+    (payloads, changes, { claimed, real }, kind) => {
+      const content = mutated(writePayloads(payloads), changes)
+      const innerFirst = payloads[0] === undefined ? 0 : payloadTypeOf(payloads[0])
+      const padded = concatBytes(content, new Uint8Array(real), Uint8Array.of(claimed))
+      const body = new Uint8Array(8 + padded.length + 16)
+      const shape = { innerFirst, body, bodyOffset: 0 }
+      const bytes = writeMessage(FIELDS, [
+        kind === 'SK' ? { kind, ...shape } : { kind, ...shape, fragmentNumber: 1, totalFragments: 1 },
+      ])
+      bytes.set(seal(bytes.subarray(0, bytes.length - body.length), padded), bytes.length - body.length)
+
+      const sealed = parseMessage(bytes).payloads[0] as SkPayload | SkfPayload
+      const plaintext = readQuickly(() => opener.open(associatedDataOf(bytes, sealed), sealed.body), bytes)
+      // An empty body is padding alone, one octet of it at least.
+      assert.equal(plaintext === null, claimed > content.length + real, toHex(bytes))
+      if (plaintext === null) return false
+      return (
+        readOrRefused(() => parsePayloads(sealed.innerFirst, plaintext, sealed.bodyOffset), plaintext, sealed.bodyOffset) !== null
+      )
+    },
   )
-  assert(read > numRuns / 50, `only ${read} of ${numRuns} were messages: the others do not reach far`)
+  assertReachesFar(tried)
 })
 
 test('every length byte of a message, changed to anything, is survived', () => {
@@ -180,7 +212,7 @@ test('every length byte of a message, changed to anything, is survived', () => {
     for (let value = 0; value < 256; value++) {
       const input = bytes.slice()
       input[at] = value
-      isReadOrRefused(() => parseMessage(input), input.length)
+      readOrRefused(() => parseMessage(input), input)
     }
   }
 })
@@ -198,7 +230,7 @@ test('a good message is read as what was written, and written as what was read',
       assert.equal(nextPayload, first === undefined ? 0 : payloadTypeOf(first))
       assert.equal(toHex(writeMessage(message.header, message.payloads)), toHex(bytes))
     }),
-    { numRuns },
+    { numRuns: 5000 },
   )
 })
 
@@ -212,7 +244,7 @@ test('good content is read as what was written, and written as what was read', (
       assert.equal(chain.unknownCritical, payloads.find((payload) => payload.kind === 'Unknown')?.payloadType ?? null)
       assert.equal(toHex(writePayloads(chain.payloads)), toHex(bytes))
     }),
-    { numRuns },
+    { numRuns: 5000 },
   )
 })
 
@@ -234,7 +266,29 @@ test('the largest datagrams of the smallest things are read or refused', () => {
   ]
   for (const input of inputs)
     assert.equal(
-      isReadOrRefused(() => parseMessage(input), input.length),
-      false,
+      readOrRefused(() => parseMessage(input), input),
+      null,
     )
+})
+
+test('a reading that takes too long is found out, one that was only interrupted is not', () => {
+  const busy = (milliseconds: number): void => {
+    const before = process.threadCpuUsage()
+    while (process.threadCpuUsage(before).user < milliseconds * 1000);
+  }
+  assert.throws(
+    () => readQuickly(() => busy(2 * CASE_MILLISECONDS_MAX), new Uint8Array(1)),
+    /ms on the processor for 1 bytes: 00/,
+  )
+  let isFirst = true
+  const once = (): void => {
+    if (isFirst) busy(2 * CASE_MILLISECONDS_MAX)
+    isFirst = false
+  }
+  readQuickly(once, new Uint8Array(1))
+})
+
+test('there were enough cases', (t) => {
+  t.diagnostic(`${cases} cases, none over ${CASE_MILLISECONDS_MAX} ms`)
+  assert(cases >= CASES_LEAST, `${cases} cases, fewer than ${CASES_LEAST}`)
 })
