@@ -1,0 +1,6 @@
+/**
+ * load-conn, unload-conn, get-conns: what is configured.
+ */
+import type { Handlers } from '../command.ts'
+
+export const connectionCommands: Handlers = {}
