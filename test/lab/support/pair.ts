@@ -16,6 +16,7 @@ import { Charon } from './charon.ts'
 import { Espalier, type LogLine } from './espalier.ts'
 import { type Host, Lab } from './network.ts'
 import { eventually } from './process.ts'
+import { TRANSFER_BYTES, transferBothWays } from './transfer.ts'
 import { type XfrmState, xfrmPolicies, xfrmStates } from './xfrm.ts'
 
 export type Peer = 'charon' | 'espalier'
@@ -192,6 +193,13 @@ export class Pair {
     }
     const spis = (peer: Peer): number[] => states[peer].map((state) => state.spi).toSorted((a, b) => a - b)
     assert.deepEqual(spis('charon'), spis('espalier'))
+    for (const ends of pairs) {
+      const { charon, espalier } = this.hosts
+      await transferBothWays({ from: charon, source: ends.charon, to: espalier, destination: ends.espalier })
+    }
+    for (const state of await xfrmStates(this.hosts.espalier)) {
+      assert.ok(state.bytes >= pairs.length * TRANSFER_BYTES, `the megabyte went through here:\n${state.text}`)
+    }
   }
 
   async #empty(peer: Peer): Promise<void> {

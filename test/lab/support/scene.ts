@@ -12,6 +12,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 
 import { type Host, Lab, type Router } from './network.ts'
+import { transferBothWays } from './transfer.ts'
 import { xfrmPolicies, xfrmStates } from './xfrm.ts'
 
 export const GATEWAY = '192.0.2.2'
@@ -151,6 +152,12 @@ secrets {
 export async function pingBothWays(client: Client, gateway: Host): Promise<void> {
   assert.equal(await client.host.ping(OFFICE, client.home, 3), 3, `${client.identity} pings the office`)
   assert.equal(await gateway.ping(client.home, OFFICE, 3), 3, `the office pings ${client.identity}`)
+}
+
+/** Echoes both ways, then a megabyte each way by TCP, begun by the client. */
+export async function carryBothWays(client: Client, gateway: Host): Promise<void> {
+  await pingBothWays(client, gateway)
+  await transferBothWays({ from: client.host, source: client.home, to: gateway, destination: OFFICE })
 }
 
 /** Nothing of ours, or of anybody's, is left in this host's kernel. */
