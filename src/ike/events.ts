@@ -4,6 +4,7 @@
 import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
 export type CloseReason =
@@ -16,7 +17,27 @@ export type CloseReason =
   | 'replaced'
   | 'shutdown'
 
+/** One IKE message on its way, payloads in the clear: what tells of it shows their kinds, never what is in them. */
+export interface MessageFacts {
+  /** Null while there is none: a stranger is refused, or asked for a cookie. */
+  readonly sa: IkeSa | null
+  readonly exchangeType: number
+  readonly isResponse: boolean
+  readonly messageId: number
+  /** Of a message that we send again: none, they are in nobody's hands any more. */
+  readonly payloads: readonly Payload[]
+  /** Octets of the IKE message, without the non-ESP marker. */
+  readonly length: number
+  readonly local: Endpoint
+  readonly remote: Endpoint
+  /** Sent again by us, or sent again by the peer: a request that was answered before, and is answered in the same way. */
+  readonly isRetransmission: boolean
+}
+
 export type IkeEvent =
+  | ({ readonly event: 'message-sent' } & MessageFacts)
+  /** Authentic where it can be. What was not, or did not fit the window, is 'datagram-dropped'. */
+  | ({ readonly event: 'message-received' } & MessageFacts)
   /** We begin, or a stranger's IKE_SA_INIT was accepted for an answer. */
   | { readonly event: 'ike-initiating'; readonly sa: IkeSa }
   | { readonly event: 'ike-responding'; readonly sa: IkeSa }

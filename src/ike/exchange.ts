@@ -27,7 +27,7 @@ import {
 import type { Payload } from '../message/ikev2/payload.ts'
 import { withMarker } from '../nat/ports.ts'
 import type { Environment } from './environment.ts'
-import type { DropReason } from './events.ts'
+import type { DropReason, IkeEvent } from './events.ts'
 import { waitAfter } from './retransmission.ts'
 import type { IkeSa } from './sa.ts'
 import type { Turns } from './turns.ts'
@@ -57,6 +57,12 @@ export interface Arrival {
 export interface RetransmissionTimer {
   arm(at: Milliseconds): void
   disarm(): void
+}
+
+interface MessageKind {
+  readonly exchangeType: number
+  readonly messageId: number
+  readonly response: boolean
 }
 
 interface Outstanding {
@@ -127,7 +133,7 @@ export class Exchanges {
     const bytes = this.#encode({ exchangeType, messageId, response: false }, payloads)
     return new Promise((resolve, reject) => {
       this.#outstanding = { messageId, exchangeType, bytes, attempt: 0, resolve, reject }
-      this.#transmit(this.#outstanding)
+      this.#transmit(this.#outstanding, payloads)
       this.#turns.park()
     })
   }
@@ -148,6 +154,7 @@ export class Exchanges {
     this.#outstanding = null
     this.#timer.disarm()
     this.#sa.lastInbound = this.#env.clock.now()
+    this.#tellReceived(received, true, false)
     return this.#turns.drive(() => waiting.resolve(received))
   }
 
@@ -162,23 +169,29 @@ export class Exchanges {
     const received = this.#open(arrival)
     if (received === null) return 'not-authentic'
     this.#sa.lastInbound = this.#env.clock.now()
+    this.#tellReceived(received, false, isRepeated)
     if (!isRepeated) return received
     this.repeatResponse(arrival)
     return 'repeated'
   }
 
   /** The kept answer once more, along the way the repeated request came. */
-  repeatResponse(way: { readonly local: Endpoint; readonly remote: Endpoint }): void {
+  repeatResponse({ message, local, remote }: Arrival): void {
     assert(this.#keptResponse !== null, 'a repeated request has been answered before')
-    this.#send(this.#keptResponse, way.local, way.remote)
+    const { exchangeType, messageId } = message.header
+    this.#tellSent({ exchangeType, messageId, response: true }, [], this.#keptResponse, local, remote, true)
+    this.#send(this.#keptResponse, local, remote)
   }
 
   /** Answers along the way the request came (RFC 7296 2.11), not to where the IKE_SA believes the peer to be. */
   respond(request: Pick<Received, 'exchangeType' | 'messageId' | 'local' | 'remote'>, payloads: readonly Payload[]): Uint8Array {
-    const bytes = this.#encode({ exchangeType: request.exchangeType, messageId: request.messageId, response: true }, payloads)
+    const { exchangeType, messageId, local, remote } = request
+    const kind = { exchangeType, messageId, response: true }
+    const bytes = this.#encode(kind, payloads)
     this.#keptResponse = bytes
-    this.#expectedRequestId = request.messageId + 1
-    this.#send(bytes, request.local, request.remote)
+    this.#expectedRequestId = messageId + 1
+    this.#tellSent(kind, payloads, bytes, local, remote, false)
+    this.#send(bytes, local, remote)
     return bytes
   }
 
@@ -198,7 +211,7 @@ export class Exchanges {
       return this.#turns.drive(() => waiting.reject(error))
     }
     this.#env.report({ event: 'retransmitting', sa: this.#sa, messageId: waiting.messageId, attempt: waiting.attempt })
-    this.#transmit(waiting)
+    this.#transmit(waiting, [])
   }
 
   /** The IKE_SA is gone: whoever waits for an answer learns it. */
@@ -212,13 +225,16 @@ export class Exchanges {
     waiting?.reject(closedError())
   }
 
-  #transmit(request: Outstanding): void {
+  #transmit(request: Outstanding, payloads: readonly Payload[]): void {
     const settings = this.#env.settings()
     const random = settings.retransmitJitter > 0 ? this.#env.entropy.bytes(1)[0]! : 0
     const wait = waitAfter(request.attempt, settings, random)
     assert(wait !== null, 'a request is transmitted only while tries are left')
     // The endpoints are read at each transmission: a request follows the IKE_SA to where it moved.
-    this.#send(request.bytes, this.#sa.local, this.#sa.remote)
+    const { local, remote } = this.#sa
+    const { exchangeType, messageId, bytes } = request
+    this.#tellSent({ exchangeType, messageId, response: false }, payloads, bytes, local, remote, request.attempt > 0)
+    this.#send(bytes, local, remote)
     this.#timer.arm(this.#env.clock.now() + wait)
   }
 
@@ -227,10 +243,26 @@ export class Exchanges {
     this.#env.network.send(withMarker(bytes, local.port, this.#env.ports), local, remote)
   }
 
-  #encode(
-    kind: { readonly exchangeType: number; readonly messageId: number; readonly response: boolean },
+  /** Told before it leaves, so that whatever the network has to say about it comes after. */
+  #tellSent(
+    kind: MessageKind,
     payloads: readonly Payload[],
-  ): Uint8Array {
+    bytes: Uint8Array,
+    local: Endpoint,
+    remote: Endpoint,
+    isRetransmission: boolean,
+  ): void {
+    const { exchangeType, messageId, response: isResponse } = kind
+    const length = bytes.length
+    const facts = { sa: this.#sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
+    this.#env.report({ event: 'message-sent', ...facts })
+  }
+
+  #tellReceived(received: Received, isResponse: boolean, isRetransmission: boolean): void {
+    this.#env.report(receivedEvent(this.#sa, received, isResponse, isRetransmission))
+  }
+
+  #encode(kind: MessageKind, payloads: readonly Payload[]): Uint8Array {
     const header: HeaderFields = {
       ...this.#sa.spis,
       ...kind,
@@ -264,6 +296,13 @@ export class Exchanges {
       return { ...received, payloads: [], unknownCritical: null, malformed: error }
     }
   }
+}
+
+/** Tells of a message that came in; `sa` null where there is no IKE_SA for it. */
+export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: boolean, isRetransmission: boolean): IkeEvent {
+  const { exchangeType, messageId, payloads, bytes, local, remote } = received
+  const length = bytes.length
+  return { event: 'message-received', sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
 }
 
 function closedError(): EspalierError {

@@ -27,7 +27,7 @@ import { deleteChildSa, deleteIkeSa, respondInformational } from './delete.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
-import type { Arrival, Received } from './exchange.ts'
+import { receivedEvent, type Arrival, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
 import { readInitRequest, respondInit } from './init.ts'
 import { initiate } from './initiate.ts'
@@ -255,25 +255,18 @@ export class Shard implements SessionKeeper {
 
     const { remote, local } = arrival
     const address = remote.address.toString()
+    const received = receivedInTheClear(arrival)
     if (this.#isCookieDue(address)) {
       const cookie = findNotify(payloads, NotifyType.COOKIE)
       const now = this.#env.clock.now()
       if (cookie === null || !this.#cookies.verify(cookie.data, header.initiatorSpi, remote.address, now)) {
+        this.#env.report(receivedEvent(null, received, false, false))
         this.#env.report({ event: 'cookie-demanded', remote })
         return this.#answerUnprotected(
           arrival,
           notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)),
         )
       }
-    }
-    const received: Received = {
-      ...header,
-      payloads,
-      unknownCritical: arrival.message.unknownCritical,
-      malformed: null,
-      bytes: arrival.bytes,
-      local,
-      remote,
     }
     try {
       const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
@@ -287,6 +280,7 @@ export class Shard implements SessionKeeper {
         }
       })
     } catch (error) {
+      this.#env.report(receivedEvent(null, received, false, false))
       this.#refuseInit(arrival, error)
     }
   }
@@ -302,6 +296,7 @@ export class Shard implements SessionKeeper {
     this.#halfOpen.set(session, address)
     this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
     session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
+    this.#env.report(receivedEvent(session.sa, request, false, false))
     this.#env.report({ event: 'ike-responding', sa: session.sa })
     return session
   }
@@ -316,6 +311,7 @@ export class Shard implements SessionKeeper {
   #repeatInit(session: Session, arrival: Arrival): void {
     // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler or replayed.
     if (session.opening === null) return this.#drop(arrival, 'out-of-window')
+    this.#env.report(receivedEvent(session.sa, receivedInTheClear(arrival), false, true))
     session.exchanges.repeatResponse(arrival)
   }
 
@@ -330,8 +326,8 @@ export class Shard implements SessionKeeper {
   /** RFC 7296 2.5: a request of another major version hears which one we speak. */
   #refuseVersion(arrival: Arrival): void {
     const { header } = arrival.message
-    if (!header.response && header.majorVersion > 2) this.#answerUnprotected(arrival, notify(NotifyType.INVALID_MAJOR_VERSION))
     this.#drop(arrival, 'version')
+    if (!header.response && header.majorVersion > 2) this.#answerUnprotected(arrival, notify(NotifyType.INVALID_MAJOR_VERSION))
   }
 
   /** One unprotected notify to a stranger, with the SPIs and the message ID it used. */
@@ -349,7 +345,20 @@ export class Shard implements SessionKeeper {
       messageId: header.messageId,
     }
     const { local, remote } = arrival
-    this.#env.network.send(withMarker(writeMessage(answer, [payload]), local.port, this.#env.ports), local, remote)
+    const bytes = writeMessage(answer, [payload])
+    this.#env.report({
+      event: 'message-sent',
+      sa: null,
+      exchangeType: header.exchangeType,
+      isResponse: true,
+      messageId: header.messageId,
+      payloads: [payload],
+      length: bytes.length,
+      local,
+      remote,
+      isRetransmission: false,
+    })
+    this.#env.network.send(withMarker(bytes, local.port, this.#env.ports), local, remote)
   }
 
   #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
@@ -408,4 +417,10 @@ export class Shard implements SessionKeeper {
   #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason): void {
     this.#env.report({ event: 'datagram-dropped', remote: way.remote, local: way.local, reason })
   }
+}
+
+/** An IKE_SA_INIT: nothing of it is protected. */
+function receivedInTheClear({ message, bytes, local, remote }: Arrival): Received {
+  const { header, payloads, unknownCritical } = message
+  return { ...header, payloads, unknownCritical, malformed: null, bytes, local, remote }
 }

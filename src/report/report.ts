@@ -39,6 +39,7 @@ export class Reporter {
     // By code: one that is asked for another group in the ordinary course of things must not hide one that finds nothing in common.
     if (event.event === 'request-refused') return this.#limited(`refused ${event.error.code}`, event)
     if (event.event === 'cookie-demanded') return this.#limited(event.event, event)
+    if (event.event === 'message-sent' || event.event === 'message-received') return
     this.#write(lineOf(event))
   }
 
@@ -66,6 +67,9 @@ export function lineOf(event: IkeEvent): Line {
     line(level, `${saName(sa)}: ${message}`, { ike: sa.uniqueId, connection: sa.connection?.name ?? null, ...fields })
 
   switch (event.event) {
+    case 'message-sent':
+    case 'message-received':
+      return line('debug', event.event)
     case 'ike-initiating':
       return saLine('info', event.sa, `initiating IKE_SA to ${event.sa.remote.toString()}`, endpoints(event.sa))
     case 'ike-responding':
