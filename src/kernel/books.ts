@@ -73,11 +73,19 @@ export interface ChildInstallation {
   readonly acquireSequence: number
 }
 
+/**
+ * When the outbound half of a CHILD_SA goes in. A responder that replaces another CHILD_SA receives on the new one at
+ * once and goes on sending on the old one until the peer deletes that (RFC 7296 2.8).
+ */
+export type OutboundTime = 'now' | 'later'
+
 /** A CHILD_SA that is in the kernel: the handle to update, ask about and remove it. */
 export class InstalledChild {
   readonly owner: string
   readonly reqid: number
   readonly policies: readonly Policy[]
+  /** Whether the kernel has the outbound half: not yet, yes, or no longer. */
+  outboundHalf: 'pending' | 'installed' | 'gone' = 'installed'
   #inbound: State
   #outbound: State
 
@@ -131,7 +139,9 @@ export class Books {
   readonly #kernel: Kernel
   readonly #larval = new Map<number, Larval>()
   readonly #byInboundSpi = new Map<number, InstalledChild>()
+  /** With those whose outbound half is still to come: their SPIs are taken. */
   readonly #byOutbound = new Map<string, InstalledChild>()
+  #pendingHalves = 0
   /** Claims on one kernel policy, the one in force first. */
   readonly #claims = new Map<string, Claim[]>()
   #leftovers: Operation[] = []
@@ -147,7 +157,7 @@ export class Books {
   get installed(): InstalledCounts {
     return {
       children: this.#byInboundSpi.size,
-      states: this.#byInboundSpi.size + this.#byOutbound.size,
+      states: this.#byInboundSpi.size + this.#byOutbound.size - this.#pendingHalves,
       policies: this.#claims.size,
       spis: this.#larval.size,
       leftovers: this.#leftovers.length,
@@ -203,9 +213,10 @@ export class Books {
 
   /**
    * Installs a CHILD_SA: inbound state, outbound state, policies. Rejects with the KernelError of the first refusal,
-   * and then nothing of it is left in the kernel, its inbound SPI included.
+   * and then nothing of it is left in the kernel, its inbound SPI included. With its outbound half to come later the
+   * outbound keys are the books' to destroy, unless this rejects.
    */
-  async install(child: ChildInstallation): Promise<InstalledChild> {
+  async install(child: ChildInstallation, time: OutboundTime = 'now'): Promise<InstalledChild> {
     return this.#inTurn(async () => {
       const larval = this.#larval.get(child.inboundSpi)
       assert(larval !== undefined, `${child.owner} installs an inbound SPI that was allocated`)
@@ -218,15 +229,20 @@ export class Books {
       }
       this.#byInboundSpi.set(child.inboundSpi, installed)
       this.#byOutbound.set(outboundKey(installed.outbound), installed)
+      if (time === 'later') {
+        installed.outboundHalf = 'pending'
+        this.#pendingHalves++
+      }
       // Our address changed since the allocation: the reservation is on the old one.
       if (!larval.local.equals(child.local)) await this.#delete([deletion(child.inboundSpi, larval.remote, larval.local)])
 
-      const states = await this.#kernel.perform([
-        { op: 'add-state', state: installed.inbound },
-        { op: 'add-state', state: installed.outbound },
-      ])
+      const halves = time === 'now' ? [installed.inbound, installed.outbound] : [installed.inbound]
+      const states = await this.#kernel.perform(halves.map((state): Operation => ({ op: 'add-state', state })))
       let error = firstRefusal(states)
-      if (error === null) error = firstRefusal(await this.#kernel.perform(this.#claim(installed)))
+      if (error === null) {
+        const wanted = installed.policies.filter(({ direction }) => time === 'now' || direction !== 'out')
+        error = firstRefusal(await this.#kernel.perform(this.#claim(installed, wanted)))
+      }
       if (error !== null) {
         // An outbound state that exists without being in our books is somebody else's.
         const outbound = states[1]
@@ -235,9 +251,52 @@ export class Books {
         throw error
       }
       installed.noteUpdated(withoutKeys(installed.inbound))
-      installed.noteUpdated(withoutKeys(installed.outbound))
+      if (time === 'now') installed.noteUpdated(withoutKeys(installed.outbound))
       return installed
     })
+  }
+
+  /**
+   * Adds the outbound half of a CHILD_SA that was installed without it: from now on it is what is sent on. Nothing
+   * happens if it is in already, or if all of it was removed. Rejects with the KernelError; then the half is still to come.
+   */
+  async activate(installed: InstalledChild): Promise<void> {
+    return this.#inTurn(async () => {
+      if (installed.outboundHalf !== 'pending') return
+      const added = await this.#one({ op: 'add-state', state: installed.outbound })
+      if (added.kind === 'refused') throw added.error
+      const outward = installed.policies.filter(({ direction }) => direction === 'out')
+      const error = firstRefusal(await this.#kernel.perform(this.#claim(installed, outward)))
+      this.#forgetPending(installed)
+      installed.outboundHalf = 'installed'
+      if (error !== null) throw error
+    })
+  }
+
+  /**
+   * Takes away what a replaced CHILD_SA sends by: its policies go to its successor, its outbound half goes. What the
+   * peer sent on it and is still on its way is let in until `remove`. Rejects with the first KernelError.
+   */
+  async retire(installed: InstalledChild): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#byInboundSpi.get(installed.inbound.spi) !== installed || installed.outboundHalf === 'gone') return
+      const operations = [...this.#disclaim(installed)]
+      if (installed.outboundHalf === 'installed') operations.push({ op: 'delete-state', id: idOf(installed.outbound) })
+      this.#forgetPending(installed)
+      this.#byOutbound.delete(outboundKey(installed.outbound))
+      installed.outboundHalf = 'gone'
+      throwFirst(await this.#delete(operations))
+    })
+  }
+
+  /** The outbound half comes no more, or has come: its keys are of no more use to us. */
+  #forgetPending(installed: InstalledChild): void {
+    if (installed.outboundHalf !== 'pending') return
+    this.#pendingHalves--
+    const { encryption, integrity } = installed.outbound
+    installed.noteUpdated(withoutKeys(installed.outbound))
+    encryption.key.destroy()
+    integrity?.key.destroy()
   }
 
   /**
@@ -266,20 +325,23 @@ export class Books {
       for (const state of [installed.outbound, installed.inbound]) {
         assert(state.encapsulation !== null, `${installed.owner} has UDP encapsulation when its ports move`)
         const moved: State = { ...state, encapsulation: encapsulationOf(state.direction, ports) }
-        const outcome = await this.#one({ op: 'update-state', state: moved })
-        if (outcome.kind === 'refused') throw outcome.error
+        if (state.direction === 'in' || installed.outboundHalf === 'installed') {
+          const outcome = await this.#one({ op: 'update-state', state: moved })
+          if (outcome.kind === 'refused') throw outcome.error
+        }
         installed.noteUpdated(moved)
       }
     })
   }
 
-  /** What both directions carried so far, or null when the kernel has one of them no more. Rejects with any other KernelError. */
+  /**
+   * What both directions carried so far, or null when the kernel has one of them no more that it should have. A half
+   * that it is not to have carried nothing. Rejects with any other KernelError.
+   */
   async usage(installed: InstalledChild): Promise<{ readonly in: Usage; readonly out: Usage } | null> {
-    const outcomes = await this.#kernel.perform([
-      { op: 'query-state', id: idOf(installed.inbound) },
-      { op: 'query-state', id: idOf(installed.outbound) },
-    ])
-    const [inbound, outbound] = outcomes
+    const halves = installed.outboundHalf === 'installed' ? [installed.inbound, installed.outbound] : [installed.inbound]
+    const outcomes = await this.#kernel.perform(halves.map((state): Operation => ({ op: 'query-state', id: idOf(state) })))
+    const [inbound, outbound = { kind: 'usage', usage: UNUSED }] = outcomes
     for (const outcome of outcomes) {
       if (outcome.kind !== 'refused') continue
       if (isAbsent(outcome.error)) return null
@@ -337,12 +399,13 @@ export class Books {
     return outcome
   }
 
-  /** Enters the child's claims; the operations put those that win into force. */
-  #claim(child: InstalledChild): readonly Operation[] {
+  /** Enters the child's claims on these of its policies; the operations put those that win into force. */
+  #claim(child: InstalledChild, policies: readonly Policy[]): readonly Operation[] {
     const operations: Operation[] = []
-    for (const policy of child.policies) {
+    for (const policy of policies) {
       const key = policyKey(policy.direction, policy.selector)
       const claims = this.#claims.get(key)
+      const inForce = claims?.[0]?.policy
       const claim = { child, policy, order: this.#order++ }
       if (claims === undefined) {
         // The only one, as nearly always: no room is made for others.
@@ -351,7 +414,9 @@ export class Books {
         claims.push(claim)
         claims.sort((a, b) => a.policy.priority - b.policy.priority || b.order - a.order)
       }
-      if (claims === undefined || claims[0] === claim) operations.push({ op: 'set-policy', policy })
+      const wins = claims === undefined || claims[0] === claim
+      // A successor's inbound policies say what its predecessor's say: they stay untouched.
+      if (wins && (inForce === undefined || !isSamePolicy(inForce, policy))) operations.push({ op: 'set-policy', policy })
     }
     return operations
   }
@@ -369,7 +434,7 @@ export class Books {
       if (next === undefined) {
         this.#claims.delete(key)
         operations.push({ op: 'delete-policy', id: { direction: policy.direction, selector: policy.selector } })
-      } else if (index === 0) {
+      } else if (index === 0 && !isSamePolicy(next.policy, policy)) {
         operations.push({ op: 'set-policy', policy: next.policy })
       }
     }
@@ -379,11 +444,13 @@ export class Books {
   /** Out of the kernel and out of the books, whatever of it is there. */
   async #takeOut(
     child: InstalledChild,
-    states: readonly State[] = [child.outbound, child.inbound],
+    states: readonly State[] = child.outboundHalf === 'installed' ? [child.outbound, child.inbound] : [child.inbound],
   ): Promise<readonly KernelError[]> {
     const operations = [...this.#disclaim(child), ...states.map((state): Operation => ({ op: 'delete-state', id: idOf(state) }))]
     this.#byInboundSpi.delete(child.inbound.spi)
-    this.#byOutbound.delete(outboundKey(child.outbound))
+    if (child.outboundHalf !== 'gone') this.#byOutbound.delete(outboundKey(child.outbound))
+    this.#forgetPending(child)
+    child.outboundHalf = 'gone'
     return this.#delete(operations)
   }
 
@@ -401,6 +468,22 @@ export class Books {
     })
     return errors
   }
+}
+
+/** Of a half that the kernel does not have. */
+const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
+
+/** Of two policies with the same direction and selector: whether the kernel would do the same by both. */
+function isSamePolicy(a: Policy, b: Policy): boolean {
+  if (a.priority !== b.priority || a.action !== b.action) return false
+  if (a.template === null || b.template === null) return a.template === b.template
+  return (
+    a.template.source.equals(b.template.source) &&
+    a.template.destination.equals(b.template.destination) &&
+    a.template.mode === b.template.mode &&
+    a.template.reqid === b.template.reqid &&
+    a.template.spi === b.template.spi
+  )
 }
 
 function isAbsent(error: KernelError): boolean {
