@@ -37,7 +37,7 @@ function portForward(world: World, inside: string): Nat {
   })
 }
 
-scenario('with MOBIKE and no NAT both float to 4500, and ESP stays out of UDP', async (world) => {
+scenario('edge case 8: with MOBIKE and no NAT both float to 4500, and ESP stays out of UDP', async (world) => {
   const gateway = addGateway(world)
   const client = addClient(world)
   await world.initiate(client)
@@ -55,44 +55,79 @@ scenario('with MOBIKE and no NAT both float to 4500, and ESP stays out of UDP', 
 })
 
 for (const mapping of ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'] satisfies Dependence[]) {
-  scenario(`a client behind a NAT whose mappings are ${mapping} gets in on 4500, with ESP in UDP`, async (world) => {
-    const nat = world.addNat('router', '192.0.2.1', { mapping, filtering: mapping })
-    const gateway = addGateway(world)
-    const client = addClient(world, {}, { behind: nat })
-    await world.initiate(client)
-    assert.deepEqual(facts(client, gateway), [
-      { nat: HERE, udp: [true, true] },
-      { nat: THERE, udp: [true, true] },
-    ])
-    // The NAT gave two ports, neither of them 500 or 4500; both were answered, and the SA is known by its SPIs.
-    assert.deepEqual(
-      world.network.trace
-        .filter(({ fate, to }) => fate === 'arrived' && to.startsWith(GATEWAY))
-        .map(({ from, to }) => `${from} > ${to}`),
-      ['192.0.2.1[30000] > 203.0.113.1[500]', '192.0.2.1[30001] > 203.0.113.1[4500]'],
-    )
-    assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[30001]')
-    assert.ok(await flows(world, client, gateway))
-    assert.equal(nat.untranslatable, 0)
-  })
+  scenario(
+    `edge case 5: a client behind a NAT whose mappings are ${mapping} gets in on 4500, with ESP in UDP, and keeps it alive`,
+    async (world) => {
+      const nat = world.addNat('router', '192.0.2.1', { mapping, filtering: mapping })
+      const gateway = addGateway(world)
+      const client = addClient(world, {}, { behind: nat })
+      await world.initiate(client)
+      assert.deepEqual(facts(client, gateway), [
+        { nat: HERE, udp: [true, true] },
+        { nat: THERE, udp: [true, true] },
+      ])
+      // The NAT gave two ports, neither of them 500 or 4500; both were answered, and the SA is known by its SPIs.
+      assert.deepEqual(
+        world.network.trace
+          .filter(({ fate, to }) => fate === 'arrived' && to.startsWith(GATEWAY))
+          .map(({ from, to }) => `${from} > ${to}`),
+        ['192.0.2.1[30000] > 203.0.113.1[500]', '192.0.2.1[30001] > 203.0.113.1[4500]'],
+      )
+      assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[30001]')
+      assert.ok(await flows(world, client, gateway))
+      assert.equal(nat.untranslatable, 0)
+      await world.pass(60 * SECOND)
+      assert.ok(gateway.keepalivesReceived >= 2)
+      assert.equal(world.countSent('keepalive'), gateway.keepalivesReceived)
+    },
+  )
 }
 
-scenario('a gateway behind a port forwarding knows that it is behind a NAT, and keeps its mapping alive', async (world) => {
-  const nat = portForward(world, '192.168.9.1')
-  const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat })
-  const client = addClient(world)
+scenario('edge case 13: a NAT that gives 500 one port and 4500 another is one IKE_SA, known by its SPIs', async (world) => {
+  const ports: Record<number, number> = { 500: 61_234, 4500: 1024 }
+  const nat = world.addNat('router', '192.0.2.1', { portFor: (inside, fresh) => ports[inside.port] ?? fresh() })
+  const gateway = addGateway(world)
+  const client = addClient(world, {}, { behind: nat })
   await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [
-    { nat: THERE, udp: [true, true] },
-    { nat: HERE, udp: [true, true] },
-  ])
+  assert.deepEqual(
+    world.network.trace
+      .filter(({ fate, from, to }) => fate === 'sent' && from.startsWith(GATEWAY) && to.startsWith('192.0.2.1'))
+      .map(({ from, to, summary }) => `${from} > ${to} ${summary}`),
+    ['203.0.113.1[500] > 192.0.2.1[61234] IKE_SA_INIT response 0', '203.0.113.1[4500] > 192.0.2.1[1024] IKE_AUTH response 1'],
+  )
+  assert.equal(gateway.eventsOf('ike-responding').length, 1)
   assert.ok(await flows(world, client, gateway))
-  await world.pass(60 * SECOND)
-  assert.equal(world.countSent('keepalive'), world.countSent(/192\.168\.9\.1\[4500\] > 198\.51\.100\.7\[4500\] keepalive/))
-  assert.ok(client.keepalivesReceived >= 2)
 })
 
-scenario('both behind NATs: each knows both facts, ESP goes in UDP, both send keepalives', async (world) => {
+scenario(
+  'edge case 6: a gateway behind a port forwarding knows that it is behind a NAT, and keeps its mapping alive',
+  async (world) => {
+    const nat = portForward(world, '192.168.9.1')
+    const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat })
+    const client = addClient(world)
+    await world.initiate(client)
+    assert.deepEqual(facts(client, gateway), [
+      { nat: THERE, udp: [true, true] },
+      { nat: HERE, udp: [true, true] },
+    ])
+    assert.ok(await flows(world, client, gateway))
+    await world.pass(60 * SECOND)
+    assert.equal(world.countSent('keepalive'), world.countSent(/192\.168\.9\.1\[4500\] > 198\.51\.100\.7\[4500\] keepalive/))
+    assert.ok(client.keepalivesReceived >= 2)
+  },
+)
+
+scenario('edge case 6: with an interval of 0 it sends none', async (world) => {
+  const nat = portForward(world, '192.168.9.1')
+  const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat, settings: { keepAlive: 0 } })
+  const client = addClient(world)
+  await world.initiate(client)
+  assert.equal(gateway.session.sa.nat.here, true)
+  await world.pass(100 * SECOND)
+  assert.equal(world.countSent('keepalive'), 0)
+})
+
+scenario('edge case 7: both behind NATs: each knows both facts, ESP goes in UDP, both send keepalives', async (world) => {
   const forward = portForward(world, '192.168.9.1')
   const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
   const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: forward })
@@ -107,7 +142,44 @@ scenario('both behind NATs: each knows both facts, ESP goes in UDP, both send ke
   assert.ok(client.keepalivesReceived >= 2 && gateway.keepalivesReceived >= 2)
 })
 
-scenario('two NATs one behind the other are one NAT to the peers', async (world) => {
+scenario(
+  'edge case 7: both behind NATs: the initiator answers a responder that speaks from elsewhere, and does not chase it',
+  async (world) => {
+    const forward = portForward(world, '192.168.9.1')
+    const nat = world.addNat('router', '192.0.2.1', { filtering: 'endpoint-independent' })
+    const settings = { keepAliveDpdMargin: 10 * SECOND }
+    const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: forward, settings })
+    const client = addClient(world, {}, { behind: nat })
+    await world.initiate(client)
+    assert.deepEqual(client.session.sa.nat, BOTH)
+    gateway.isAsleep = true
+    await world.pass(60 * SECOND)
+    const before = { remote: client.session.sa.remote.toString(), states: client.kernel.states() }
+    // HDR, SK { }  -->  from a port that the gateway's NAT never forwarded
+    const untap = world.network.tap((packet) =>
+      packet.source.address.equals(gateway.address) ? [{ ...packet, source: packet.source.withPort(4777) }] : [packet],
+    )
+    // One that slept through its keepalives asks whether the peer is there.
+    gateway.isAsleep = false
+    const mark = world.mark
+    await world.pass(SECOND)
+    untap()
+    assert.deepEqual(
+      world.sent(mark).filter((line) => line.includes('INFORMATIONAL')),
+      [
+        '192.168.9.1[4500] > 192.0.2.1[30001] INFORMATIONAL request 0',
+        '192.168.1.7[4500] > 203.0.113.1[30000] INFORMATIONAL response 0',
+      ],
+    )
+    assert.deepEqual({ remote: client.session.sa.remote.toString(), states: client.kernel.states() }, before)
+    // The retransmission comes from where the responder was, and all goes on as before.
+    await world.pass(10 * SECOND)
+    assert.equal(world.countSent('INFORMATIONAL', mark), 4)
+    assert.ok(await flows(world, client, gateway))
+  },
+)
+
+scenario('edge case 11: two NATs one behind the other are one NAT to the peers', async (world) => {
   const carrier = world.addNat('carrier', '192.0.2.1')
   const home = world.addNat('home router', '100.64.0.5', { portFor: preservingPort }, carrier)
   const gateway = addGateway(world)
@@ -120,7 +192,7 @@ scenario('two NATs one behind the other are one NAT to the peers', async (world)
   assert.ok(await flows(world, client, gateway))
 })
 
-scenario('encap = yes on one side only: both put ESP into UDP, nobody sends keepalives', async (world) => {
+scenario('edge case 9: encap = yes on one side only: both put ESP into UDP, nobody sends keepalives', async (world) => {
   const gateway = addGateway(world)
   const client = addClient(world, { encap: true })
   await world.initiate(client)
@@ -133,7 +205,7 @@ scenario('encap = yes on one side only: both put ESP into UDP, nobody sends keep
   assert.equal(world.countSent('keepalive'), 0)
 })
 
-scenario('encap = yes at the responder only does the same', async (world) => {
+scenario('edge case 9: encap = yes at the responder only does the same', async (world) => {
   const gateway = addGateway(world, { encap: true })
   const client = addClient(world)
   await world.initiate(client)
@@ -146,18 +218,21 @@ scenario('encap = yes at the responder only does the same', async (world) => {
   assert.equal(world.countSent('keepalive'), 0)
 })
 
-scenario('encap = yes on both sides: each believes the other behind a NAT, and nobody sends keepalives', async (world) => {
-  const gateway = addGateway(world, { encap: true })
-  const client = addClient(world, { encap: true })
-  await world.initiate(client)
-  assert.deepEqual(facts(client, gateway), [
-    { nat: THERE, udp: [true, true] },
-    { nat: THERE, udp: [true, true] },
-  ])
-  assert.ok(await flows(world, client, gateway))
-  await world.pass(100 * SECOND)
-  assert.equal(world.countSent('keepalive'), 0)
-})
+scenario(
+  'edge case 9: encap = yes on both sides: each believes the other behind a NAT, and nobody sends keepalives',
+  async (world) => {
+    const gateway = addGateway(world, { encap: true })
+    const client = addClient(world, { encap: true })
+    await world.initiate(client)
+    assert.deepEqual(facts(client, gateway), [
+      { nat: THERE, udp: [true, true] },
+      { nat: THERE, udp: [true, true] },
+    ])
+    assert.ok(await flows(world, client, gateway))
+    await world.pass(100 * SECOND)
+    assert.equal(world.countSent('keepalive'), 0)
+  },
+)
 
 scenario('encap = yes behind a real NAT is no fake, and keepalives are sent', async (world) => {
   const nat = world.addNat('router', '192.0.2.1')
@@ -205,7 +280,7 @@ scenario('two clients behind one NAT have a tunnel each, told apart by the ports
 })
 
 scenario(
-  'two clients behind one NAT that ask for the same traffic: the second hears why not, the first keeps it',
+  'edge case 21: two clients behind one NAT that ask for the same traffic: the second hears why not, the first keeps it',
   async (world) => {
     const gateway = addGateway(world)
     const nat = world.addNat('router', '192.0.2.1')
@@ -271,20 +346,23 @@ scenario(
   },
 )
 
-scenario('a NAT that maps the client’s 4500 to an outside 500 does not confuse anybody about the marker', async (world) => {
-  const nat = world.addNat('router', '192.0.2.1', { portFor: (inside, fresh) => (inside.port === 4500 ? 500 : fresh()) })
-  const gateway = addGateway(world)
-  const client = addClient(world, {}, { behind: nat })
-  await world.initiate(client)
-  assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[500]')
-  assert.deepEqual(facts(client, gateway), [
-    { nat: HERE, udp: [true, true] },
-    { nat: THERE, udp: [true, true] },
-  ])
-  assert.ok(await flows(world, client, gateway))
-})
+scenario(
+  'edge case 12: a NAT that maps the client’s 4500 to an outside 500 does not confuse anybody about the marker',
+  async (world) => {
+    const nat = world.addNat('router', '192.0.2.1', { portFor: (inside, fresh) => (inside.port === 4500 ? 500 : fresh()) })
+    const gateway = addGateway(world)
+    const client = addClient(world, {}, { behind: nat })
+    await world.initiate(client)
+    assert.equal(gateway.session.sa.remote.toString(), '192.0.2.1[500]')
+    assert.deepEqual(facts(client, gateway), [
+      { nat: HERE, udp: [true, true] },
+      { nat: THERE, udp: [true, true] },
+    ])
+    assert.ok(await flows(world, client, gateway))
+  },
+)
 
-scenario('a client that begins on 4500 straight away is answered there and does not float again', async (world) => {
+scenario('edge case 14: a client that begins on 4500 straight away is answered there and does not float again', async (world) => {
   const nat = world.addNat('router', '192.0.2.1')
   const gateway = addGateway(world)
   const client = addClient(world, { localPort: 4500, remotePort: 4500 }, { behind: nat })
@@ -299,7 +377,7 @@ scenario('a client that begins on 4500 straight away is answered there and does 
 })
 
 scenario(
-  'an IKE_SA_INIT retransmitted from a new NAT port meets the same IKE_SA and the same answer, at the new port',
+  'edge case 17: an IKE_SA_INIT retransmitted from a new NAT port meets the same IKE_SA and the same answer, at the new port',
   async (world) => {
     const nat = world.addNat('router', '192.0.2.1')
     const gateway = addGateway(world)
@@ -355,7 +433,7 @@ scenario(
 )
 
 scenario(
-  'a peer without NAT detection gets no NAT traversal: port 500, bare ESP, no keepalives, no hashes back',
+  'edge case 1: a peer without NAT detection gets no NAT traversal: port 500, bare ESP, no keepalives, no hashes back',
   async (world) => {
     const gateway = addGateway(world)
     const peer = new Stranger(world, CLIENT, GATEWAY)
@@ -369,10 +447,12 @@ scenario(
       [null, null],
     )
     assert.equal(gateway.session.sa.local.toString(), '203.0.113.1[500]')
+    await world.pass(100 * SECOND)
+    assert.equal(world.countSent('keepalive'), 0)
   },
 )
 
-scenario('only a source hash and no destination hash is no NAT detection either', async (world) => {
+scenario('edge case 2: only a source hash and no destination hash is no NAT detection either', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   // The hash is of somebody else, so that taking it in would show.
@@ -385,7 +465,7 @@ scenario('only a source hash and no destination hash is no NAT detection either'
   )
 })
 
-scenario('of three source hashes the third matches: the peer is behind no NAT', async (world) => {
+scenario('edge case 3: of three source hashes the third matches: the peer is behind no NAT', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   const { source, destination } = peer.natDetection()
@@ -399,7 +479,7 @@ scenario('of three source hashes the third matches: the peer is behind no NAT', 
 })
 
 for (const length of [0, 16, 32]) {
-  scenario(`a source hash of ${length} octets is a mismatch and no error`, async (world) => {
+  scenario(`edge case 4: a source hash of ${length} octets is a mismatch and no error`, async (world) => {
     const gateway = addGateway(world)
     const peer = new Stranger(world, CLIENT, GATEWAY)
     const { source, destination } = peer.natDetection()
@@ -414,7 +494,7 @@ for (const length of [0, 16, 32]) {
   })
 }
 
-scenario('an IKE_SA_INIT request that comes to 4500 is answered from 4500, with the marker', async (world) => {
+scenario('edge case 14: an IKE_SA_INIT request that comes to 4500 is answered from 4500, with the marker', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   peer.port = 14_500
@@ -428,36 +508,42 @@ scenario('an IKE_SA_INIT request that comes to 4500 is answered from 4500, with 
   assert.deepEqual(gateway.session.sa.nat, NO_NAT)
 })
 
-scenario('a request for an established IKE_SA that comes to 500 is answered from 500, and nothing moves', async (world) => {
-  const gateway = addGateway(world)
-  const peer = new Stranger(world, CLIENT, GATEWAY)
-  await peer.init()
-  peer.port = peer.remotePort = 4500
-  await peer.auth()
-  const states = gateway.kernel.states()
-  // HDR, SK { }  -->  to 500, from a port of 500
-  peer.port = peer.remotePort = 500
-  peer.send(peer.protectedRequest(37, 2, []))
-  await peer.answer()
-  assert.equal(peer.received.at(-1)!.source.toString(), '203.0.113.1[500]')
-  assert.equal(gateway.session.sa.remote.toString(), '198.51.100.7[4500]')
-  assert.deepEqual(gateway.kernel.states(), states)
-})
+scenario(
+  'edge case 16: a request for an established IKE_SA that comes to 500 is answered from 500, and nothing moves',
+  async (world) => {
+    const gateway = addGateway(world)
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    await peer.init()
+    peer.port = peer.remotePort = 4500
+    await peer.auth()
+    const states = gateway.kernel.states()
+    // HDR, SK { }  -->  to 500, from a port of 500
+    peer.port = peer.remotePort = 500
+    peer.send(peer.protectedRequest(37, 2, []))
+    await peer.answer()
+    assert.equal(peer.received.at(-1)!.source.toString(), '203.0.113.1[500]')
+    assert.equal(gateway.session.sa.remote.toString(), '198.51.100.7[4500]')
+    assert.deepEqual(gateway.kernel.states(), states)
+  },
+)
 
-scenario('a peer that is behind no NAT and speaks from elsewhere is answered there, and its endpoint stays', async (world) => {
-  const gateway = addGateway(world)
-  const peer = new Stranger(world, CLIENT, GATEWAY)
-  await peer.init()
-  peer.port = peer.remotePort = 4500
-  await peer.auth()
-  peer.port = 40_000
-  peer.send(peer.protectedRequest(37, 2, []))
-  await peer.answer()
-  assert.equal(peer.received.at(-1)!.destination.toString(), '198.51.100.7[40000]')
-  assert.equal(gateway.session.sa.remote.toString(), '198.51.100.7[4500]')
-})
+scenario(
+  'edge case 32: a peer that is behind no NAT and speaks from elsewhere is answered there, and its endpoint stays',
+  async (world) => {
+    const gateway = addGateway(world)
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    await peer.init()
+    peer.port = peer.remotePort = 4500
+    await peer.auth()
+    peer.port = 40_000
+    peer.send(peer.protectedRequest(37, 2, []))
+    await peer.answer()
+    assert.equal(peer.received.at(-1)!.destination.toString(), '198.51.100.7[40000]')
+    assert.equal(gateway.session.sa.remote.toString(), '198.51.100.7[4500]')
+  },
+)
 
-scenario('a responder without NAT detection keeps the initiator on 500', async (world) => {
+scenario('edge case 1: a responder without NAT detection keeps the initiator on 500', async (world) => {
   // A responder without NAT detection: HDR, SAr1, KEr, Nr and no hashes. The next message must stay on 500.
   const client = addClient(world)
   const peer = new Stranger(world, GATEWAY, CLIENT)
