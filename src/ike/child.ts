@@ -269,6 +269,7 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       localSelectors: agreed.localSelectors,
       remoteSelectors: agreed.remoteSelectors,
       encapsulated,
+      installedAt: env.clock.now(),
       installed,
     }
   } catch (error) {

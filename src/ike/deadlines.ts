@@ -48,6 +48,10 @@ export class Deadlines<Owner extends DeadlineOwner> {
     for (const name of NAMES) this.clear(owner, name)
   }
 
+  get size(): number {
+    return this.#heap.size
+  }
+
   next(): Milliseconds | null {
     return this.#heap.next()
   }

@@ -3,6 +3,7 @@
  */
 import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
+import type { ChildUsage } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
@@ -55,7 +56,13 @@ export type IkeEvent =
   | { readonly event: 'ike-closed'; readonly sa: IkeSa; readonly reason: CloseReason }
   | { readonly event: 'child-established'; readonly sa: IkeSa; readonly child: ChildSa }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
-  | { readonly event: 'child-closed'; readonly sa: IkeSa; readonly child: ChildSa; readonly reason: CloseReason }
+  | {
+      readonly event: 'child-closed'
+      readonly sa: IkeSa
+      readonly child: ChildSa
+      readonly reason: CloseReason
+      /** What it carried, null when the kernel did not tell any more. */ readonly usage: ChildUsage | null
+    }
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
   | { readonly event: 'kernel-refused'; readonly error: KernelError }
   /** News of the kernel that nothing follows from yet. */

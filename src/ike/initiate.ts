@@ -64,7 +64,7 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
       if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })
       await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
     }
-  })
+  }, 'initiation')
   return failure
 }
 

@@ -4,13 +4,10 @@
 import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
-import type { Books } from '../kernel/books.ts'
-import { KernelError } from '../kernel/vocabulary.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import { keepalivePlan, keepsAlive } from '../nat/keepalives.ts'
 import { KEEPALIVE } from '../nat/ports.ts'
 import { isPeerSilent } from './exchange.ts'
-import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** Begins keepalives if this side is behind a NAT; called when the NAT facts are known and when they change. */
@@ -47,7 +44,7 @@ export async function handleKeepalive(session: Session, due: Milliseconds): Prom
       env.report({ event: 'keepalive-sent', sa })
       return
     case 'probe':
-      if (sa.state === 'established') void session.runExchange(() => probe(session))
+      if (sa.state === 'established') void session.runExchange(() => probe(session), 'probe')
   }
 }
 
@@ -78,7 +75,7 @@ async function lastOutboundEsp(session: Session): Promise<{ readonly last: Milli
   let exact = true
   for (const child of sa.children) {
     if (!child.encapsulated) continue
-    const usage = await usageOf(session, child)
+    const usage = await session.usageOf(child)
     if (usage === null) continue
     packets += usage.out.packets
     if (usage.out.lastUsedSeconds !== null) last = Math.max(last, now - (env.clock.wall() - usage.out.lastUsedSeconds * SECOND))
@@ -87,15 +84,4 @@ async function lastOutboundEsp(session: Session): Promise<{ readonly last: Milli
   if (!exact && packets > session.espSeen.packets) last = Math.max(last, session.espSeen.at)
   session.espSeen = { packets, at: now }
   return { last, exact }
-}
-
-/** Null as well when the kernel will not tell: a keepalive too many harms nobody, an IKE_SA lost over it does. */
-async function usageOf(session: Session, child: ChildSa): Promise<Awaited<ReturnType<Books['usage']>>> {
-  try {
-    return await session.env.books.usage(child.installed)
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error
-    session.env.report({ event: 'kernel-refused', error })
-    return null
-  }
 }

@@ -87,5 +87,6 @@ export interface ChildSa {
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
   readonly encapsulated: boolean
+  readonly installedAt: Milliseconds
   readonly installed: InstalledChild
 }

@@ -4,6 +4,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { Milliseconds } from '../base/time.ts'
+import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
@@ -19,6 +20,9 @@ export interface SessionKeeper {
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
 }
+
+/** What an own exchange, or a run of them, is for. */
+export type Task = 'initiation' | 'delete-ike' | 'delete-child' | 'probe'
 
 export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly sa: IkeSa
@@ -37,8 +41,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
   readonly #deadlines: Deadlines<Session>
   readonly #keeper: SessionKeeper
-  #tasks: (() => Promise<void>)[] = []
-  #isTaskRunning = false
+  #tasks: { readonly task: Task; readonly run: () => Promise<void> }[] = []
+  #runningTask: Task | null = null
   #closing: Promise<void> | null = null
 
   constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, keeper: SessionKeeper) {
@@ -99,26 +103,31 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
    * IKE_SA was closed before it could begin. An exchange handles its own failures; what it throws all the same is our
    * mistake, and costs this IKE_SA and no other.
    */
-  runExchange(exchange: () => Promise<void>): Promise<void> {
+  runExchange(exchange: () => Promise<void>, task: Task = 'probe'): Promise<void> {
     return new Promise((resolve) => {
-      this.#tasks.push(() =>
+      const run = (): Promise<void> =>
         exchange()
           .catch((error: unknown) => this.breakDown(error))
-          .then(resolve),
-      )
+          .then(resolve)
+      this.#tasks.push({ task, run })
       this.#startNextTask()
     })
   }
 
+  /** What own exchanges are under way and waiting, for people. */
+  get tasks(): { readonly running: Task | null; readonly queued: readonly Task[] } {
+    return { running: this.#runningTask, queued: this.#tasks.map(({ task }) => task) }
+  }
+
   #startNextTask(): void {
-    if (this.#isTaskRunning) return
-    const task = this.#tasks.shift()
-    if (task === undefined) return
-    this.#isTaskRunning = true
+    if (this.#runningTask !== null) return
+    const next = this.#tasks.shift()
+    if (next === undefined) return
+    this.#runningTask = next.task
     this.turns.enqueue(() =>
       this.turns.drive(() => {
-        void task().then(() => {
-          this.#isTaskRunning = false
+        void next.run().then(() => {
+          this.#runningTask = null
           this.#startNextTask()
           this.turns.park()
         })
@@ -139,6 +148,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     if (at < 0) return
     this.sa.children.splice(at, 1)
     this.#keeper.childDropped(this, child)
+    // With the states go their counters.
+    const usage = await this.usageOf(child)
     try {
       await this.env.books.remove(child.installed)
     } catch (error) {
@@ -148,7 +159,18 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     }
     if (child.connection.reqid === 0) this.env.books.reqids.release(child.traffic)
     this.env.traffic.release(child.traffic, this.sa)
-    this.env.report({ event: 'child-closed', sa: this.sa, child, reason })
+    this.env.report({ event: 'child-closed', sa: this.sa, child, reason, usage })
+  }
+
+  /** What a CHILD_SA has carried; null when the kernel has it no more, or will not tell: no IKE_SA is worth losing over that. */
+  async usageOf(child: ChildSa): Promise<ChildUsage | null> {
+    try {
+      return await this.env.books.usage(child.installed)
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error
+      this.env.report({ event: 'kernel-refused', error })
+      return null
+    }
   }
 
   /**

@@ -80,11 +80,17 @@ export class Shard implements SessionKeeper {
     return this.#halfOpen.size
   }
 
-  /** See ike/initiate.ts. */
-  initiate(connection: Connection, child: ChildConnection): Promise<Session> {
+  /** Deadlines set, of all IKE_SAs. */
+  get deadlineCount(): number {
+    return this.#deadlines.size
+  }
+
+  /** See ike/initiate.ts. `opened` hears of every IKE_SA that is begun for it. */
+  initiate(connection: Connection, child: ChildConnection, opened?: (session: Session) => void): Promise<Session> {
     const open = (local: Endpoint, remote: Endpoint): Session => {
       const session = this.#newSession('initiator', connection, local, remote)
       this.#table.set(session.sa.ownSpi, session)
+      opened?.(session)
       return session
     }
     return initiate(this.#env, open, connection, child, () => this.#isStopping)
@@ -118,7 +124,7 @@ export class Shard implements SessionKeeper {
     const found = this.#childOf(news)
     // What the kernel has thrown away is over for the peer as well.
     if (news.event === 'expire' && news.hard && found !== undefined)
-      void found.session.runExchange(() => deleteChildSa(found.session, found.child))
+      void found.session.runExchange(() => deleteChildSa(found.session, found.child), 'delete-child')
     if (news.event === 'overrun') void this.#findLost()
     this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
   }
@@ -128,7 +134,7 @@ export class Shard implements SessionKeeper {
     try {
       for (const installed of await this.#env.books.findLost()) {
         const owner = this.#byChildSpi.get(installed.inbound.spi)
-        if (owner !== undefined) void owner.session.runExchange(() => deleteChildSa(owner.session, owner.child))
+        if (owner !== undefined) void owner.session.runExchange(() => deleteChildSa(owner.session, owner.child), 'delete-child')
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error
@@ -180,7 +186,7 @@ export class Shard implements SessionKeeper {
   async #stopSession(session: Session, reason: CloseReason): Promise<void> {
     // What is not established yet has no peer to tell.
     if (session.sa.state === 'connecting') return session.run(() => session.close(reason))
-    await session.runExchange(() => deleteIkeSa(session, reason))
+    await session.runExchange(() => deleteIkeSa(session, reason), 'delete-ike')
   }
 
   async #handleDeadline(session: Session, name: DeadlineName, due: Milliseconds): Promise<void> {

@@ -79,6 +79,12 @@ export interface ChildInstallation {
  */
 export type OutboundTime = 'now' | 'later'
 
+/** What both directions carried. */
+export interface ChildUsage {
+  readonly in: Usage
+  readonly out: Usage
+}
+
 /** A CHILD_SA that is in the kernel: the handle to update, ask about and remove it. */
 export class InstalledChild {
   readonly owner: string
@@ -338,7 +344,7 @@ export class Books {
    * What both directions carried so far, or null when the kernel has one of them no more that it should have. A half
    * that it is not to have carried nothing. Rejects with any other KernelError.
    */
-  async usage(installed: InstalledChild): Promise<{ readonly in: Usage; readonly out: Usage } | null> {
+  async usage(installed: InstalledChild): Promise<ChildUsage | null> {
     const halves = installed.outboundHalf === 'installed' ? [installed.inbound, installed.outbound] : [installed.inbound]
     const outcomes = await this.#kernel.perform(halves.map((state): Operation => ({ op: 'query-state', id: idOf(state) })))
     const [inbound, outbound = { kind: 'usage', usage: UNUSED }] = outcomes
