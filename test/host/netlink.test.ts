@@ -95,7 +95,7 @@ function inside(): void {
       ip('xfrm', 'policy', 'flush')
     })
 
-    test('the check names what is missing with its remedy, and leaves nothing behind', () => {
+    test('edge case 61: the check names what is missing with its remedy, and leaves nothing behind', () => {
       const { missing, families } = kernel.capabilities
       assert.ok(
         missing.includes('Linux has no name for encryption transform 99 with hmac(sha256): take it out of esp_proposals.'),
@@ -237,7 +237,7 @@ function inside(): void {
       assert.equal(ip('xfrm', 'state') + ip('xfrm', 'policy'), '')
     })
 
-    test('lost events are told of as an overrun, and the next ones arrive again', async (context) => {
+    test('edge case 57: lost events are told of as an overrun, and the next ones arrive again', async (context) => {
       const template = { source: LEFT, destination: RIGHT, mode: 'transport', reqid: 78, spi: 0 } as const
       const seen: KernelEvent[] = []
       const said: string[] = []

@@ -17,7 +17,7 @@ function refusing(refuse: (operation: Operation) => number | null): MemoryKernel
   return new MemoryKernel({ clock: new HandClock(), entropy: new CountingEntropy(), onEvent: () => undefined, refuse })
 }
 
-test('no ESP for IPv6 is one sentence with the remedy, and IPv4 still counts', async () => {
+test('edge case 61: no ESP for IPv6 is one sentence with the remedy, and IPv4 still counts', async () => {
   const kernel = refusing((operation) => (operation.op === 'add-state' && operation.state.source.family === 6 ? 93 : null))
   assert.deepEqual(await probeKernel(kernel, [GCM, CBC]), {
     missing: ['This kernel has no ESP for IPv6: load the module esp6 (modprobe esp6) or use a kernel with CONFIG_INET6_ESP.'],
@@ -64,7 +64,7 @@ test('any other refusal is told as it came, and what cannot be tried is not call
   assert.deepEqual(families, [])
 })
 
-test('no XFRM is a sentence with the remedy', () => {
+test('edge case 61: no XFRM is a sentence with the remedy', () => {
   assert.equal(
     lackOfXfrm('socket failed: EPROTONOSUPPORT'),
     'This kernel has no XFRM netlink (socket failed: EPROTONOSUPPORT): load the module xfrm_user (modprobe xfrm_user) or use a kernel with CONFIG_XFRM_USER.',

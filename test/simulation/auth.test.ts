@@ -273,7 +273,7 @@ scenario('an unknown critical payload in INFORMATIONAL is refused, and the IKE_S
   assert.equal(gateway.session.sa.children.length, 1)
 })
 
-scenario('unknown payloads that are not critical, notifies and vendor IDs are passed over', async (world) => {
+scenario('edge case 62: unknown payloads that are not critical, notifies and vendor IDs are passed over', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   const hashes = peer.natDetection()
@@ -308,16 +308,34 @@ scenario('a peer that asks for a virtual address hears that there is none, and k
   assertChildless(gateway)
 })
 
-scenario('CREATE_CHILD_SA is answered with NO_ADDITIONAL_SAS, an unknown exchange type with INVALID_SYNTAX', async (world) => {
+scenario('edge case 62: CREATE_CHILD_SA with NAT detection and CP in it is answered as any', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   await peer.auth()
   peer.send(
-    peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, 2, [notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))]),
+    peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, 2, [
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
+      notify(NotifyType.NAT_DETECTION_DESTINATION_IP, new Uint8Array(20)),
+      notify(40_996),
+      {
+        kind: 'CP',
+        cpType: CpType.CFG_REQUEST,
+        attributes: [{ type: CpAttribute.INTERNAL_IP4_ADDRESS, value: new Uint8Array() }],
+      },
+    ]),
   )
-  assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.NO_ADDITIONAL_SAS) !== null)
-  peer.send(peer.protectedRequest(240, 3, []))
+  assert.deepEqual(peer.open(await peer.answer()), [notify(NotifyType.NO_ADDITIONAL_SAS)])
+  assert.deepEqual(gateway.session.sa.nat, { supported: true, here: false, there: false, faked: false })
+  assert.equal(gateway.session.sa.children.length, 1)
+})
+
+scenario('an unknown exchange type is answered with INVALID_SYNTAX', async (world) => {
+  const gateway = addGateway(world)
+  const peer = new Stranger(world, CLIENT, GATEWAY)
+  await peer.init()
+  await peer.auth()
+  peer.send(peer.protectedRequest(240, 2, []))
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
   assert.equal(gateway.session.sa.children.length, 1)
 })
@@ -348,6 +366,40 @@ scenario('INITIAL_CONTACT of a client that rebooted replaces its old IKE_SA, and
   assert.ok(await flows(world, client, gateway))
   assert.ok(await world.ping(other, '10.3.0.9', '10.1.0.9'))
 })
+
+scenario(
+  'edge case 59: a client that reboots behind its NAT and comes back with another address replaces itself, and no neighbour',
+  async (world) => {
+    const nat = world.addNat('router', '192.0.2.1')
+    const gateway = world.addNode(
+      'gateway',
+      GATEWAY,
+      configuration([{ localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] }]),
+    )
+    const client = addClient(world, {}, { behind: nat })
+    const neighbour = addClient(
+      world,
+      { localId: 'neighbour@example.org', local: ['10.3.0.0/16'] },
+      { name: 'neighbour', address: '192.168.1.8', behind: nat },
+    )
+    await world.initiate(client)
+    await world.initiate(neighbour)
+    const [old] = gateway.sessions()
+    // What was there before is gone without a word; the same machine has another address now.
+    client.boot()
+    const rebooted = addClient(world, {}, { name: 'rebooted', address: '192.168.1.9', behind: nat })
+    // HDR, SK { IDi, N(INITIAL_CONTACT), AUTH, ... }  -->
+    await world.initiate(rebooted)
+    assert.deepEqual(
+      gateway.eventsOf('ike-closed').map(({ sa, reason }) => [sa, reason]),
+      [[old!.sa, 'replaced']],
+    )
+    assert.equal(gateway.sessions().length, 2)
+    assert.ok(await flows(world, rebooted, gateway))
+    assert.ok(await world.ping(neighbour, '10.3.0.9', '10.1.0.9'))
+    assert.ok(await world.ping(gateway, '10.1.0.9', '10.3.0.9'))
+  },
+)
 
 scenario('a client that reboots behind its NAT and comes back from another port is one client', async (world) => {
   const nat = world.addNat('router', '192.0.2.1')

@@ -12,7 +12,7 @@ import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
 import { Stranger } from './stranger.ts'
 import { scenario } from './world.ts'
 
-scenario('without MOBIKE and without a NAT everything stays on port 500 and ESP goes bare', async (world) => {
+scenario('edge case 8: without MOBIKE and without a NAT everything stays on port 500 and ESP goes bare', async (world) => {
   const gateway = addGateway(world, { mobike: false })
   const client = addClient(world, { mobike: false })
   await world.initiate(client)

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
-import { NotifyType } from '../../src/iana/ikev2.ts'
+import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
 import { notifies, notify } from '../../src/message/ikev2/find.ts'
+import { natDetectionHash } from '../../src/nat/detection.ts'
 import type { Dependence, Nat } from './nat.ts'
 import { preservingPort } from './nat.ts'
 import { configuration } from './configuration.ts'
@@ -244,6 +245,30 @@ scenario('encap = yes behind a real NAT is no fake, and keepalives are sent', as
   assert.equal(gateway.keepalivesReceived, world.countSent('keepalive'))
   assert.ok(gateway.keepalivesReceived >= 2)
 })
+
+// Not as we do it: libreswan hashes its own address with port 0, OpenIKED spoils both hashes.
+for (const [who, spoiled, expected] of [
+  ['libreswan', { source: 0, destination: 500 }, THERE],
+  ['OpenIKED', { source: 1, destination: 1 }, BOTH],
+] as const) {
+  scenario(`edge case 10: encap = yes as ${who} does it is a NAT to us, and ESP goes in UDP`, async (world) => {
+    const gateway = addGateway(world)
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    const hash = (address: IpAddress, port: number): Uint8Array => natDetectionHash(peer.spis, new Endpoint(address, port))
+    await peer.init([
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, hash(peer.address, spoiled.source)),
+      notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hash(peer.remote, spoiled.destination)),
+    ])
+    peer.port = peer.remotePort = 4500
+    await peer.auth()
+    assert.deepEqual(gateway.session.sa.nat, expected)
+    const encapsulation = { sourcePort: 4500, destinationPort: 4500 }
+    assert.deepEqual(
+      gateway.kernel.states().map((state) => state.encapsulation),
+      [encapsulation, encapsulation],
+    )
+  })
+}
 
 scenario('two clients behind one NAT have a tunnel each, told apart by the ports the NAT gave them', async (world) => {
   const nat = world.addNat('router', '192.0.2.1', { portFor: preservingPort })
@@ -509,6 +534,30 @@ scenario('edge case 14: an IKE_SA_INIT request that comes to 4500 is answered fr
 })
 
 scenario(
+  'edge case 15: a peer that listens on 14500 hears from our NAT-T socket, with the marker, from the first message on',
+  async (world) => {
+    const inside = IpAddress.parse('192.168.9.1')
+    const nat = world.addNat('port-forward', GATEWAY, { forwards: [{ port: 14_500, to: new Endpoint(inside, 4500) }] })
+    const gateway = addGateway(world, {}, { address: '192.168.9.1', behind: nat })
+    const client = addClient(world, { remotePort: 14_500 })
+    await world.initiate(client)
+    assert.deepEqual(world.sent(), [
+      '198.51.100.7[4500] > 203.0.113.1[14500] IKE_SA_INIT request 0',
+      '192.168.9.1[4500] > 198.51.100.7[4500] IKE_SA_INIT response 0',
+      '198.51.100.7[4500] > 203.0.113.1[14500] IKE_AUTH request 1',
+      '192.168.9.1[4500] > 198.51.100.7[4500] IKE_AUTH response 1',
+    ])
+    assert.deepEqual([...world.network.trace[0]!.bytes.subarray(0, 4)], [0, 0, 0, 0])
+    assert.equal(client.eventsOf('floated').length, 0)
+    assert.deepEqual(facts(client, gateway), [
+      { nat: THERE, udp: [true, true] },
+      { nat: HERE, udp: [true, true] },
+    ])
+    assert.ok(await flows(world, client, gateway))
+  },
+)
+
+scenario(
   'edge case 16: a request for an established IKE_SA that comes to 500 is answered from 500, and nothing moves',
   async (world) => {
     const gateway = addGateway(world)
@@ -542,6 +591,60 @@ scenario(
     assert.equal(gateway.session.sa.remote.toString(), '198.51.100.7[4500]')
   },
 )
+
+/** An established peer on 4500 that is behind a NAT, and what must not change of the gateway. */
+async function behindNat(
+  world: World,
+  more: Parameters<Stranger['auth']>[0] = [],
+): Promise<{ peer: Stranger; endpoints: () => unknown }> {
+  const gateway = addGateway(world)
+  const peer = new Stranger(world, CLIENT, GATEWAY)
+  await peer.init([
+    notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
+    notify(NotifyType.NAT_DETECTION_DESTINATION_IP, peer.natDetection().destination),
+  ])
+  peer.port = peer.remotePort = 4500
+  await peer.auth(more)
+  assert.deepEqual(gateway.session.sa.nat, THERE)
+  const { sa } = gateway.session
+  return { peer, endpoints: () => [sa.local.toString(), sa.remote.toString(), sa.nat, gateway.kernel.states()] }
+}
+
+scenario('edge case 34: what is not authentic is not answered at its new source, and moves nothing', async (world) => {
+  const { peer, endpoints } = await behindNat(world)
+  const before = endpoints()
+  const heard = peer.received.length
+  const request = peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [])
+  peer.port = 40_000
+  // In the Encrypted payload, from its IV to its ICV.
+  for (let at = 32; at < request.length; at++) {
+    const forged = request.slice()
+    forged[at]! ^= 0x01
+    peer.send(forged)
+  }
+  await world.pass(SECOND)
+  assert.equal(peer.received.length, heard)
+  assert.deepEqual(endpoints(), before)
+  // It was the integrity and nothing else: unchanged it is answered.
+  peer.send(request)
+  assert.deepEqual(peer.open(await peer.answer()), [])
+})
+
+scenario('edge case 35: a peer with MOBIKE that tries another path is answered on it, and nothing moves', async (world) => {
+  const { peer, endpoints } = await behindNat(world, [notify(NotifyType.MOBIKE_SUPPORTED)])
+  const before = endpoints()
+  // HDR, SK { N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) }  -->  and no UPDATE_SA_ADDRESSES
+  peer.port = 40_000
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, [
+      notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
+      notify(NotifyType.NAT_DETECTION_DESTINATION_IP, new Uint8Array(20)),
+    ]),
+  )
+  await peer.answer()
+  assert.equal(peer.received.at(-1)!.destination.toString(), '198.51.100.7[40000]')
+  assert.deepEqual(endpoints(), before)
+})
 
 scenario('edge case 1: a responder without NAT detection keeps the initiator on 500', async (world) => {
   // A responder without NAT detection: HDR, SAr1, KEr, Nr and no hashes. The next message must stay on 500.
