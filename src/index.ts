@@ -6,4 +6,3 @@ export { Gateway, type GatewayConfiguration, type GatewayPorts } from './gateway
 export type { IkeEvent } from './ike/events.ts'
 export type { Clock, Datagram, Entropy, Kernel, Network } from './ports.ts'
 export { lineOf, Reporter, type Line } from './report/report.ts'
-export { COMMANDS } from './vici/commands.ts'

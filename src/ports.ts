@@ -62,3 +62,27 @@ export interface KeyExchange {
   /** Forgets the private value; owed to every one generated. `agree` must not be called any more. */
   destroy(): void
 }
+
+/** A reliable, ordered stream of bytes with whoever is at its other end. None of the functions throws. */
+export interface ByteStream {
+  /** What is written to a closed stream is lost. Nobody changes the bytes any more. */
+  write(bytes: Uint8Array): void
+  /** How many bytes were written that the system has not taken yet. */
+  readonly backlog: number
+  /** Until `resume`, no more bytes are read; those underway may still arrive. */
+  pause(): void
+  resume(): void
+  /** Closes when the backlog is sent. */
+  end(): void
+  /** Closes at once and forgets the backlog. */
+  destroy(): void
+}
+
+/** What a stream tells its owner. */
+export interface StreamEars {
+  onBytes(bytes: Uint8Array): void
+  /** There was a backlog of some size and now there is none. */
+  onDrained(): void
+  /** Nothing follows. The error is null where the other side or we ourselves closed it. */
+  onClosed(error: Error | null): void
+}

@@ -1,7 +1,6 @@
 /**
  * The `espalier` command: what it can be asked, and what comes out.
  */
-import { createRequire } from 'node:module'
 import { styleText } from 'node:util'
 
 import { Command, Option } from 'commander'
@@ -9,10 +8,8 @@ import { Command, Option } from 'commander'
 import { check, type Finding } from '../daemon/check.ts'
 import { runDaemon } from '../daemon/daemon.ts'
 import { KERNELS, type KernelKind } from '../daemon/kernel.ts'
+import { version } from '../daemon/version.ts'
 import { LEVELS, type Level } from '../report/report.ts'
-
-/** Of the package, two folders up from here in the checkout and in the published package alike. */
-const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string }
 
 const kernelOption = (): Option =>
   new Option('--kernel <kind>', 'who encrypts: the real kernel, or one in memory that protects nothing')

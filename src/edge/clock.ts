@@ -9,6 +9,11 @@ export const systemClock: Clock = {
   wall: () => Date.now(),
 }
 
+/** Resolves when whatever else has happened by now was seen to. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
 /** setTimeout takes no more than this; a later alarm is looked at again then. */
 const TIMEOUT_MAX: Milliseconds = 2 ** 31 - 1
 

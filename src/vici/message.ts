@@ -12,7 +12,10 @@
 import { OutOfBytes, Reader, Writer } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 
-/** Built with either, parsed as Uint8Array, which is a view on the message: whoever keeps it copies it. */
+/**
+ * Built with either, parsed as Uint8Array, which is a view on the message: whoever keeps it copies it, for the server
+ * overwrites a request when it is answered.
+ */
 export type ViciValue = string | Uint8Array
 export type ViciNode = ViciValue | readonly ViciValue[] | ViciSection
 export type ViciSection = ReadonlyMap<string, ViciNode>

@@ -109,7 +109,8 @@ async function measure(count: number, profileDirectory: string | null, owner: La
   await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${RESPONDER}/24`)
   const directory = await lab.directory()
   await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
-  await writeFile(join(directory, 'strongswan.conf'), SETTINGS)
+  const control = `charon { plugins { vici { socket = unix://${directory}/vici\n} } }\n`
+  await writeFile(join(directory, 'strongswan.conf'), SETTINGS + control)
 
   const here = import.meta.dirname
   const lastCore = availableParallelism() - 1

@@ -27,15 +27,20 @@ export interface LogLine {
 
 const main = join(import.meta.dirname, '../../../src/main.ts')
 
+const controlOf = (directory: string): string => `unix://${directory}/vici`
+
 export class Espalier {
   readonly host: Host
   readonly directory: string
   readonly daemon: Daemon
+  /** Of its own VICI socket, as --uri of swanctl takes it. */
+  readonly uri: string
 
   private constructor(host: Host, directory: string, daemon: Daemon) {
     this.host = host
     this.directory = directory
     this.daemon = daemon
+    this.uri = controlOf(directory)
   }
 
   /** Returns when the sockets are open; connections of `start_action = start` are then on their way. */
@@ -43,7 +48,9 @@ export class Espalier {
     const directory = join(await host.lab.directory(), host.name)
     const environment = { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
     await mkdir(environment.SWANCTL_DIR, { recursive: true })
-    await writeFile(environment.STRONGSWAN_CONF, `charon {\n${options.settings ?? ''}\n}\n`)
+    // Namespaces share the file system: a socket for each.
+    const socket = `plugins { vici { socket = ${controlOf(directory)}\n} }`
+    await writeFile(environment.STRONGSWAN_CONF, `charon {\n${socket}\n${options.settings ?? ''}\n}\n`)
     await writeFile(join(environment.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
     const daemon = host.start(
       process.execPath,
