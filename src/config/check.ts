@@ -18,13 +18,13 @@ export function checkSection(section: ResolvedSection, rules: SectionRules, path
   for (const setting of section.settings.values()) {
     const treatment = keyTreatment(setting.name, rules)
     const key = join(path, setting.name)
-    if (treatment === null) report.errors.push(problemAt(setting, key, unknownKey(setting.name, rules)))
+    if (treatment === null) report.errors.push(problemAt(setting, key, unknownKey(setting.name, rules), 'unknown'))
     else if (setting.value !== null) checkTreatment(treatment, setting.value, setting, key, report)
   }
   for (const inner of section.sections.values()) {
     const innerRules = sectionRules(inner.name, rules)
     const key = join(path, inner.name)
-    if (innerRules === null) report.errors.push(problemAt(inner, key, unknownSection(inner.name, rules)))
+    if (innerRules === null) report.errors.push(problemAt(inner, key, unknownSection(inner.name, rules), 'unknown'))
     else checkSection(inner, innerRules, key, report)
   }
 }
@@ -60,8 +60,8 @@ function fold(name: string, rules: SectionRules): string {
 function checkTreatment(treatment: Treatment, value: string | null, place: Place, key: string, report: Report): void {
   if (treatment.kind === 'honoured' || treatment.kind === 'silent') return
   if (value !== null && treatment.unless(value)) return
-  if (treatment.kind === 'refused') report.errors.push(problemAt(place, key, `not supported: ${treatment.lost}`))
-  else report.warnings.push(problemAt(place, key, `not honoured: ${treatment.lost}`))
+  if (treatment.kind === 'refused') report.errors.push(problemAt(place, key, `not supported: ${treatment.lost}`, 'unsupported'))
+  else report.warnings.push(problemAt(place, key, `not honoured: ${treatment.lost}`, 'unsupported'))
 }
 
 function unknownKey(name: string, rules: SectionRules): string {

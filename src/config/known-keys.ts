@@ -7,11 +7,11 @@ import { EspalierError } from '../base/errors.ts'
 import { parseBoolean, parseInteger, parseSize, parseTime } from './values.ts'
 
 export type Treatment =
-  /** Read by load.ts. `fallback`: the default, as one writes it. */
+  /** Read and acted on. `fallback`: the default, as one writes it. */
   | { readonly kind: 'honoured'; readonly fallback: string; readonly meaning: string }
   /** Nothing to do about it: it concerns another program, or a way of working we don't have. */
   | { readonly kind: 'silent' }
-  /** Not honoured: a warning says what is not done, unless the value asks for nothing but what is done anyway. */
+  /** Read, and not honoured yet: a warning says what is not done, unless the value asks for nothing but what is done anyway. */
   | { readonly kind: 'unhonoured'; readonly lost: string; readonly unless: Harmless }
   /** Not honoured, and going on without it could let traffic or peers through that the user wanted kept out. */
   | { readonly kind: 'refused'; readonly lost: string; readonly unless: Harmless }
@@ -225,7 +225,7 @@ const SECRETS: SectionRules = rules({
       },
     }),
     eap: sharedSecret('EAP is not supported yet'),
-    xauth: sharedSecret('XAuth is not supported'),
+    xauth: sharedSecret('EAP is not supported yet'),
     ntlm: sharedSecret('EAP is not supported yet'),
     ppk: sharedSecret('post-quantum pre-shared keys are not supported yet'),
     private: PRIVATE_KEY,
@@ -238,7 +238,19 @@ const SECRETS: SectionRules = rules({
 })
 
 /** Attributes by name, or by number. */
-const POOL_KEYS = ['addrs', 'dns', 'nbns', 'dhcp', 'netmask', 'server', 'subnet', 'p_cscf', 'split_include', 'split_exclude']
+const POOL_KEYS = [
+  'addrs',
+  'address',
+  'dns',
+  'nbns',
+  'dhcp',
+  'netmask',
+  'server',
+  'subnet',
+  'p_cscf',
+  'split_include',
+  'split_exclude',
+]
 const POOL: SectionRules = {
   ...whole(unhonoured(VIRTUAL_ADDRESSES), ...POOL_KEYS),
   prefixedKeys: silently('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
@@ -280,6 +292,11 @@ const CHARON: SectionRules = rules({
     cookie_threshold: honoured('30', 'Half-open IKE_SAs from which on initiators have to return a cookie; 0 never asks.'),
     cookie_threshold_ip: honoured('3', 'The same for those of one source address.'),
     half_open_timeout: honoured('30', 'Seconds until an IKE_SA that was only begun is forgotten.'),
+    init_limit_half_open: honoured(
+      '0',
+      'Half-open IKE_SAs from which on a VICI client that asks for limits may not initiate; 0 for no limit.',
+    ),
+    init_limit_job_load: honoured('0', 'The same, for pieces of work that wait.'),
     dos_protection: honoured('yes', '`no` sets both cookie thresholds to 0.'),
     replay_window: honoured('32', 'Default of `replay_window` in the children.'),
     accept_private_algs: unhonoured('private algorithm numbers are not accepted', isNo),
@@ -301,8 +318,6 @@ const CHARON: SectionRules = rules({
     ignore_routing_tables: unhonoured('all routing tables are looked at'),
     ikesa_limit: unhonoured('the number of IKE_SAs is not limited', isZero),
     inactivity_close_ike: unhonoured('idle CHILD_SAs are not closed', isNo),
-    init_limit_half_open: unhonoured('new IKE_SAs are limited by cookies only', isZero),
-    init_limit_job_load: unhonoured('new IKE_SAs are limited by cookies only', isZero),
     initiator_only: refused('requests of other initiators would be answered', isNo),
     install_routes: unhonoured('no routes are installed', isNo),
     install_virtual_ip: unhonoured(VIRTUAL_ADDRESSES, isNo),
@@ -370,6 +385,17 @@ const CHARON: SectionRules = rules({
     'syslog': LOGGING,
     'journal': LOGGING,
     'plugins': rules({
+      sections: {
+        vici: rules({
+          keys: {
+            load: honoured('yes', 'Whether to listen for `swanctl` and other VICI clients at all.'),
+            socket: honoured(
+              'unix:///var/run/charon.vici',
+              'Where. Also `tcp://127.0.0.1:4502` or `tcp://[::1]:4502`: whoever has an account on this machine then commands the daemon.',
+            ),
+          },
+        }),
+      },
       otherSections: rules({
         keys: { load: SILENT },
         otherKeys: unhonoured('espalier has no plugins'),

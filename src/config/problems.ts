@@ -8,21 +8,26 @@ export interface Problem {
   /** Dotted path of the key or section, null where the text could not be read that far. */
   readonly key: string | null
   readonly message: string
+  readonly kind: ProblemKind
 }
 
-/** A place in a file that problems point at. */
+/** What a problem is about, for a client that knows strongSwan's sentences: a key nobody knows, a value that is none, what we cannot do. */
+export type ProblemKind = 'unknown' | 'invalid' | 'unsupported' | 'other'
+
+/** A place in a file that problems point at; no file (`''`) where the configuration did not come from one. */
 export interface Place {
   readonly file: string
   readonly line: number
 }
 
-export function problemAt(place: Place, key: string | null, message: string): Problem {
-  return { file: place.file, line: place.line, key, message }
+export function problemAt(place: Place, key: string | null, message: string, kind: ProblemKind = 'other'): Problem {
+  return { file: place.file, line: place.line, key, message, kind }
 }
 
 /** `file:line: key: message`, as compilers and editors understand it. */
 export function formatProblem({ file, line, key, message }: Problem): string {
-  return `${file}${line > 0 ? `:${line}` : ''}: ${key === null ? '' : `${key}: `}${message}`
+  const place = file === '' ? '' : `${file}${line > 0 ? `:${line}` : ''}: `
+  return `${place}${key === null ? '' : `${key}: `}${message}`
 }
 
 /** File by file and line by line; the same key inherited by ten connections is still one problem. */

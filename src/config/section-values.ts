@@ -3,9 +3,10 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import type { Report } from './check.ts'
-import { problemAt, type Problem } from './problems.ts'
+import { problemAt, type Problem, type ProblemKind } from './problems.ts'
 import type { ResolvedSection } from './references.ts'
 import type { Setting } from './syntax.ts'
+import { parseList } from './values.ts'
 
 /** The values of one section, each read with its parser; what cannot be read is reported and its default returned. */
 export class Values {
@@ -36,11 +37,33 @@ export class Values {
   }
 
   read<Value>(key: string, parse: (text: string) => Value, fallback: Value): Value {
-    const text = this.#setting(key)?.value ?? null
+    const setting = this.#setting(key)
+    const text = setting?.value ?? null
     if (text === null) return fallback
+    if (setting?.items !== undefined) {
+      this.error(key, 'expected one value, not a list')
+      return fallback
+    }
+    return this.#parsed(key, () => parse(text), fallback)
+  }
+
+  /** A list, item by item; without any it is `fallback`. */
+  readList<Item>(key: string, parse: (text: string) => Item, fallback: readonly Item[]): readonly Item[] {
+    return this.readItems(key, (items) => items.map(parse), fallback)
+  }
+
+  /** A list as a whole. */
+  readItems<Item>(key: string, parse: (items: readonly string[]) => readonly Item[], fallback: readonly Item[]): readonly Item[] {
+    const setting = this.#setting(key)
+    const text = setting?.value ?? null
+    if (text === null) return fallback
+    const items = setting?.items ?? parseList(text)
+    return items.length === 0 ? fallback : this.#parsed(key, () => parse(items), fallback)
+  }
+
+  #parsed<Value>(key: string, parse: () => Value, fallback: Value): Value {
     try {
-      const value = parse(text)
-      return Array.isArray(value) && value.length === 0 ? fallback : value
+      return parse()
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       this.error(key, error.message)
@@ -61,15 +84,19 @@ export class Values {
 
   /** `key` null is the section itself. */
   error(key: string | null, message: string): void {
-    this.#report.errors.push(this.#problem(key, message))
+    this.#report.errors.push(this.#problem(key, message, 'invalid'))
+  }
+  /** What is asked for is right, and beyond us. */
+  refuse(key: string | null, message: string): void {
+    this.#report.errors.push(this.#problem(key, message, 'unsupported'))
   }
   warn(key: string | null, message: string): void {
-    this.#report.warnings.push(this.#problem(key, message))
+    this.#report.warnings.push(this.#problem(key, message, 'unsupported'))
   }
 
-  #problem(key: string | null, message: string): Problem {
+  #problem(key: string | null, message: string, kind: ProblemKind): Problem {
     const place = (key === null ? undefined : this.#setting(key)) ?? this.#section
-    return problemAt(place, key === null ? this.#path : `${this.#path}.${key}`, message)
+    return problemAt(place, key === null ? this.#path : `${this.#path}.${key}`, message, kind)
   }
 
   #setting(key: string): Setting | undefined {

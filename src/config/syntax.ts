@@ -19,6 +19,8 @@ import { problemAt, type Place, type Problem } from './problems.ts'
 export interface Setting extends Place {
   readonly name: string
   readonly value: string | null
+  /** Of a list that came as one, by VICI; `value` has them joined. In a file a list is a value with commas. */
+  readonly items?: readonly string[]
 }
 
 export interface Reference extends Place {

@@ -2,11 +2,16 @@
  * Values of settings: text to booleans, numbers, times, sizes, addresses and secrets, as strongSwan reads them.
  * Every parser throws EspalierError (caller, VALUE_INVALID) with what was expected; the caller knows file, line and key.
  */
-import type { AddressPattern } from '../ike/connection.ts'
 import { EspalierError } from '../base/errors.ts'
 import { IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { Secret } from '../crypto/secret.ts'
+import { NO_ACTION, type Action, type AddressPattern, type InterfaceId, type Mark } from '../ike/connection.ts'
+
+/** Ours; the kernel's is XFRMA_REPLAY_ESN_MAX. */
+const MAXIMUM_REPLAY_WINDOW = 4096
+const MAXIMUM_U32 = 0xffff_ffff
+const MAXIMUM_U64 = 0xffff_ffff_ffff_ffffn
 
 /** yes, true, enabled, 1 or no, false, disabled, 0, in any case. */
 export function parseBoolean(text: string): boolean {
@@ -44,6 +49,75 @@ export function parseSize(text: string): bigint {
   const [number, unit] = splitUnit(text, /[kmg]/i)
   if (!Number.isSafeInteger(number)) throw expected('a size such as 500000, 100k, 10m or 1g', text)
   return BigInt(number) * { '': 1n, 'k': 1n << 10n, 'm': 1n << 20n, 'g': 1n << 30n }[unit]!
+}
+
+/** How many packets, up to 64 bits. */
+export function parseCount(text: string): bigint {
+  const number = /^(0|[1-9]\d{0,19}|0x[0-9a-f]{1,16})$/i.test(text) ? BigInt(text) : null
+  if (number === null || number > MAXIMUM_U64) throw expected('a whole number', text)
+  return number
+}
+
+export function parseU32(text: string): number {
+  return parseInteger(text, 0, MAXIMUM_U32)
+}
+export function parsePort(text: string): number {
+  return parseInteger(text, 0, 65535)
+}
+export function parseReplayWindow(text: string): number {
+  return parseInteger(text, 0, MAXIMUM_REPLAY_WINDOW)
+}
+
+/** A differentiated services codepoint in binary digits; strongSwan, too, keeps the last six of them. */
+export function parseDscp(text: string): number {
+  if (!/^[01]{1,32}$/.test(text)) throw expected('six binary digits', text)
+  return Number.parseInt(text.slice(-6), 2)
+}
+
+/** Text for people and scripts: a path, a name. */
+export function parsePrintable(text: string): string {
+  if (!/^[ -~]*$/.test(text)) throw expected('printable characters', text)
+  return text
+}
+
+/** `none`, `trap`, `start`, both with `|` between them, and strongSwan's older words for them. */
+export function parseAction(text: string): Action {
+  let action = NO_ACTION
+  for (const item of text.split('|')) {
+    const word = parseWord(item.trim(), ['none', 'clear', 'start', 'restart', 'trap', 'route'])
+    action = {
+      trap: action.trap || word === 'trap' || word === 'route',
+      start: action.start || word === 'start' || word === 'restart',
+    }
+  }
+  return action
+}
+
+/** `10`, `0xa/0xf`, `%unique`, `%unique-dir/0xff`; the mask is all bits without one. `words`: what may follow the `%`. */
+export function parseMark(text: string, words: readonly ('unique' | 'unique-dir' | 'same')[]): Mark {
+  const [mark, mask, ...rest] = text.split('/') as [string, string?, ...string[]]
+  const what = `a mark such as 10, 0x0a/0xff or ${words.map((word) => `%${word}`).join(' or ')}`
+  if (rest.length > 0) throw expected(what, text)
+  const bits = mask === undefined ? MAXIMUM_U32 : (u32(mask) ?? NaN)
+  const word = words.find((word) => mark.toLowerCase() === `%${word}`)
+  const value = word ?? u32(mark) ?? NaN
+  if (Number.isNaN(value) || Number.isNaN(bits)) throw expected(what, text)
+  return { value: typeof value === 'number' ? (value & bits) >>> 0 : value, mask: bits }
+}
+
+/** A number of an XFRM interface, or `%unique`, `%unique-dir`. */
+export function parseInterfaceId(text: string): InterfaceId {
+  if (/^%unique(-dir)?$/i.test(text)) return text.toLowerCase() === '%unique' ? 'unique' : 'unique-dir'
+  const id = u32(text)
+  if (id === null) throw expected('an interface ID: a whole number, %unique or %unique-dir', text)
+  return id
+}
+
+/** A virtual address to ask for, 0.0.0.0 and :: for any. */
+export function parseVirtualAddress(text: string): IpAddress {
+  const address = IpAddress.tryParse(text === '%any' || text === '%any4' ? '0.0.0.0' : text === '%any6' ? '::' : text)
+  if (address === null) throw expected('an IP address', text)
+  return address
 }
 
 /** The items of a list with commas, without the spaces around them; empty ones are left out. */
@@ -117,6 +191,12 @@ function splitUnit(text: string, units: RegExp): [number, string] {
 /** A leading zero means octal to one half of strongSwan and nothing to the other: better refused. */
 function wholeNumber(text: string): number | null {
   return /^(0|[1-9]\d{0,15}|0x[0-9a-f]{1,13})$/i.test(text) ? Number(text) : null
+}
+
+/** In hexadecimal a mark is written with all its digits, 0x00000000. */
+function u32(text: string): number | null {
+  const number = /^0x[0-9a-f]{1,8}$/i.test(text) ? Number(text) : wholeNumber(text)
+  return number !== null && number <= MAXIMUM_U32 ? number : null
 }
 
 function expected(what: string, text: string): EspalierError {

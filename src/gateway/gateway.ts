@@ -144,7 +144,7 @@ export class Gateway {
   }
 
   #startConnection(connection: Connection): void {
-    const [first, ...others] = connection.children.filter((child) => child.startAction === 'start')
+    const [first, ...others] = connection.children.filter((child) => child.startAction.start)
     if (first === undefined) return
     this.#shard.initiate(connection, first).then(
       (session) => this.#refuseFurther(session, others),

@@ -1,12 +1,12 @@
 /**
- * What we were told to do: a connection as the configuration (or VICI, later) hands it to the life of an IKE_SA.
- * Names follow swanctl.conf; times are milliseconds.
+ * What we were told to do: a connection as swanctl.conf or a VICI client hands it to the life of an IKE_SA. Names follow
+ * swanctl.conf; times are milliseconds. What is parsed here need not be honoured yet: config/known-keys.ts says what is.
  */
-import type { IpRange } from '../base/ip.ts'
+import type { IpAddress, IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
-import type { SelectorTemplate } from '../negotiate/selectors.ts'
+import { DYNAMIC_SELECTOR, type SelectorTemplate } from '../negotiate/selectors.ts'
 
 /** One entry of local_addrs or remote_addrs. */
 export type AddressPattern =
@@ -17,6 +17,8 @@ export type AddressPattern =
 
 export interface Connection {
   readonly name: string
+  /** 0: either version is accepted; IKEv2 is what we speak in both cases. */
+  readonly version: 0 | 2
   /** Empty means %any. */
   readonly localAddresses: readonly AddressPattern[]
   readonly remoteAddresses: readonly AddressPattern[]
@@ -26,11 +28,44 @@ export interface Connection {
   /** encap = yes: fake a NAT so that ESP is always in UDP. */
   readonly forceEncapsulation: boolean
   readonly mobike: boolean
+  /** Differentiated services codepoint of IKE packets, 6 bits. */
+  readonly dscp: number
+  /** Silence after which a liveness check is made; 0 = never. */
+  readonly dpdDelay: Milliseconds
+  /** IKEv1 only; 0 = retransmission decides. */
+  readonly dpdTimeout: Milliseconds
+  readonly fragmentation: 'yes' | 'accept' | 'no' | 'force'
+  readonly childless: 'allow' | 'prefer' | 'never' | 'force'
+  readonly unique: 'no' | 'never' | 'keep' | 'replace'
   /** Retries of an initiation that timed out; 0 = for ever. */
   readonly keyingTries: number
+  readonly lifetime: IkeLifetime
+  /** Addresses to ask for; 0.0.0.0 and :: for any. */
+  readonly virtualAddresses: readonly IpAddress[]
+  /** Names of pools to assign addresses from. */
+  readonly pools: readonly string[]
+  readonly interfaceIdIn: InterfaceId
+  readonly interfaceIdOut: InterfaceId
+  readonly sendCertificateRequest: boolean
+  readonly sendCertificate: 'ifasked' | 'always' | 'never'
+  readonly ocsp: 'never' | 'reply' | 'request' | 'both'
+  /** Post-quantum pre-shared key (RFC 8784). */
+  readonly ppk: { readonly id: Identity | null; readonly isRequired: boolean }
+  /** IKEv1 only. */
+  readonly aggressive: boolean
+  readonly pull: boolean
+  readonly mediation: { readonly isMediation: boolean; readonly by: string | null; readonly peer: Identity | null }
   readonly local: LocalAuthentication
   readonly remote: RemoteAuthentication
   readonly children: readonly ChildConnection[]
+}
+
+/** When an IKE_SA is made anew. A random part of `rand` is taken off rekey and reauth; `over` later it is closed. 0 = never. */
+export interface IkeLifetime {
+  readonly rekey: Milliseconds
+  readonly reauth: Milliseconds
+  readonly over: Milliseconds
+  readonly rand: Milliseconds
 }
 
 /** Only pre-shared keys so far. `id` null: our IP address at the time. */
@@ -50,16 +85,148 @@ export interface ChildConnection {
   readonly mode: 'tunnel' | 'transport'
   readonly localSelectors: readonly SelectorTemplate[]
   readonly remoteSelectors: readonly SelectorTemplate[]
-  readonly startAction: 'none' | 'start'
+  /** When the connection is loaded, when the peer is silent, when the peer closes the CHILD_SA. */
+  readonly startAction: Action
+  readonly dpdAction: Action
+  readonly closeAction: Action
+  readonly lifetime: ChildLifetime
+  /** Idle time after which it is closed; 0 = never. */
+  readonly inactivity: Milliseconds
+  /** The script to call when it comes and goes. */
+  readonly updown: string | null
+  readonly hostAccess: boolean
+  readonly policies: boolean
+  readonly policiesForwardOut: boolean
+  readonly ipcomp: boolean
   readonly replayWindow: number
   /** Fixed reqid, 0 = one is handed out. */
   readonly reqid: number
+  /** In the place of the calculated policy priority when not 0. */
+  readonly priority: number
+  /** Policies only count for traffic of this interface. */
+  readonly interface: string | null
+  readonly markIn: Mark
+  /** markIn on the inbound state, too. */
+  readonly markInOnState: boolean
+  readonly markOut: Mark
+  readonly setMarkIn: Mark
+  readonly setMarkOut: Mark
+  readonly interfaceIdIn: InterfaceId
+  readonly interfaceIdOut: InterfaceId
+  readonly label: string | null
+  readonly labelMode: 'system' | 'simple' | 'selinux'
+  /** Least size of ESP packets, 'mtu' for that of the path; 0 = as they come. */
+  readonly tfcPadding: number | 'mtu'
+  readonly sha256Truncation96: boolean
+  readonly perCpuSas: 'no' | 'yes' | 'encap'
+  readonly hardwareOffload: 'no' | 'crypto' | 'packet' | 'auto'
   readonly copyDf: boolean
   readonly copyEcn: boolean
   readonly copyDscp: 'out' | 'in' | 'yes' | 'no'
-  /** Added to the calculated policy priority when not 0: replaces it (swanctl.conf `priority`). */
-  readonly priority: number
+  /** Let ICMP errors of hosts outside the selectors through. */
+  readonly icmp: boolean
 }
+
+/** Both together: a trap for what comes, and a start at once. */
+export interface Action {
+  readonly trap: boolean
+  readonly start: boolean
+}
+
+/** Soft limit, hard limit, and what a random part of is taken off the soft one. 0 = none. */
+export interface Limit<Unit> {
+  readonly rekey: Unit
+  readonly life: Unit
+  readonly rand: Unit
+}
+export interface ChildLifetime {
+  readonly time: Limit<Milliseconds>
+  readonly bytes: Limit<bigint>
+  readonly packets: Limit<bigint>
+}
+
+/** 'unique' is handed out to each CHILD_SA, 'unique-dir' to each of its directions, 'same' is that of the other mark key. */
+export interface Mark {
+  readonly value: number | 'unique' | 'unique-dir' | 'same'
+  readonly mask: number
+}
+export type InterfaceId = number | 'unique' | 'unique-dir'
+
+export const NO_ACTION: Action = { trap: false, start: false }
+/** Matches every packet. */
+export const NO_MARK: Mark = { value: 0, mask: 0 }
+
+/** What a connection is if nothing more is said (strongSwan: vici_config.c), but for names, authentication and algorithms. */
+export const DEFAULT_CONNECTION = {
+  version: 0,
+  localAddresses: [{ kind: 'any', family: null }],
+  remoteAddresses: [{ kind: 'any', family: null }],
+  localPort: 500,
+  remotePort: 500,
+  forceEncapsulation: false,
+  mobike: true,
+  dscp: 0,
+  dpdDelay: 0,
+  dpdTimeout: 0,
+  fragmentation: 'yes',
+  childless: 'allow',
+  unique: 'no',
+  keyingTries: 1,
+  lifetime: { rekey: 14_400_000, reauth: 0, over: 1_440_000, rand: 1_440_000 },
+  virtualAddresses: [],
+  pools: [],
+  interfaceIdIn: 0,
+  interfaceIdOut: 0,
+  sendCertificateRequest: true,
+  sendCertificate: 'ifasked',
+  ocsp: 'reply',
+  ppk: { id: null, isRequired: false },
+  aggressive: false,
+  pull: true,
+  mediation: { isMediation: false, by: null, peer: null },
+} as const satisfies Partial<Connection>
+
+/** The same for a child. */
+export const DEFAULT_CHILD = {
+  mode: 'tunnel',
+  localSelectors: [DYNAMIC_SELECTOR],
+  remoteSelectors: [DYNAMIC_SELECTOR],
+  startAction: NO_ACTION,
+  dpdAction: NO_ACTION,
+  closeAction: NO_ACTION,
+  lifetime: {
+    time: { rekey: 3_600_000, life: 3_960_000, rand: 360_000 },
+    bytes: { rekey: 0n, life: 0n, rand: 0n },
+    packets: { rekey: 0n, life: 0n, rand: 0n },
+  },
+  inactivity: 0,
+  updown: null,
+  hostAccess: false,
+  policies: true,
+  policiesForwardOut: false,
+  ipcomp: false,
+  replayWindow: 32,
+  reqid: 0,
+  priority: 0,
+  interface: null,
+  markIn: NO_MARK,
+  markInOnState: false,
+  markOut: NO_MARK,
+  setMarkIn: NO_MARK,
+  setMarkOut: NO_MARK,
+  interfaceIdIn: 0,
+  interfaceIdOut: 0,
+  label: null,
+  labelMode: 'system',
+  tfcPadding: 0,
+  sha256Truncation96: false,
+  perCpuSas: 'no',
+  hardwareOffload: 'no',
+  copyDf: true,
+  copyEcn: true,
+  copyDscp: 'out',
+  icmp: false,
+} as const satisfies Partial<ChildConnection>
 
 /** What strongswan.conf says to the core (section charon). */
 export interface IkeSettings {
@@ -79,6 +246,11 @@ export interface IkeSettings {
   readonly cookieThreshold: number
   readonly cookieThresholdIp: number
   readonly halfOpenTimeout: Milliseconds
+  /** Half-open IKE_SAs and pieces of work waiting from which on we begin nothing by ourselves; 0 = never. */
+  readonly initLimitHalfOpen: number
+  readonly initLimitJobLoad: number
+  /** charon.replay_window: that of children that say none. */
+  readonly replayWindow: number
 }
 
 export const DEFAULT_IKE_SETTINGS: IkeSettings = {
@@ -94,4 +266,7 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   cookieThreshold: 30,
   cookieThresholdIp: 3,
   halfOpenTimeout: 30_000,
+  initLimitHalfOpen: 0,
+  initLimitJobLoad: 0,
+  replayWindow: 32,
 }

@@ -6,7 +6,7 @@ import { sharedSecretsFor, type SharedSecret } from '../../src/auth/secrets.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 
 function secret(name: string, ...owners: string[]): SharedSecret {
-  return { name, owners: owners.map(parseIdentity), secret: new Secret(new Uint8Array(1)) }
+  return { name, kind: 'ike', owners: owners.map(parseIdentity), secret: new Secret(new Uint8Array(1)) }
 }
 
 function namesFor(secrets: readonly SharedSecret[], local: string, remote: string): string[] {

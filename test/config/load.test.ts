@@ -7,7 +7,14 @@ import { formatIdentity } from '../../src/auth/identity.ts'
 import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
 import { diskFiles } from '../../src/edge/files.ts'
-import { DEFAULT_IKE_SETTINGS, type AddressPattern, type ChildConnection, type Connection } from '../../src/ike/connection.ts'
+import {
+  DEFAULT_CHILD,
+  DEFAULT_CONNECTION,
+  DEFAULT_IKE_SETTINGS,
+  type AddressPattern,
+  type ChildConnection,
+  type Connection,
+} from '../../src/ike/connection.ts'
 import { defaultProposals, parseProposal } from '../../src/negotiate/proposals.ts'
 import { formatSelector, type SelectorTemplate } from '../../src/negotiate/selectors.ts'
 import { memoryFiles } from './memory-files.ts'
@@ -81,7 +88,7 @@ describe('configurations of real gateways', () => {
       [lan.remoteSelectors, voice.remoteSelectors].map((list) => list.map(selectorText)),
       [['10.2.0.0/16', '10.22.0.0/24[tcp/443]'], ['10.3.0.0..10.3.0.99[udp/5060-5061]']],
     )
-    assert.deepEqual([lan.startAction, voice.startAction], ['start', 'none'])
+    assert.deepEqual([lan.startAction.start, voice.startAction.start], [true, false])
     assert.deepEqual(lan.proposals, [parseProposal('aes256gcm16-x25519', 'esp'), parseProposal('aes128-sha256', 'esp')])
     assert.deepEqual([voice.copyDscp, voice.priority, voice.reqid], ['yes', 1000, 77])
     assert.deepEqual(
@@ -111,6 +118,7 @@ describe('configurations of real gateways', () => {
     const { connections, secrets, settings } = loaded.configuration!
     const { children, proposals, local, remote, ...home } = connections[0]!
     assert.deepEqual(home, {
+      ...DEFAULT_CONNECTION,
       name: 'home',
       localAddresses: [{ kind: 'any', family: null }],
       remoteAddresses: [{ kind: 'host', name: 'vpn.example.org' }],
@@ -126,9 +134,16 @@ describe('configurations of real gateways', () => {
       ['me@example.org', '*.example.org'],
     )
     assert.deepEqual(children[0]!.remoteSelectors.map(selectorText), ['0.0.0.0/0', '::/0'])
-    assert.deepEqual([children[0]!.startAction, children[0]!.replayWindow], ['start', 128])
+    assert.deepEqual([children[0]!.startAction.start, children[0]!.replayWindow], [true, 128])
     assert.deepEqual(secrets[0]!.owners, [])
-    assert.deepEqual(settings, { ...DEFAULT_IKE_SETTINGS, port: 0, portNatT: 0, cookieThreshold: 0, cookieThresholdIp: 0 })
+    assert.deepEqual(settings, {
+      ...DEFAULT_IKE_SETTINGS,
+      port: 0,
+      portNatT: 0,
+      cookieThreshold: 0,
+      cookieThresholdIp: 0,
+      replayWindow: 128,
+    })
   })
 
   test('transport mode between hosts, without a strongswan.conf', () => {
@@ -138,17 +153,8 @@ describe('configurations of real gateways', () => {
     assert.deepEqual(connections[0]!.remoteAddresses.map(addressText), ['10.0.0.5/32', '10.0.1.1-10.0.1.99', '%any6'])
     assert.equal(formatIdentity(connections[0]!.local.id!), '@#0a0b0c')
     const { proposals, localSelectors, remoteSelectors, ...rsync } = connections[0]!.children[0]!
-    assert.deepEqual(rsync, {
-      name: 'rsync',
-      mode: 'transport',
-      startAction: 'none',
-      replayWindow: 0,
-      reqid: 0,
-      copyDf: false,
-      copyEcn: false,
-      copyDscp: 'out',
-      priority: 0,
-    })
+    const { localSelectors: _local, remoteSelectors: _remote, ...defaults } = DEFAULT_CHILD
+    assert.deepEqual(rsync, { ...defaults, name: 'rsync', mode: 'transport', replayWindow: 0, copyDf: false, copyEcn: false })
     assert.deepEqual(proposals, defaultProposals('esp'))
     assert.deepEqual([...localSelectors, ...remoteSelectors].map(selectorText), ['dynamic[6/0-65535]', 'dynamic[6/873-873]'])
     assert.deepEqual(secrets[0]!.owners, [], '%any as only owner is everyone')
@@ -158,7 +164,13 @@ describe('configurations of real gateways', () => {
   test('what a distribution installs says nothing, so nothing is said about it', () => {
     const { loaded, errors, warnings } = loadFixture('debian')
     assert.deepEqual([...errors, ...warnings], [])
-    assert.deepEqual(loaded.configuration, { connections: [], secrets: [], settings: DEFAULT_IKE_SETTINGS })
+    assert.deepEqual(loaded.configuration, {
+      connections: [],
+      secrets: [],
+      pools: [],
+      settings: DEFAULT_IKE_SETTINGS,
+      control: { kind: 'unix', path: '/var/run/charon.vici' },
+    })
   })
 
   test('a gateway that needs more than pre-shared keys is not loaded with less: every reason in one go, in the order of the file', () => {
@@ -229,7 +241,10 @@ describe('configurations of real gateways', () => {
     )
     assert.deepEqual(
       loaded.configuration!.connections[0]!.children.map(({ startAction }) => startAction),
-      ['start', 'start'],
+      [
+        { trap: true, start: true },
+        { trap: false, start: true },
+      ],
     )
     assert.ok(!warnings.some((text) => text.includes('gv6URkSs')))
   })
@@ -317,12 +332,12 @@ describe('errors', () => {
     ],
     [
       'a slip in a secret that is not honoured',
-      'secrets {\n eap-1 {\n secrt = a\n }\n}',
+      'secrets {\n eap-1 {\n secrt = a\n secret = a\n }\n}',
       ":3: secrets.eap-1.secrt: unknown key 'secrt'; did you mean 'secret'?",
     ],
     [
       'a slip in a pool',
-      'pools {\n a {\n adrs = 10.0.0.0/8\n 25 = x\n }\n}',
+      'pools {\n a {\n adrs = 10.0.0.0/8\n addrs = 10.0.0.0/8\n 25 = x\n }\n}',
       ":3: pools.a.adrs: unknown key 'adrs'; did you mean 'addrs'?",
     ],
     [
@@ -474,33 +489,12 @@ describe('values', () => {
     const loaded = load(child(''))
     assert.deepEqual(loaded.warnings, [])
     assert.deepEqual(only(loaded), {
+      ...DEFAULT_CONNECTION,
       name: 'c',
-      localAddresses: [{ kind: 'any', family: null }],
-      remoteAddresses: [{ kind: 'any', family: null }],
-      localPort: 500,
-      remotePort: 500,
       proposals: defaultProposals('ike'),
-      forceEncapsulation: false,
-      mobike: true,
-      keyingTries: 1,
       local: { method: 'psk', id: null },
       remote: { method: 'psk', id: { kind: 'any' } },
-      children: [
-        {
-          name: 'net',
-          proposals: defaultProposals('esp'),
-          mode: 'tunnel',
-          localSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }],
-          remoteSelectors: [{ range: null, protocol: 0, firstPort: 0, lastPort: 65535 }],
-          startAction: 'none',
-          replayWindow: 32,
-          reqid: 0,
-          copyDf: true,
-          copyEcn: true,
-          copyDscp: 'out',
-          priority: 0,
-        },
-      ],
+      children: [{ ...DEFAULT_CHILD, name: 'net', proposals: defaultProposals('esp') }],
     })
   })
 
@@ -524,7 +518,8 @@ describe('values', () => {
   test('all of strongswan.conf that is honoured', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
-      retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n replay_window = 64\n}`
+      retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
+      init_limit_job_load = 12\n replay_window = 64\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -539,6 +534,9 @@ describe('values', () => {
       cookieThreshold: 7,
       cookieThresholdIp: 0,
       halfOpenTimeout: 10_000,
+      initLimitHalfOpen: 11,
+      initLimitJobLoad: 12,
+      replayWindow: 64,
     })
     assert.equal(onlyChild(loaded).replayWindow, 64)
   })
@@ -584,7 +582,7 @@ describe('values', () => {
   test('trap is a warning that says what happens to the traffic', () => {
     const loaded = load(child(' start_action = trap'))
     assert.match(warningsOf(loaded)[0]!, /trap is not honoured yet: .*traffic leaves unprotected$/)
-    assert.equal(onlyChild(loaded).startAction, 'none')
+    assert.deepEqual(onlyChild(loaded).startAction, { trap: true, start: false })
   })
 
   test('an include that is missing is a warning', () => {

@@ -5,6 +5,8 @@ import { IpRange } from '../../src/base/ip.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import {
+  DEFAULT_CHILD,
+  DEFAULT_CONNECTION,
   DEFAULT_IKE_SETTINGS,
   type AddressPattern,
   type ChildConnection,
@@ -47,6 +49,7 @@ export interface ConnectionWords extends ChildWords {
 
 export function connection(words: ConnectionWords): Connection {
   return {
+    ...DEFAULT_CONNECTION,
     name: words.connection ?? 'home',
     localAddresses: (words.localAddresses ?? []).map(addressPattern),
     remoteAddresses: (words.remoteAddresses ?? []).map(addressPattern),
@@ -64,18 +67,13 @@ export function connection(words: ConnectionWords): Connection {
 
 function child(words: ChildWords): ChildConnection {
   return {
+    ...DEFAULT_CHILD,
     name: words.name ?? 'net',
     proposals: (words.proposals ?? [ESP_PROPOSAL]).map((text) => parseProposal(text, 'esp')),
     mode: words.mode ?? 'tunnel',
     localSelectors: (words.local ?? ['dynamic']).map(parseSelectorTemplate),
     remoteSelectors: (words.remote ?? ['dynamic']).map(parseSelectorTemplate),
-    startAction: words.start === true ? 'start' : 'none',
-    replayWindow: 32,
-    reqid: 0,
-    copyDf: true,
-    copyEcn: true,
-    copyDscp: 'out',
-    priority: 0,
+    startAction: { trap: false, start: words.start === true },
   }
 }
 
@@ -96,6 +94,7 @@ export interface SecretWords {
 export function sharedSecret(words: SecretWords): SharedSecret {
   return {
     name: 'ike-1',
+    kind: 'ike',
     owners: (words.owners ?? []).map(parseIdentity),
     secret: new Secret(new TextEncoder().encode(words.text)),
   }

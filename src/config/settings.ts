@@ -1,0 +1,83 @@
+/**
+ * strongswan.conf's share of the configuration: what section `charon` says to the core.
+ */
+import { SECOND } from '../base/time.ts'
+import { DEFAULT_IKE_SETTINGS, type IkeSettings } from '../ike/connection.ts'
+import type { Report } from './check.ts'
+import type { ResolvedSection } from './references.ts'
+import { Values } from './section-values.ts'
+import { DEFAULT_CONTROL_SOCKET, parseStreamAddress, type StreamAddress } from './stream-address.ts'
+import { parseBoolean, parseDecimal, parseInteger, parseReplayWindow, parseTime } from './values.ts'
+
+/** Our limits: the times keep sums of milliseconds exact. */
+const MAXIMUM_SECONDS = 1_000_000
+const MAXIMUM_TRIES = 1000
+const MAXIMUM_COUNT = 1_000_000_000
+/** strongSwan: RETRANSMIT_JITTER_MAX. */
+const MAXIMUM_JITTER = 20
+
+/** Reads `charon-systemd` first, `charon` for what is not there, and the defaults for the rest. */
+export function readSettings(root: ResolvedSection, report: Report): IkeSettings {
+  const layers = ['charon-systemd', 'charon'].map((name) => Values.of(root, name, report))
+  const read = <Value>(key: string, parse: (text: string) => Value, fallback: Value): Value => {
+    const layer = layers.find((values) => values.has(key))
+    return layer === undefined ? fallback : layer.read(key, parse, fallback)
+  }
+  const port = (text: string): number => parseInteger(text, 0, 65535)
+  const count = (text: string): number => parseInteger(text, 0, MAXIMUM_COUNT)
+  const seconds = (text: string): number => parseInteger(text, 0, MAXIMUM_SECONDS) * SECOND
+  const protection = read('dos_protection', parseBoolean, true)
+  const cookieThreshold = read('cookie_threshold', count, DEFAULT_IKE_SETTINGS.cookieThreshold)
+  const cookieThresholdIp = read('cookie_threshold_ip', count, DEFAULT_IKE_SETTINGS.cookieThresholdIp)
+  const settings: IkeSettings = {
+    ...DEFAULT_IKE_SETTINGS,
+    port: read('port', port, DEFAULT_IKE_SETTINGS.port),
+    portNatT: read('port_nat_t', port, DEFAULT_IKE_SETTINGS.portNatT),
+    keepAlive: read('keep_alive', parseTime, DEFAULT_IKE_SETTINGS.keepAlive),
+    keepAliveDpdMargin: read('keep_alive_dpd_margin', parseTime, DEFAULT_IKE_SETTINGS.keepAliveDpdMargin),
+    retransmitTimeout: read(
+      'retransmit_timeout',
+      (text) => Math.round(parseDecimal(text, 0.001, MAXIMUM_SECONDS) * SECOND),
+      DEFAULT_IKE_SETTINGS.retransmitTimeout,
+    ),
+    retransmitBase: read('retransmit_base', (text) => parseDecimal(text, 1, 100), DEFAULT_IKE_SETTINGS.retransmitBase),
+    retransmitTries: read(
+      'retransmit_tries',
+      (text) => parseInteger(text, 0, MAXIMUM_TRIES),
+      DEFAULT_IKE_SETTINGS.retransmitTries,
+    ),
+    retransmitJitter: read(
+      'retransmit_jitter',
+      (text) => Math.min(parseInteger(text, 0, 100), MAXIMUM_JITTER),
+      DEFAULT_IKE_SETTINGS.retransmitJitter,
+    ),
+    retransmitLimit: read('retransmit_limit', seconds, DEFAULT_IKE_SETTINGS.retransmitLimit),
+    cookieThreshold: protection ? cookieThreshold : 0,
+    cookieThresholdIp: protection ? cookieThresholdIp : 0,
+    halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),
+    initLimitHalfOpen: read('init_limit_half_open', count, DEFAULT_IKE_SETTINGS.initLimitHalfOpen),
+    initLimitJobLoad: read('init_limit_job_load', count, DEFAULT_IKE_SETTINGS.initLimitJobLoad),
+    replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),
+  }
+  const portValues = layers.find((values) => values.has('port_nat_t')) ?? layers.find((values) => values.has('port'))
+  if (settings.port === settings.portNatT && settings.port !== 0)
+    portValues?.error('port_nat_t', 'has to be another port than port')
+  return settings
+}
+
+/** charon.plugins.vici: where VICI clients find us; null where they are not to. */
+export function readControl(root: ResolvedSection, report: Report): StreamAddress | null {
+  const layers = ['charon-systemd', 'charon'].flatMap((name) =>
+    Values.of(root, name, report)
+      .sections((inner) => inner === 'plugins')
+      .flatMap((plugins) => plugins.sections((inner) => inner === 'vici')),
+  )
+  const isWanted = layers.find((values) => values.has('load'))?.read('load', parseLoad, true) ?? true
+  const address = layers.find((values) => values.has('socket'))?.read('socket', parseStreamAddress, DEFAULT_CONTROL_SOCKET)
+  return isWanted ? (address ?? DEFAULT_CONTROL_SOCKET) : null
+}
+
+/** strongSwan: a plugin's priority or a boolean, and 0 is no. */
+function parseLoad(text: string): boolean {
+  return /^-?\d+$/.test(text) ? Number(text) !== 0 : parseBoolean(text)
+}
