@@ -2,12 +2,11 @@
  * Integrity algorithms (transform type 3): a keyed MAC, truncated. HMACs per RFC 2404 and RFC 4868, AES-XCBC-MAC-96
  * per RFC 3566, AES-CMAC-96 per RFC 4494.
  */
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
-
 import { assert } from '../base/assert.ts'
 import { IntegId } from '../iana/transforms.ts'
 import { AesMac, type AesMacKind } from './aes-mac.ts'
 import { integAlgorithm } from './algorithms.ts'
+import { hmac, type HmacHash } from './hmac.ts'
 import type { Secret } from './secret.ts'
 
 export interface Integrity {
@@ -16,7 +15,7 @@ export interface Integrity {
   compute(...data: readonly Uint8Array[]): Uint8Array
 }
 
-const HASHES: ReadonlyMap<number, string> = new Map([
+const HASHES: ReadonlyMap<number, HmacHash> = new Map([
   [IntegId.AUTH_HMAC_SHA1_96, 'sha1'],
   [IntegId.AUTH_HMAC_SHA2_256_128, 'sha256'],
   [IntegId.AUTH_HMAC_SHA2_384_192, 'sha384'],
@@ -27,14 +26,14 @@ const AES_MACS: ReadonlyMap<number, AesMacKind> = new Map([
   [IntegId.AUTH_AES_CMAC_96, 'cmac'],
 ])
 
-/** `key` has the algorithm's key length, and is not needed any more afterwards. */
+/** `key` has the algorithm's key length. It is kept, not copied: once it is destroyed, `compute` throws. */
 export function createIntegrity(id: number, key: Secret): Integrity {
   const algorithm = integAlgorithm(id)
   assert(algorithm !== null, 'only integrity algorithms that we do are negotiated')
   assert(key.length === algorithm.keyLength, 'an integrity key has the length of its algorithm')
   const { icvLength } = algorithm
   const hash = HASHES.get(id)
-  if (hash !== undefined) return new Hmac(hash, createSecretKey(key.dangerouslyReveal()), icvLength)
+  if (hash !== undefined) return new TruncatedHmac(hash, key, icvLength)
   const kind = AES_MACS.get(id)
   assert(kind !== undefined, 'an integrity algorithm is an HMAC or an AES MAC')
   return new TruncatedAesMac(new AesMac(kind, key.dangerouslyReveal()), icvLength)
@@ -42,21 +41,19 @@ export function createIntegrity(id: number, key: Secret): Integrity {
 
 // Classes and no closures: there are two for every IKE_SA.
 
-class Hmac implements Integrity {
+class TruncatedHmac implements Integrity {
   readonly icvLength: number
-  readonly #hash: string
-  readonly #key: KeyObject
+  readonly #hash: HmacHash
+  readonly #key: Secret
 
-  constructor(hash: string, key: KeyObject, icvLength: number) {
+  constructor(hash: HmacHash, key: Secret, icvLength: number) {
     this.icvLength = icvLength
     this.#hash = hash
     this.#key = key
   }
 
   compute(...data: readonly Uint8Array[]): Uint8Array {
-    const hmac = createHmac(this.#hash, this.#key)
-    for (const part of data) hmac.update(part)
-    return hmac.digest().subarray(0, this.icvLength)
+    return hmac(this.#hash, this.#key.dangerouslyReveal(), data).subarray(0, this.icvLength)
   }
 }
 

@@ -2,12 +2,11 @@
  * Pseudorandom functions (transform type 2) and prf+ (RFC 7296 2.13). HMACs per RFC 2104 and RFC 4868,
  * AES-XCBC-PRF-128 per RFC 4434, AES-CMAC-PRF-128 per RFC 4615; all take keys of any length.
  */
-import { createHmac } from 'node:crypto'
-
 import { assert } from '../base/assert.ts'
 import { PrfId } from '../iana/transforms.ts'
 import { AesMac, type AesMacKind } from './aes-mac.ts'
 import { prfAlgorithm } from './algorithms.ts'
+import { hmac, type HmacHash } from './hmac.ts'
 
 export interface Prf {
   readonly id: number
@@ -24,7 +23,7 @@ export interface Prf {
   plus(key: Uint8Array, seed: Uint8Array, length: number): Uint8Array
 }
 
-const HASHES: ReadonlyMap<number, string> = new Map([
+const HASHES: ReadonlyMap<number, HmacHash> = new Map([
   [PrfId.PRF_HMAC_SHA1, 'sha1'],
   [PrfId.PRF_HMAC_SHA2_256, 'sha256'],
   [PrfId.PRF_HMAC_SHA2_384, 'sha384'],
@@ -74,11 +73,8 @@ function keyedBy(id: number): (key: Uint8Array) => Keyed {
   const hash = HASHES.get(id)
   if (hash !== undefined) {
     return (key) =>
-      (...data) => {
-        const hmac = createHmac(hash, key)
-        for (const part of data) hmac.update(part)
-        return hmac.digest()
-      }
+      (...data) =>
+        hmac(hash, key, data)
   }
   const kind = AES_MACS.get(id)
   assert(kind !== undefined, 'a PRF is an HMAC or an AES MAC')

@@ -38,7 +38,7 @@ export interface Opener {
 
 /**
  * Seals what we send. `encrKey` is SK_e, salt behind the key where the cipher has one; `integKey` SK_a, null with an
- * AEAD. Both may be destroyed afterwards. A key must get one sealer only: with an AEAD and AES-CTR the IV counts the
+ * AEAD. Both are kept, not copied: once they are destroyed, sealing throws. A key must get one sealer only: with an AEAD and AES-CTR the IV counts the
  * messages of this sealer, and a second one would count the same numbers under the same key.
  */
 export function createSealer(suite: ProtectionSuite, encrKey: Secret, integKey: Secret | null, entropy: Entropy): Sealer {

@@ -5,8 +5,11 @@
 import { timingSafeEqual } from 'node:crypto'
 import { inspect } from 'node:util'
 
+import { assert } from '../base/assert.ts'
+
 export class Secret {
-  readonly #bytes: Uint8Array
+  /** Null once it is destroyed. */
+  #bytes: Uint8Array | null
 
   /** Takes ownership of `bytes`: the caller keeps no other use of them. */
   constructor(bytes: Uint8Array) {
@@ -14,31 +17,40 @@ export class Secret {
   }
 
   get length(): number {
-    return this.#bytes.length
+    return this.#bytes?.length ?? 0
   }
 
-  /** The bytes themselves, not a copy. Named so that a reviewer sees every place that looks inside. */
+  get isDestroyed(): boolean {
+    return this.#bytes === null
+  }
+
+  /**
+   * The bytes themselves, not a copy. Named so that a reviewer sees every place that looks inside. Asserts that it was
+   * not destroyed: nobody must take zeros for a key.
+   */
   dangerouslyReveal(): Uint8Array {
+    assert(this.#bytes !== null, 'a secret is used before it is destroyed')
     return this.#bytes
   }
 
   /** A Secret over a copy of part of this one, from `start` up to `end` (bytes). */
   slice(start: number, end?: number): Secret {
-    return new Secret(this.#bytes.slice(start, end))
+    return new Secret(this.dangerouslyReveal().slice(start, end))
   }
 
   /** Constant-time comparison; lengths are public. */
   equals(other: Secret): boolean {
-    return constantTimeEqual(this.#bytes, other.#bytes)
+    return constantTimeEqual(this.dangerouslyReveal(), other.dangerouslyReveal())
   }
 
-  /** Overwrites the bytes with zeros. */
+  /** Overwrites the bytes with zeros and lets go of them. */
   destroy(): void {
-    this.#bytes.fill(0)
+    this.#bytes?.fill(0)
+    this.#bytes = null
   }
 
   toString(): string {
-    return `secret, ${this.length} bytes`
+    return this.isDestroyed ? 'secret, destroyed' : `secret, ${this.length} bytes`
   }
   toJSON(): string {
     return this.toString()

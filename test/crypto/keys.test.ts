@@ -5,6 +5,7 @@ import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 
+import { AssertionError } from '../../src/base/assert.ts'
 import { concatBytes, fromHex, toHex, Writer } from '../../src/base/bytes.ts'
 import { encrKeyMaterialLength, integAlgorithm } from '../../src/crypto/algorithms.ts'
 import {
@@ -187,11 +188,14 @@ test('the keys of a CHILD_SA are KEYMAT of RFC 7296 2.17 in its order, with and 
   }
 })
 
-test('destroyed keys are zeros', () => {
+test('destroyed keys are zeros, and are not to be had any more', () => {
   for (const suite of [everyProtectionSuite()[0]!, everyProtectionSuite().find(({ integ }) => integ === null)!]) {
     const keys = deriveIkeKeys(valuesFor(suite, 'destroyed'))
-    assert.doesNotMatch(hex(keys.d), /^0*$/)
+    const secrets = [keys.d, keys.ai, keys.ar, keys.ei, keys.er, keys.pi, keys.pr].filter((secret) => secret !== null)
+    const bytes = secrets.map((secret) => secret.dangerouslyReveal())
+    assert.ok(bytes.every((key) => key.some((byte) => byte !== 0)))
     keys.destroy()
-    assert.match(allOf(keys), /^0+$/)
+    assert.ok(bytes.every((key) => key.every((byte) => byte === 0)))
+    for (const secret of secrets) assert.throws(() => secret.dangerouslyReveal(), AssertionError)
   }
 })
