@@ -3,13 +3,14 @@
  */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab } from '../lab/support/network.ts'
 import { tryRun, type Finished } from '../lab/support/process.ts'
+import { compile, preloading } from './udp-support.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 const SECRET = 'a key nobody may ever read in a log'
@@ -57,13 +58,18 @@ async function pair(t: TestContext): Promise<{ client: Espalier; gateway: Espali
 }
 
 /** Runs the command with a configuration directory of its own. */
-async function espalier(t: TestContext, args: readonly string[], swanctlConf: string, strongswanConf = ''): Promise<Finished> {
+async function espalier(
+  t: TestContext,
+  args: readonly string[],
+  swanctlConf: string,
+  { strongswanConf = '', env = {} }: { readonly strongswanConf?: string; readonly env?: Record<string, string> } = {},
+): Promise<Finished> {
   const directory = await mkdtemp(join(tmpdir(), 'espalier-test-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
   await writeFile(join(directory, 'swanctl.conf'), swanctlConf)
   await writeFile(join(directory, 'strongswan.conf'), strongswanConf)
   return tryRun(process.execPath, [main, ...args], {
-    env: { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
+    env: { ...env, SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
   })
 }
 
@@ -144,6 +150,18 @@ describe('espalier check', () => {
     assert.match(stdout, /^ok +configuration: 1 connection with 1 child and 1 pre-shared key/m)
     assert.match(stdout, /^ok +sockets: UDP over IPv4/m)
     assert.ok(!stdout.includes(SECRET))
+  })
+
+  test('edge case 61: names a kernel that refuses UDP_ENCAP, and the daemon does not start on it', async (t) => {
+    const { ENOPROTOOPT } = constants.errno
+    // SOL_UDP, UDP_ENCAP.
+    const env = { ...preloading(compile('udp-shim', '-shared', '-fPIC')), SHIM_SETSOCKOPT: `17,100,${ENOPROTOOPT}` }
+    const strongswanConf = 'charon {\n port = 0\n port_nat_t = 0\n}\n'
+    for (const command of ['check', 'daemon']) {
+      const { status, stdout } = await espalier(t, [command, '--kernel', 'memory'], GATEWAY, { strongswanConf, env })
+      assert.equal(status, 1, stdout)
+      assert.match(stdout, /cannot be opened: ENOPROTOOPT.*UDP_ENCAP; this kernel takes no ESP-in-UDP \(CONFIG_XFRM is missing\)/)
+    }
   })
 
   test('names each error with file and line and ends with status 1', async (t) => {
