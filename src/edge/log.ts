@@ -1,17 +1,26 @@
 /**
- * Log lines to standard output by pino: JSON, one object a line; when standard output is a terminal,
- * just the sentences.
+ * Log lines to standard output by pino: JSON, one object a line; when standard output is a terminal, as strongSwan
+ * writes them, `[IKE] <home|1> IKE_SA home[1] established between ...`. What is too loud does not come here.
  */
 import { pino, type Logger } from 'pino'
 import { build as prettyStream } from 'pino-pretty'
 
-import type { Level, Line } from '../report/report.ts'
+import type { Line } from '../report/report.ts'
 
 /** Writes are synchronous: the last lines before an end are the ones that matter most. */
-export function openLog(level: Level): (line: Line) => void {
-  const destination = process.stdout.isTTY
+export function openLog(): (line: Line) => void {
+  const isTerminal = process.stdout.isTTY
+  const destination = isTerminal
     ? prettyStream({ colorize: true, sync: true, translateTime: 'SYS:HH:MM:ss.l', hideObject: true })
     : pino.destination({ dest: 1, sync: true })
-  const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
-  return (line) => logger[line.level](line.fields, line.message)
+  const logger: Logger = pino({ level: 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
+  return (line) => {
+    const { group, level, message, fields } = line
+    logger[level]({ group, ...fields }, isTerminal ? asStrongswan(line) : message)
+  }
+}
+
+/** A line without its time. */
+export function asStrongswan({ group, ike, message }: Line): string {
+  return `[${group.toUpperCase()}] ${ike === null ? '' : `<${ike.name}|${ike.uniqueId}> `}${message}`
 }

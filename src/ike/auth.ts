@@ -48,6 +48,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
     localId,
     expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address),
   )
+  env.report({ event: 'authenticating', sa, id: localId })
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
   const offer = await offerChild(session, childConnection)
 
@@ -64,7 +65,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
     ])
     if (answer.malformed !== null) throw answer.malformed
     rejectUnknownCritical(answer)
-    if (find(answer.payloads, 'AUTH') === null) throwOnErrorNotify(answer, 'IKE_AUTH')
+    if (find(answer.payloads, 'AUTH') === null) throwOnErrorNotify(answer)
     sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
   } catch (error) {
     await withdrawChild(session, offer)
@@ -116,31 +117,31 @@ export async function respondAuth(session: Session, request: Received): Promise<
   if (idi === null) throw misbehaved('an IKE_AUTH request without IDi payload')
   const remoteId: Identity = { type: idi.idType, data: idi.data.slice() }
   const requestedId: Identity | null = idr === null ? null : { type: idr.idType, data: idr.data.slice() }
-  if (auth === null) throw authenticationFailed(`${formatIdentity(remoteId)} wants EAP, which is not configured for it`)
+  const candidates = connectionsFor(opening.candidates, remoteId, requestedId)
+  const connection = candidates[0]
+  const { local, remote } = request
+  env.report({ event: 'peer-identified', sa, local, remote, remoteId, requestedId, connection: connection ?? null })
+  if (connection === undefined) {
+    const asked = requestedId === null ? '' : ` and us as ${formatIdentity(requestedId)}`
+    throw authenticationFailed(
+      `no matching peer config found: no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`,
+    )
+  }
+  if (auth === null)
+    throw authenticationFailed(`peer requested EAP, config unacceptable: it is not configured for ${formatIdentity(remoteId)}`)
   if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
     throw authenticationFailed(
       `${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
     )
-  }
-
-  const candidates = connectionsFor(opening.candidates, remoteId, requestedId)
-  const connection = candidates[0]
-  if (connection === undefined) {
-    const asked = requestedId === null ? '' : ` and us as ${formatIdentity(requestedId)}`
-    throw authenticationFailed(`no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`)
   }
   const localId = connection.local.id ?? requestedId ?? identityOfAddress(request.local.address)
   const peerOctets = initiatorOctets(session, opening, idi)
   const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) =>
     verifyPsk(prf, candidate.secret, peerOctets, auth.data),
   )
-  if (secret === undefined) {
-    const reason =
-      sharedSecretsFor(env.secrets(), localId, remoteId).length === 0
-        ? 'no pre-shared key is configured for it'
-        : 'its pre-shared key is not ours'
-    throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: ${reason}`)
-  }
+  if (secret === undefined) throw notProven(session, localId, remoteId)
+  env.report({ event: 'peer-authenticated', sa, id: remoteId })
+  env.report({ event: 'authenticating', sa, id: localId })
 
   sa.connection = connection
   sa.localId = localId
@@ -188,7 +189,9 @@ function authenticatedResponder(session: Session, prf: Prf, opening: Opening, lo
   const remoteId: Identity = { type: idr.idType, data: idr.data.slice() }
   assert(sa.connection !== null, 'an initiator knows its connection')
   if (matchIdentity(sa.connection.remote.id, remoteId) === 0)
-    throw authenticationFailed(`the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`)
+    throw authenticationFailed(
+      `constraint check failed: the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`,
+    )
   if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
     throw authenticationFailed(
       `the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
@@ -198,19 +201,29 @@ function authenticatedResponder(session: Session, prf: Prf, opening: Opening, lo
   const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) =>
     verifyPsk(prf, candidate.secret, octets, auth.data),
   )
-  if (!isProven)
-    throw authenticationFailed(`${formatIdentity(remoteId)} could not be authenticated: its pre-shared key is not ours`)
+  if (!isProven) throw notProven(session, localId, remoteId)
+  env.report({ event: 'peer-authenticated', sa, id: remoteId })
   return remoteId
+}
+
+/** None of our secrets for these two makes the peer's AUTH. */
+function notProven(session: Session, localId: Identity, remoteId: Identity): ExchangeFailure {
+  const tried = sharedSecretsFor(session.env.secrets(), localId, remoteId).length
+  if (tried === 0) return authenticationFailed(noSharedKey(localId, remoteId))
+  const between = `'${formatIdentity(localId)}' - '${formatIdentity(remoteId)}'`
+  return authenticationFailed(
+    `tried ${tried} shared key${tried === 1 ? '' : 's'} for ${between}, but MAC mismatched: the pre-shared key of the peer is not ours`,
+  )
+}
+
+function noSharedKey(localId: Identity, remoteId: Identity): string {
+  return `no shared key found for '${formatIdentity(localId)}' - '${formatIdentity(remoteId)}'`
 }
 
 function secretToProve(session: Session, localId: Identity, remoteId: Identity): SharedSecret {
   const [secret] = sharedSecretsFor(session.env.secrets(), localId, remoteId)
   if (secret !== undefined) return secret
-  throw new ExchangeFailure(
-    'caller',
-    'NO_SHARED_SECRET',
-    `no pre-shared key is configured between ${formatIdentity(localId)} and ${formatIdentity(remoteId)}`,
-  )
+  throw new ExchangeFailure('caller', 'NO_SHARED_SECRET', noSharedKey(localId, remoteId))
 }
 
 function initiatorOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {

@@ -34,7 +34,7 @@ import {
   type TrafficSelector,
 } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
-import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
+import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen } from './failure.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -50,6 +50,8 @@ export interface ChildNonces {
 /** What we offered as initiator, until the answer comes. */
 export interface ChildOffer {
   readonly connection: ChildConnection
+  /** The number that it will have. */
+  readonly uniqueId: number
   readonly inboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
@@ -69,9 +71,12 @@ export async function offerChild(session: Session, connection: ChildConnection):
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, connection.mode)
   const localSelectors = resolved(connection.localSelectors, sa.local.address)
   const remoteSelectors = resolved(connection.remoteSelectors, sa.remote.address)
+  const uniqueId = env.nextChildSaNumber()
+  env.report({ event: 'child-establishing', sa, name: connection.name, uniqueId })
   const spi = new Writer(4).u32(inboundSpi).finish()
   return {
     connection,
+    uniqueId,
     inboundSpi,
     localSelectors,
     remoteSelectors,
@@ -111,6 +116,7 @@ export async function completeChild(
     throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
   const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: true })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
+  session.env.report({ event: 'proposal-selected', sa: session.sa, proposal: chosen })
   const localSelectors = understood(tsi.selectors)
   const remoteSelectors = understood(tsr.selectors)
   assertNarrowed('local', localSelectors, offer.localSelectors)
@@ -118,7 +124,7 @@ export async function completeChild(
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
   if (isTransport && offer.connection.mode !== 'transport')
     throw misbehaved('the peer chose transport mode, which we did not offer')
-  return install(session, offer.connection, {
+  return install(session, offer.connection, offer.uniqueId, {
     mode: isTransport ? 'transport' : 'tunnel',
     proposal: chosen,
     inboundSpi: offer.inboundSpi,
@@ -152,19 +158,19 @@ export async function respondChild(
     throw new ExchangeFailure(
       'policy',
       'TS_UNACCEPTABLE',
-      `no child of ${sa.connection.name} allows ${wanted}`,
+      `traffic selectors ${wanted} unacceptable: no child of ${sa.connection.name} allows them`,
       NotifyType.TS_UNACCEPTABLE,
     )
   }
   const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: true })
   if (choice === null) {
-    throw new ExchangeFailure(
-      'peer-incompatible',
-      'NO_PROPOSAL_CHOSEN',
-      `no CHILD_SA proposal of the peer fits child ${fit.connection.name}`,
-      NotifyType.NO_PROPOSAL_CHOSEN,
+    throw new NoProposalChosen(
+      `no acceptable proposal found: none of the peer's fits child ${fit.connection.name}`,
+      offered.proposals,
+      fit.connection.proposals,
     )
   }
+  env.report({ event: 'proposal-selected', sa, proposal: choice.chosen })
   // Behind a NAT a transport-mode selector holds an address the peer does not have; declining leaves a tunnel (RFC 7296 1.3.1).
   const wantsTransport = findNotify(request, NotifyType.USE_TRANSPORT_MODE) !== null
   const mode = wantsTransport && fit.connection.mode === 'transport' && !encapsulates(sa.nat) ? 'transport' : 'tunnel'
@@ -177,7 +183,7 @@ export async function respondChild(
     await env.books.releaseSpi(inboundSpi)
     throw taken(fit, holder)
   }
-  const child = await install(session, fit.connection, {
+  const child = await install(session, fit.connection, env.nextChildSaNumber(), {
     mode,
     proposal: choice.chosen,
     inboundSpi,
@@ -210,7 +216,7 @@ interface Agreement {
 }
 
 /** Derives the keys and hands everything to the books. The SPI is given back when the kernel refuses. */
-async function install(session: Session, connection: ChildConnection, agreed: Agreement): Promise<ChildSa> {
+async function install(session: Session, connection: ChildConnection, uniqueId: number, agreed: Agreement): Promise<ChildSa> {
   const { sa, env } = session
   const suite: ChildSuite = childSuiteOf(agreed.proposal)
   assert(sa.keys !== null && sa.suite !== null, 'a CHILD_SA is keyed from its IKE_SA')
@@ -258,7 +264,7 @@ async function install(session: Session, connection: ChildConnection, agreed: Ag
       acquireSequence: 0,
     })
     return {
-      uniqueId: env.nextChildSaNumber(),
+      uniqueId,
       connection,
       mode: agreed.mode,
       proposal: agreed.proposal,
@@ -297,7 +303,7 @@ function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
   return new ExchangeFailure(
     'policy',
     'TRAFFIC_TAKEN',
-    `${traffic} is what ${owner} has already, and the kernel could not tell the two apart; give the peers different networks`,
+    `traffic selectors ${traffic} unacceptable: they are what ${owner} has already, and the kernel could not tell the two apart; give the peers different networks`,
     NotifyType.TS_UNACCEPTABLE,
   )
 }
@@ -328,7 +334,7 @@ export function childRefusalNotify(error: unknown): Payload | null {
 
 function childRefusal(answer: readonly Payload[]): EspalierError {
   const error = findErrorNotify(answer)
-  if (error !== null) return refusedByPeer(error.notifyType, 'the CHILD_SA request')
+  if (error !== null) return childRefusedByPeer(error.notifyType)
   return misbehaved('the peer answered a CHILD_SA request without SA, TSi or TSr payload')
 }
 

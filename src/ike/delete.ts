@@ -31,19 +31,24 @@ export async function respondInformational(
   const answer: number[] = []
   for (const payload of request.payloads) {
     if (payload.kind !== 'Delete') continue
-    if (payload.protocol === ProtocolId.IKE) return { payloads: [], closes: 'deleted-by-peer' }
+    if (payload.protocol === ProtocolId.IKE) {
+      env.report({ event: 'delete-received', sa, child: null })
+      return { payloads: [], closes: 'deleted-by-peer' }
+    }
     if (payload.protocol !== ProtocolId.ESP) continue
     for (const spi of payload.spis) {
       const child = sa.children.find((candidate) => spi.length === 4 && candidate.outboundSpi === new Reader(spi).u32())
       // An SPI we do not know was deleted by both at once; there is nothing to answer for it (RFC 7296 1.4.1).
       if (child === undefined) continue
+      env.report({ event: 'delete-received', sa, child })
       await session.closeChild(child, 'deleted-by-peer')
+      env.report({ event: 'delete-sent', sa, child })
       answer.push(child.inboundSpi)
     }
   }
   // An initiator that could not authenticate us says so here (RFC 7296 2.21.2).
   if (findNotify(request.payloads, NotifyType.AUTHENTICATION_FAILED) !== null) {
-    env.report({ event: 'ike-failed', sa, error: refusedByPeer(NotifyType.AUTHENTICATION_FAILED, 'our authentication') })
+    env.report({ event: 'ike-failed', sa, error: refusedByPeer(NotifyType.AUTHENTICATION_FAILED) })
     return { payloads: [], closes: 'failed' }
   }
   return { payloads: answer.length === 0 ? [] : [childDelete(answer)], closes: null }
@@ -53,6 +58,7 @@ export async function respondInformational(
 export async function deleteIkeSa(session: Session, reason: CloseReason): Promise<void> {
   if (session.sa.state !== 'established') return session.close(reason)
   session.sa.state = 'deleting'
+  session.env.report({ event: 'delete-sent', sa: session.sa, child: null })
   try {
     await session.exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }])
   } catch (error) {
@@ -61,9 +67,21 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
   await session.close(reason)
 }
 
+/** Closes the IKE_SA at once: a peer that knows it is told, when no request of ours is on the way, and its answer not waited for. */
+export async function deleteUnheard(session: Session, reason: CloseReason): Promise<void> {
+  const { sa, exchanges } = session
+  if (sa.state === 'established' && !exchanges.isWaiting) {
+    exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }]).catch(() => {
+      // Closing the IKE_SA abandons the request at once; that is meant.
+    })
+  }
+  await session.close(reason)
+}
+
 /** Deletes one CHILD_SA with the peer: first out of our kernel, since nothing may be sent on it any more. */
 export async function deleteChildSa(session: Session, child: ChildSa): Promise<void> {
   if (session.sa.state !== 'established' || !session.sa.children.includes(child)) return
   await session.closeChild(child, 'deleted-by-us')
+  session.env.report({ event: 'delete-sent', sa: session.sa, child })
   await ask(session, [childDelete([child.inboundSpi])])
 }

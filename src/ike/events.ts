@@ -1,11 +1,16 @@
 /**
  * What the life of an IKE_SA tells the outside: facts, no wording. report/ turns them into sentences.
  */
+import type { Identity } from '../auth/identity.ts'
+import type { SharedSecret } from '../auth/secrets.ts'
 import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
+import type { Header } from '../message/ikev2/header.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import type { SuiteProposal } from '../negotiate/proposals.ts'
+import type { Connection } from './connection.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
 export type CloseReason =
@@ -47,13 +52,35 @@ export type IkeEvent =
   | { readonly event: 'floated'; readonly sa: IkeSa; readonly from: { readonly local: Endpoint; readonly remote: Endpoint } }
   | { readonly event: 'cookie-demanded'; readonly remote: Endpoint }
   | { readonly event: 'cookie-returned'; readonly sa: IkeSa }
-  | { readonly event: 'key-exchange-retry'; readonly sa: IkeSa; readonly group: number }
+  /** The responder declined the group `refused` and wants `group`. */
+  | { readonly event: 'key-exchange-retry'; readonly sa: IkeSa; readonly refused: number; readonly group: number }
+  /** Of the IKE_SA, or of a CHILD_SA about to be. */
+  | { readonly event: 'proposal-selected'; readonly sa: IkeSa; readonly proposal: SuiteProposal }
   | { readonly event: 'retransmitting'; readonly sa: IkeSa; readonly messageId: number; readonly attempt: number }
+  /** The last retransmission stayed without an answer, too. */
+  | { readonly event: 'request-given-up'; readonly sa: IkeSa; readonly messageId: number; readonly retransmissions: number }
+  /** The peer was silent, and tries are left. */
+  | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
+  /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */
+  | {
+      readonly event: 'peer-identified'
+      readonly sa: IkeSa
+      readonly local: Endpoint
+      readonly remote: Endpoint
+      readonly remoteId: Identity
+      readonly requestedId: Identity | null
+      readonly connection: Connection | null
+    }
+  /** We prove who we are, the peer has proved who it is: with pre-shared keys, so far. */
+  | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity }
+  | { readonly event: 'peer-authenticated'; readonly sa: IkeSa; readonly id: Identity }
   | { readonly event: 'ike-established'; readonly sa: IkeSa }
   | { readonly event: 'ike-failed'; readonly sa: IkeSa; readonly error: EspalierError }
   /** A connection of `start_action = start` did not even come to an IKE_SA. */
   | { readonly event: 'not-initiated'; readonly connection: string; readonly error: EspalierError }
   | { readonly event: 'ike-closed'; readonly sa: IkeSa; readonly reason: CloseReason }
+  /** We ask for it; `uniqueId` is what it will have. */
+  | { readonly event: 'child-establishing'; readonly sa: IkeSa; readonly name: string; readonly uniqueId: number }
   | { readonly event: 'child-established'; readonly sa: IkeSa; readonly child: ChildSa }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
   | {
@@ -61,8 +88,12 @@ export type IkeEvent =
       readonly sa: IkeSa
       readonly child: ChildSa
       readonly reason: CloseReason
-      /** What it carried, null when the kernel did not tell any more. */ readonly usage: ChildUsage | null
+      /** What it carried, null when the kernel did not tell any more. */
+      readonly usage: ChildUsage | null
     }
+  /** Of one CHILD_SA, or of the IKE_SA and all that is in it (null). */
+  | { readonly event: 'delete-sent'; readonly sa: IkeSa; readonly child: ChildSa | null }
+  | { readonly event: 'delete-received'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
   | { readonly event: 'kernel-refused'; readonly error: KernelError }
   /** News of the kernel that nothing follows from yet. */
@@ -71,8 +102,26 @@ export type IkeEvent =
   | { readonly event: 'broken'; readonly sa: IkeSa; readonly error: unknown }
   /** A request refused before there was an IKE_SA. */
   | { readonly event: 'request-refused'; readonly remote: Endpoint; readonly local: Endpoint; readonly error: EspalierError }
+  /** What is configured has changed. */
+  | {
+      readonly event: 'configured'
+      readonly what: 'connection' | 'shared-secret' | 'pool'
+      readonly name: string
+      readonly change: 'added' | 'updated' | 'replaced' | 'removed'
+      /** Null but for a shared secret. */
+      readonly secret: SharedSecret | null
+    }
+  /** What a client loaded asks for more than is done: the sentence about it names the key. */
+  | { readonly event: 'configuration-warning'; readonly sentence: string }
   /** Bytes that led nowhere; counted, and told at a bounded rate. */
-  | { readonly event: 'datagram-dropped'; readonly remote: Endpoint; readonly local: Endpoint; readonly reason: DropReason }
+  | {
+      readonly event: 'datagram-dropped'
+      readonly remote: Endpoint
+      readonly local: Endpoint
+      readonly reason: DropReason
+      /** As far as it could be read. */
+      readonly header: Header | null
+    }
 
 export type DropReason =
   | 'not-ike'

@@ -203,10 +203,12 @@ export class Exchanges {
     const settings = this.#env.settings()
     if (waiting.attempt > settings.retransmitTries) {
       this.#outstanding = null
+      const retransmissions = waiting.attempt - 1
+      this.#env.report({ event: 'request-given-up', sa: this.#sa, messageId: waiting.messageId, retransmissions })
       const error = new EspalierError(
         'peer-incompatible',
         PEER_SILENT,
-        `the peer did not answer ${waiting.attempt} transmissions of one request; is it reachable, and are UDP ports 500 and 4500 open on the way?`,
+        `peer not responding to ${waiting.attempt} transmissions of one request; is it reachable, and are UDP ports 500 and 4500 open on the way?`,
       )
       return this.#turns.drive(() => waiting.reject(error))
     }

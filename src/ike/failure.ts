@@ -3,6 +3,8 @@
  */
 import { type Accused, EspalierError } from '../base/errors.ts'
 import { NotifyType, nameOf } from '../iana/ikev2.ts'
+import type { WireProposal } from '../message/ikev2/payload.ts'
+import type { SuiteProposal } from '../negotiate/proposals.ts'
 
 /**
  * Thrown inside an exchange, caught by whoever runs it. `notify` is the error notify to answer with (a responder), or
@@ -26,6 +28,17 @@ export class ExchangeFailure extends EspalierError {
   }
 }
 
+/** What the peer proposes and what is configured have nothing in common; both are kept, for they are what a person compares. */
+export class NoProposalChosen extends ExchangeFailure {
+  readonly received: readonly WireProposal[]
+  readonly configured: readonly SuiteProposal[]
+  constructor(message: string, received: readonly WireProposal[], configured: readonly SuiteProposal[]) {
+    super('peer-incompatible', 'NO_PROPOSAL_CHOSEN', message, NotifyType.NO_PROPOSAL_CHOSEN)
+    this.received = received
+    this.configured = configured
+  }
+}
+
 /** An initiation that ended before there was an IKE_SA: nobody to talk to, no way there, no time left. */
 export class NotInitiated extends EspalierError {
   override readonly name = 'NotInitiated'
@@ -37,22 +50,27 @@ export function misbehaved(message: string): ExchangeFailure {
 }
 
 /** The peer answered with an error notify. */
-export function refusedByPeer(notifyType: number, during: string): ExchangeFailure {
+export function refusedByPeer(notifyType: number): ExchangeFailure {
+  return refusal(notifyType, 'notify error')
+}
+
+/** The same about the CHILD_SA alone. */
+export function childRefusedByPeer(notifyType: number): ExchangeFailure {
+  return refusal(notifyType, 'notify, no CHILD_SA built')
+}
+
+function refusal(notifyType: number, what: string): ExchangeFailure {
   const name = nameOf(NotifyType, notifyType)
   const hint = REMEDIES[notifyType]
-  return new ExchangeFailure(
-    'peer-incompatible',
-    `PEER_SAID_${name}`,
-    `the peer answered ${during} with ${name}${hint === undefined ? '' : `: ${hint}`}`,
-    notifyType,
-  )
+  const sentence = `received ${name} ${what}${hint === undefined ? '' : `: ${hint}`}`
+  return new ExchangeFailure('peer-incompatible', `PEER_SAID_${name}`, sentence, notifyType)
 }
 
 const REMEDIES: Readonly<Record<number, string>> = {
   [NotifyType.AUTHENTICATION_FAILED]:
-    'it does not accept our identity or our pre-shared key; compare id and secret on both sides',
+    'the peer does not accept our identity or our pre-shared key; compare id and secret on both sides',
   [NotifyType.NO_PROPOSAL_CHOSEN]:
-    'it accepts none of our proposals, or has no connection for our addresses; compare the configurations',
-  [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and its own have nothing in common',
-  [NotifyType.INVALID_KE_PAYLOAD]: 'it wants a key exchange group that we do not propose',
+    'the peer accepts none of our proposals, or has no connection for our addresses; compare the configurations',
+  [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and those of the peer have nothing in common',
+  [NotifyType.INVALID_KE_PAYLOAD]: 'the peer wants a key exchange group that we do not propose',
 }

@@ -17,11 +17,19 @@ import { find, findErrorNotify, findNotify, notifies, notify } from '../message/
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
-import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
+import {
+  checkChosen,
+  chooseProposal,
+  groupName,
+  suiteOf,
+  toWire,
+  toWireChosen,
+  type ChosenTransforms,
+} from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
-import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
+import { ExchangeFailure, misbehaved, NoProposalChosen, refusedByPeer } from './failure.ts'
 import type { Session } from './session.ts'
 
 /** Octets of our nonces; at least half the PRF's key (RFC 7296 2.10), enough for any. */
@@ -57,8 +65,9 @@ export async function initiateInit(session: Session): Promise<void> {
         env.report({ event: 'cookie-returned', sa })
       } else {
         keyExchange.destroy()
+        const refused = keyExchange.group
         keyExchange = await env.keyExchanges.generate(demand.group)
-        env.report({ event: 'key-exchange-retry', sa, group: demand.group })
+        env.report({ event: 'key-exchange-retry', sa, refused, group: demand.group })
       }
     }
   } finally {
@@ -90,7 +99,7 @@ function demandOf(
     if (group === usedGroup) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
     return { group }
   }
-  throwOnErrorNotify(answer, 'IKE_SA_INIT')
+  throwOnErrorNotify(answer)
   return null
 }
 
@@ -113,6 +122,7 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
   const suite = suiteOf(chosen)
   if (suite.ke !== offer.keyExchange.group || group !== offer.keyExchange.group)
     throw misbehaved('the peer chose another key exchange group than it used')
+  env.report({ event: 'proposal-selected', sa, proposal: chosen })
   const secret = await offer.keyExchange.agree(keyData)
 
   sa.peerSpi = answer.responderSpi
@@ -156,7 +166,7 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
       throw new ExchangeFailure(
         'peer-incompatible',
         'KE_GROUP_MISMATCH',
-        'the peer guessed another key exchange group than we choose; it is asked to try again',
+        `key exchange method ${groupName(group)} unacceptable, requesting ${groupName(suite.ke)}`,
         NotifyType.INVALID_KE_PAYLOAD,
         new Writer(2).u16(suite.ke).finish(),
       )
@@ -166,11 +176,21 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
     return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
   }
-  const reason =
-    candidates.length === 0
-      ? 'no connection is configured for these addresses'
-      : 'no proposal of the peer fits any connection for these addresses'
-  throw new ExchangeFailure('peer-incompatible', 'NO_PROPOSAL_CHOSEN', reason, NotifyType.NO_PROPOSAL_CHOSEN)
+  const { local, remote } = received
+  const between = `${local.address.toString()}...${remote.address.toString()}`
+  if (candidates.length === 0) {
+    throw new ExchangeFailure(
+      'peer-incompatible',
+      'NO_CONNECTION',
+      `no IKE config found for ${between}, sending NO_PROPOSAL_CHOSEN`,
+      NotifyType.NO_PROPOSAL_CHOSEN,
+    )
+  }
+  throw new NoProposalChosen(
+    `received proposals unacceptable: none fits a connection for ${between}`,
+    proposals,
+    candidates.flatMap((connection) => connection.proposals),
+  )
 }
 
 /** The responder's second half: spends the key exchange and answers. Throws InvalidKeyExchange on a bad KE. */
@@ -188,8 +208,10 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   const nonce = env.entropy.bytes(NONCE_LENGTH)
   const forced = request.candidates.some((connection) => connection.forceEncapsulation)
   sa.proposal = request.chosen
+  env.report({ event: 'proposal-selected', sa, proposal: request.chosen })
   adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
   sa.nat = observedNat(session, request.received, forced)
+  env.report({ event: 'nat-detected', sa })
   const responderMessage = exchanges.respond(request.received, [
     { kind: 'SA', proposals: [request.answerProposal] },
     { kind: 'KE', group: request.suite.ke, data: publicValue },
@@ -204,7 +226,6 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     responderNonce: nonce,
     candidates: request.candidates,
   }
-  env.report({ event: 'nat-detected', sa })
 }
 
 /** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */
@@ -273,7 +294,7 @@ function groupWanted(data: Uint8Array, connection: Connection): number {
     throw new ExchangeFailure(
       'peer-incompatible',
       'KE_GROUP_NOT_OFFERED',
-      `the peer wants key exchange group ${group}, which is not among our proposals`,
+      `requested key exchange method ${groupName(group)} not contained in any of our proposals`,
     )
   return group
 }
@@ -304,7 +325,7 @@ export function rejectUnknownCritical(received: Received): void {
 }
 
 /** An error notify in an answer ends the exchange. */
-export function throwOnErrorNotify(received: Received, during: string): void {
+export function throwOnErrorNotify(received: Received): void {
   const error = findErrorNotify(received.payloads)
-  if (error !== null) throw refusedByPeer(error.notifyType, during)
+  if (error !== null) throw refusedByPeer(error.notifyType)
 }

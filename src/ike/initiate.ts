@@ -42,6 +42,7 @@ export async function initiate(
     if (failure === null) return session
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
+    env.report({ event: 'initiating-again', sa: session.sa, attempt: attempt + 1, tries: connection.keyingTries })
   }
 }
 

@@ -101,21 +101,21 @@ export class Shard implements SessionKeeper {
     const bytes = withoutMarker(datagram.bytes, datagram.local.port, this.#env.ports)
     // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless, and nothing to talk about.
     if (datagram.bytes.length === 1 && datagram.bytes[0] === KEEPALIVE[0]) return
-    if (bytes === null) return this.#drop(datagram, 'not-ike')
+    if (bytes === null) return this.#drop(datagram, 'not-ike', null)
     let arrival: Arrival
     try {
       arrival = { message: parseMessage(bytes), bytes, local: datagram.local, remote: datagram.remote }
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
-      return this.#drop(datagram, 'malformed')
+      return this.#drop(datagram, 'malformed', null)
     }
     const { header } = arrival.message
     if (header.majorVersion !== 2) return this.#refuseVersion(arrival)
     if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#handleInitRequest(arrival)
     const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
     if (session === undefined || header.fromInitiator !== (session.sa.role === 'responder'))
-      return this.#drop(datagram, 'unknown-spi')
-    if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full')
+      return this.#drop(datagram, 'unknown-spi', header)
+    if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full', header)
     session.enqueue(() => this.#handleMessage(session, arrival))
   }
 
@@ -202,14 +202,14 @@ export class Shard implements SessionKeeper {
   }
 
   async #handleMessage(session: Session, arrival: Arrival): Promise<void> {
-    if (session.sa.state === 'closed') return this.#drop(arrival, 'unknown-spi')
+    if (session.sa.state === 'closed') return this.#drop(arrival, 'unknown-spi', arrival.message.header)
     if (arrival.message.header.response) {
       const accepted = session.exchanges.acceptResponse(arrival)
-      return typeof accepted === 'string' ? this.#drop(arrival, accepted) : accepted
+      return typeof accepted === 'string' ? this.#drop(arrival, accepted, arrival.message.header) : accepted
     }
     const request = session.exchanges.openRequest(arrival)
     if (request === 'repeated') return
-    if (typeof request === 'string') return this.#drop(arrival, request)
+    if (typeof request === 'string') return this.#drop(arrival, request, arrival.message.header)
     await this.#answer(session, request)
   }
 
@@ -240,24 +240,24 @@ export class Shard implements SessionKeeper {
       }
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
+      // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
+      const ends = sa.state !== 'established'
+      if (ends) this.#env.report({ event: 'ike-failed', sa, error })
       const isNotify = error instanceof ExchangeFailure && error.notify !== null
       exchanges.respond(request, [isNotify ? notify(error.notify, error.data) : notify(NotifyType.AUTHENTICATION_FAILED)])
-      if (sa.state === 'established') return
-      // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
-      this.#env.report({ event: 'ike-failed', sa, error })
-      await session.close('failed')
+      if (ends) await session.close('failed')
     }
   }
 
   #handleInitRequest(arrival: Arrival): void {
     const { header, payloads } = arrival.message
     if (!header.fromInitiator || header.responderSpi !== 0n || header.initiatorSpi === 0n || header.messageId !== 0)
-      return this.#drop(arrival, 'unexpected')
+      return this.#drop(arrival, 'unexpected', arrival.message.header)
     const hash = toHex(sha1(arrival.bytes))
     const known = this.#byInitHash.get(hash)
     if (known !== undefined) return known.enqueue(() => this.#repeatInit(known, arrival))
-    if (this.#isStopping) return this.#drop(arrival, 'unexpected')
-    if (this.#halfOpen.size >= HALF_OPEN_MAX) return this.#drop(arrival, 'half-open-limit')
+    if (this.#isStopping) return this.#drop(arrival, 'unexpected', arrival.message.header)
+    if (this.#halfOpen.size >= HALF_OPEN_MAX) return this.#drop(arrival, 'half-open-limit', arrival.message.header)
 
     const { remote, local } = arrival
     const address = remote.address.toString()
@@ -316,7 +316,7 @@ export class Shard implements SessionKeeper {
 
   #repeatInit(session: Session, arrival: Arrival): void {
     // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler or replayed.
-    if (session.opening === null) return this.#drop(arrival, 'out-of-window')
+    if (session.opening === null) return this.#drop(arrival, 'out-of-window', arrival.message.header)
     this.#env.report(receivedEvent(session.sa, receivedInTheClear(arrival), false, true))
     session.exchanges.repeatResponse(arrival)
   }
@@ -332,7 +332,7 @@ export class Shard implements SessionKeeper {
   /** RFC 7296 2.5: a request of another major version hears which one we speak. */
   #refuseVersion(arrival: Arrival): void {
     const { header } = arrival.message
-    this.#drop(arrival, 'version')
+    this.#drop(arrival, 'version', arrival.message.header)
     if (!header.response && header.majorVersion > 2) this.#answerUnprotected(arrival, notify(NotifyType.INVALID_MAJOR_VERSION))
   }
 
@@ -420,8 +420,8 @@ export class Shard implements SessionKeeper {
     for (const twin of this.#established.twinsOf(sa)) twin.enqueue(() => twin.close('replaced'))
   }
 
-  #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason): void {
-    this.#env.report({ event: 'datagram-dropped', remote: way.remote, local: way.local, reason })
+  #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason, header: Header | null): void {
+    this.#env.report({ event: 'datagram-dropped', remote: way.remote, local: way.local, reason, header })
   }
 }
 

@@ -175,6 +175,11 @@ export function formatProposal(proposal: SuiteProposal): string {
   return `${proposal.protocol.toUpperCase()}:${names.join('/')}`
 }
 
+/** strongSwan's name of a key exchange group: `CURVE_25519`. */
+export function groupName(id: number): string {
+  return transformName({ type: KE, id })
+}
+
 /** A string that parseProposal reads back as the same proposal. */
 export function formatProposalText(proposal: SuiteProposal): string {
   return proposal.transforms.map(keywordOf).join('-')

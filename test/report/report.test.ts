@@ -1,115 +1,63 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { parseIdentity } from '../../src/auth/identity.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
-import type { CloseReason, DropReason, IkeEvent } from '../../src/ike/events.ts'
-import { IkeSa } from '../../src/ike/sa.ts'
-import { KernelError } from '../../src/kernel/vocabulary.ts'
-import { NO_NAT_TRAVERSAL, type NatFacts } from '../../src/nat/detection.ts'
-import { lineOf, natSentence, Reporter, type Line } from '../../src/report/report.ts'
+import { ExchangeType } from '../../src/iana/ikev2.ts'
+import type { DropReason, IkeEvent } from '../../src/ike/events.ts'
+import { IkeSa, type Role } from '../../src/ike/sa.ts'
+import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import { connection } from '../simulation/configuration.ts'
 
 const LOCAL = new Endpoint(IpAddress.parse('203.0.113.1'), 500)
 const REMOTE = new Endpoint(IpAddress.parse('198.51.100.7'), 30_000)
 
-function ikeSa(): IkeSa {
-  const sa = new IkeSa(7, 'responder', 1n, connection({ connection: 'home' }), LOCAL, REMOTE, 0)
-  sa.localId = parseIdentity('moon.example.org')
-  sa.remoteId = parseIdentity('carol@example.org')
-  return sa
+function ikeSa(role: Role = 'responder'): IkeSa {
+  return new IkeSa(7, role, 1n, connection({ connection: 'home' }), LOCAL, REMOTE, 0)
+}
+
+/** An IKE_SA_INIT, of no IKE_SA unless one is given. */
+function message(
+  event: 'message-sent' | 'message-received',
+  changes: Partial<Extract<IkeEvent, { event: 'message-sent' }>> = {},
+): IkeEvent {
+  return {
+    sa: null,
+    exchangeType: ExchangeType.IKE_SA_INIT,
+    isResponse: event === 'message-sent',
+    messageId: 0,
+    payloads: [],
+    length: 36,
+    local: LOCAL,
+    remote: REMOTE,
+    isRetransmission: false,
+    ...changes,
+    event,
+  } as IkeEvent
+}
+
+/** The events that the lines with facts are about. */
+function toldOf(lines: readonly Line[]): unknown[] {
+  return lines.flatMap(({ fields }) => (fields['event'] === undefined ? [] : [fields['event']]))
 }
 
 const ERROR = new EspalierError('policy', 'SOME_CODE', 'something is forbidden')
-
-test('a line of an IKE_SA begins with its name and has the facts beside the sentence', () => {
-  const line = lineOf({ event: 'ike-established', sa: ikeSa() })
-  assert.equal(line.level, 'info')
-  assert.equal(
-    line.message,
-    'home[7]: IKE_SA established between moon.example.org at 203.0.113.1[500] and carol@example.org at 198.51.100.7[30000]',
-  )
-  assert.equal(line.fields['event'], 'ike-established')
-  assert.equal(line.fields['ike'], 7)
-  assert.equal(line.fields['connection'], 'home')
-  assert.equal(line.fields['remoteId'], 'carol@example.org')
-})
-
-test('an IKE_SA whose peer is not known yet has no name of its own', () => {
-  const sa = new IkeSa(8, 'responder', 1n, null, LOCAL, REMOTE, 0)
-  assert.equal(lineOf({ event: 'ike-responding', sa }).message, '(unnamed)[8]: 198.51.100.7[30000] is initiating an IKE_SA')
-})
-
-test('errors are told at level error, with their code and whose doing they are', () => {
-  const failed = lineOf({ event: 'ike-failed', sa: ikeSa(), error: ERROR })
-  assert.deepEqual([failed.level, failed.message], ['error', 'home[7]: IKE_SA failed: something is forbidden'])
-  assert.deepEqual([failed.fields['code'], failed.fields['accused']], ['SOME_CODE', 'policy'])
-  const started = lineOf({ event: 'not-initiated', connection: 'home', error: ERROR })
-  assert.deepEqual([started.level, started.message], ['error', 'something is forbidden'])
-  const broken = lineOf({ event: 'broken', sa: ikeSa(), error: new Error('ours') })
-  assert.match(broken.message, /internal error, giving this IKE_SA up: ours/)
-  assert.match(String(broken.fields['stack']), /report\.test\.ts/)
-  const refused = lineOf({ event: 'kernel-refused', error: new KernelError('KERNEL_REFUSED', 'do it', 22, 'EINVAL', 'because') })
-  assert.deepEqual(
-    [refused.level, refused.message, refused.fields['errno']],
-    ['error', 'the kernel refused to do it: EINVAL (because)', 22],
-  )
-})
-
-test('every reason has words', () => {
-  const closes: CloseReason[] = [
-    'deleted-by-us',
-    'deleted-by-peer',
-    'half-open-timeout',
-    'peer-silent',
-    'failed',
-    'replaced',
-    'shutdown',
-  ]
-  for (const reason of closes)
-    assert.match(lineOf({ event: 'ike-closed', sa: ikeSa(), reason }).message, /^home\[7\]: IKE_SA closed: [a-z ,]+$/)
-  const drops: DropReason[] = [
-    'not-ike',
-    'malformed',
-    'unknown-spi',
-    'version',
-    'not-authentic',
-    'out-of-window',
-    'queue-full',
-    'half-open-limit',
-    'unexpected',
-  ]
-  const sentences = drops.map((reason) => lineOf({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason }).message)
-  for (const sentence of sentences) assert.match(sentence, /^dropping a datagram from 198\.51\.100\.7\[30000\]: (?!undefined)/)
-  assert.equal(new Set(sentences).size, drops.length)
-})
-
-test('the NAT facts are said as a person says them', () => {
-  const facts = (changes: Partial<NatFacts>): string => natSentence({ ...NO_NAT_TRAVERSAL, supported: true, ...changes })
-  assert.equal(natSentence(NO_NAT_TRAVERSAL), 'the peer does no NAT detection: no NAT traversal')
-  assert.equal(facts({}), 'no NAT between us')
-  assert.equal(facts({ here: true }), 'we are behind a NAT')
-  assert.equal(facts({ there: true }), 'the peer is behind a NAT')
-  assert.equal(facts({ here: true, there: true }), 'both sides are behind a NAT')
-  assert.match(facts({ faked: true }), /encap = yes/)
-})
 
 /** A reporter on a clock of ours. */
 function reporter(): { readonly lines: Line[]; at: number; readonly handle: (event: IkeEvent) => void } {
   const lines: Line[] = []
   const self = { lines, at: 0, handle: (event: IkeEvent): void => instance.handle(event) }
-  const instance = new Reporter(
-    () => self.at,
-    (line) => lines.push(line),
-  )
+  const hub = new LogHub()
+  hub.listen(loudnesses(3), (line) => void lines.push(line))
+  const instance = new Reporter(() => self.at, hub)
   return self
 }
 
 test('what strangers cause is told once in ten seconds for each reason, with how often it was', () => {
   const report = reporter()
-  const drop = (reason: DropReason): void => report.handle({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason })
+  const drop = (reason: DropReason): void =>
+    report.handle({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason, header: null })
   for (let i = 0; i < 500; i++) drop('malformed')
   drop('unknown-spi')
   assert.deepEqual(
@@ -134,7 +82,7 @@ test('refused requests and demanded cookies are limited as well, each by itself'
     report.handle({ event: 'cookie-demanded', remote: REMOTE })
   }
   assert.deepEqual(
-    report.lines.map(({ level, fields }) => [level, fields['event']]),
+    report.lines.filter(({ fields }) => 'event' in fields).map(({ level, fields }) => [level, fields['event']]),
     [
       ['warn', 'request-refused'],
       ['info', 'cookie-demanded'],
@@ -149,9 +97,9 @@ test('a request refused in the ordinary course of things hides none that is refu
     report.handle({ event: 'request-refused', remote: REMOTE, local: LOCAL, error })
   }
   assert.deepEqual(
-    report.lines.map(({ level, fields }) => [level, fields['code']]),
+    report.lines.filter(({ fields }) => 'event' in fields).map(({ level, fields }) => [level, fields['code']]),
     [
-      ['debug', 'KE_GROUP_MISMATCH'],
+      ['info', 'KE_GROUP_MISMATCH'],
       ['warn', 'NO_PROPOSAL_CHOSEN'],
     ],
   )
@@ -161,4 +109,63 @@ test('what happens to an IKE_SA is always told', () => {
   const report = reporter()
   for (let i = 0; i < 5; i++) report.handle({ event: 'retransmitting', sa: ikeSa(), messageId: 1, attempt: i })
   assert.equal(report.lines.length, 5)
+})
+
+test('a message of a stranger and the answer to it are told with what became of it, and as seldom', () => {
+  const report = reporter()
+  const exchange = (): void => {
+    report.handle(message('message-received'))
+    report.handle({ event: 'cookie-demanded', remote: REMOTE })
+    report.handle(message('message-sent'))
+  }
+  exchange()
+  assert.deepEqual(toldOf(report.lines), ['message-received', 'cookie-demanded', 'message-sent'])
+  const before = report.lines.length
+  for (let i = 0; i < 100; i++) exchange()
+  assert.equal(report.lines.length, before)
+})
+
+test('a request that comes again and again is told once in ten seconds, and so is the answer that goes out again', () => {
+  const report = reporter()
+  const sa = ikeSa()
+  for (let i = 0; i < 100; i++) {
+    report.handle(message('message-received', { sa, isRetransmission: true }))
+    report.handle(message('message-sent', { sa, isRetransmission: true }))
+  }
+  assert.deepEqual(toldOf(report.lines), ['message-received', 'message-sent'])
+})
+
+test('our own retransmissions are told one by one', () => {
+  const report = reporter()
+  const sa = ikeSa('initiator')
+  for (let i = 0; i < 5; i++) report.handle(message('message-sent', { sa, isResponse: false, isRetransmission: true }))
+  assert.equal(report.lines.length, 5)
+})
+
+test('of a flood of IKE_SAs some are told from the beginning, the others once they stand, and how many were not', () => {
+  const report = reporter()
+  const all = Array.from({ length: 5000 }, () => ikeSa())
+  for (const sa of all) {
+    report.handle(message('message-received', { sa }))
+    report.handle({ event: 'ike-responding', sa })
+  }
+  const told = toldOf(report.lines).filter((event) => event === 'ike-responding').length
+  assert.ok(told > 0 && told <= 100, `${told} told`)
+  report.handle({ event: 'ike-failed', sa: all.at(-1)!, error: ERROR })
+  assert.ok(!toldOf(report.lines).includes('ike-failed'))
+  report.handle({ event: 'ike-established', sa: all.at(-1)! })
+  report.handle({ event: 'keepalive-sent', sa: all.at(-1)! })
+  assert.deepEqual(toldOf(report.lines).slice(-2), ['ike-established', 'keepalive-sent'])
+  report.at = 10 * SECOND
+  report.handle(message('message-received', { sa: ikeSa() }))
+  assert.equal(report.lines.find(({ fields }) => fields['event'] === 'openings-untold')!.fields['count'], 5000 - told)
+})
+
+test('nothing is put into words that nobody wants to hear', () => {
+  const reporter = new Reporter(() => 0, new LogHub())
+  const sa = ikeSa()
+  const unspeakable = { toString: () => assert.fail('it was put into words') } as unknown as Endpoint
+  sa.remote = unspeakable
+  reporter.handle({ event: 'keepalive-sent', sa })
+  reporter.handle(message('message-sent', { sa, local: unspeakable, remote: unspeakable, isResponse: false }))
 })

@@ -316,7 +316,7 @@ scenario(
     assert.equal(second.eventsOf('child-failed')[0]!.error.code, 'PEER_SAID_TS_UNACCEPTABLE')
     assert.match(
       gateway.eventsOf('child-failed')[0]!.error.message,
-      /10\.1\.0\.0\/16 === 10\.2\.0\.0\/16 is what client@example\.org has already/,
+      /^traffic selectors 10\.1\.0\.0\/16 === 10\.2\.0\.0\/16 unacceptable: they are what client@example\.org has already/,
     )
     assert.ok(await flows(world, first, gateway))
 

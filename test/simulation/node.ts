@@ -13,7 +13,7 @@ import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
 import type { Entropy, Kernel, KeyExchange } from '../../src/ports.ts'
-import { Reporter, type Line } from '../../src/report/report.ts'
+import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
 import { espBytes, type Packet } from './packet.ts'
@@ -60,6 +60,9 @@ export class SimulatedNode implements Attachment {
   configuration: GatewayConfiguration
   kernel!: MemoryKernel
   gateway!: Gateway
+  hub!: LogHub
+  /** They hear of every event. */
+  readonly listeners: ((event: IkeEvent) => void)[] = []
   readonly #driver: Driver
   #boots = 0
 
@@ -93,10 +96,10 @@ export class SimulatedNode implements Attachment {
       capabilities: memory.capabilities,
       perform: (operations) => this.#perform(memory, operations),
     }
-    const reporter = new Reporter(
-      () => driver.clock.now(),
-      (line) => this.lines.push(line),
-    )
+    const hub = new LogHub()
+    this.hub = hub
+    hub.listen(loudnesses(3), (line) => void this.lines.push(line))
+    const reporter = new Reporter(() => driver.clock.now(), hub)
     this.kernel = memory
     const gateway = new Gateway(
       {
@@ -114,6 +117,7 @@ export class SimulatedNode implements Attachment {
       this.configuration,
       (event) => {
         this.events.push(event)
+        for (const listener of this.listeners) listener(event)
         if (event.event === 'broken') this.broken ??= event
         reporter.handle(event)
       },
@@ -136,6 +140,13 @@ export class SimulatedNode implements Attachment {
 
   eventsOf<Name extends IkeEvent['event']>(name: Name): readonly Extract<IkeEvent, { event: Name }>[] {
     return this.events.filter((event): event is Extract<IkeEvent, { event: Name }> => event.event === name)
+  }
+
+  /** What the log said last of such an event. */
+  said(name: IkeEvent['event']): string {
+    const line = this.lines.findLast(({ fields }) => fields['event'] === name)
+    assert(line !== undefined, `the log of ${this.name} tells of ${name}`)
+    return line.message
   }
 
   /** Sends bytes past the gateway, as another process on this machine could. */

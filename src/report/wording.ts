@@ -1,0 +1,576 @@
+/**
+ * Events of the core in words. The words, and the order in which an exchange says them, are strongSwan's where it has
+ * any, so that whoever reads, or searches, its log finds the same here; what is said beyond them comes behind, or in
+ * lines of its own. Wording lives here, in message.ts and in the sentences of errors, and nowhere else.
+ *
+ * Of the lines of an event one carries the event's name and its facts as fields. Secrets are no part of any event.
+ */
+import { formatIdentity, type Identity } from '../auth/identity.ts'
+import type { SecretKind } from '../auth/secrets.ts'
+import { unreachable } from '../base/assert.ts'
+import { messageOf } from '../base/errors.ts'
+import { ProtocolId } from '../iana/ikev2.ts'
+import type { DropReason, IkeEvent } from '../ike/events.ts'
+import { isPeerSilent } from '../ike/exchange.ts'
+import { NoProposalChosen } from '../ike/failure.ts'
+import type { ChildSa, IkeSa } from '../ike/sa.ts'
+import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
+import { formatSelector } from '../negotiate/selectors.ts'
+import type { Level, Line, LogGroup, Loudness } from './line.ts'
+import { messageSummary } from './message.ts'
+
+/** Who hears the lines, and is asked first whether anybody wants them. */
+export interface Audience {
+  wants(group: LogGroup, loudness: Loudness, level: Level): boolean
+  write(line: Line): void
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Says the lines of one event that somebody wants. `more` goes with the facts. */
+class Speaker {
+  readonly #audience: Audience
+  readonly #event: string
+  readonly #sa: IkeSa | null
+  readonly #more: Fields
+
+  constructor(audience: Audience, event: string, sa: IkeSa | null, more: Fields) {
+    this.#audience = audience
+    this.#event = event
+    this.#sa = sa
+    this.#more = more
+  }
+
+  /** The line with the facts. */
+  tell(group: LogGroup, loudness: Loudness, words: () => string, facts: () => Fields = () => ({}), level?: Level): void {
+    this.#say(group, loudness, words, () => ({ event: this.#event, ...facts(), ...this.#more }), level)
+  }
+
+  /** A line that goes with it. */
+  add(group: LogGroup, loudness: Loudness, words: () => string): void {
+    this.#say(group, loudness, words, () => ({}))
+  }
+
+  #say(
+    group: LogGroup,
+    loudness: Loudness,
+    words: () => string,
+    facts: () => Fields,
+    level: Level = loudness <= 1 ? 'info' : 'debug',
+  ): void {
+    if (!this.#audience.wants(group, loudness, level)) return
+    const sa = this.#sa
+    const ike = sa === null ? null : { name: connectionName(sa), uniqueId: sa.uniqueId }
+    const about = sa === null ? {} : { ike: sa.uniqueId, connection: sa.connection?.name ?? null }
+    this.#audience.write({ group, loudness, level, message: words(), ike, fields: { ...about, ...facts() } })
+  }
+}
+
+/** Tells an event to `audience`, line by line. */
+export function word(event: IkeEvent, audience: Audience, more: Fields = {}): void {
+  const speaker = new Speaker(audience, event.event, 'sa' in event ? event.sa : null, more)
+  switch (event.event) {
+    case 'message-sent':
+    case 'message-received':
+      return wordMessage(speaker, event)
+    case 'ike-initiating':
+    case 'ike-responding':
+    case 'initiating-again':
+    case 'nat-detected':
+    case 'floated':
+    case 'cookie-returned':
+    case 'key-exchange-retry':
+    case 'proposal-selected':
+    case 'peer-identified':
+    case 'authenticating':
+    case 'peer-authenticated':
+      return wordNegotiation(speaker, event)
+    case 'retransmitting':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `retransmit ${event.attempt} of request with message ID ${event.messageId}`,
+        () => ({ messageId: event.messageId, attempt: event.attempt }),
+      )
+    case 'request-given-up':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `giving up after ${event.retransmissions} retransmits`,
+        () => ({ messageId: event.messageId, retransmissions: event.retransmissions }),
+      )
+    case 'ike-established':
+    case 'ike-failed':
+    case 'ike-closed':
+    case 'not-initiated':
+    case 'broken':
+      return wordIkeSa(speaker, event)
+    case 'child-establishing':
+    case 'child-established':
+    case 'child-failed':
+    case 'child-closed':
+      return wordChildSa(speaker, event)
+    case 'delete-sent':
+    case 'delete-received':
+      return wordDelete(speaker, event)
+    case 'keepalive-sent':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `sending keep alive to ${event.sa.remote.toString()}`,
+        () => endpoints(event.sa),
+      )
+    case 'kernel-refused': {
+      const { message, code, errno } = event.error
+      return speaker.tell(
+        'knl',
+        1,
+        () => message,
+        () => ({ code, errno }),
+        'error',
+      )
+    }
+    case 'kernel-event': {
+      const { news } = event
+      return speaker.tell(
+        'knl',
+        2,
+        () => `the kernel tells of ${news.event}`,
+        () => ('spi' in news ? { spi: spi(news.spi) } : {}),
+      )
+    }
+    case 'configured':
+      return wordConfigured(speaker, event)
+    case 'configuration-warning':
+      return speaker.tell('cfg', 1, () => event.sentence, undefined, 'warn')
+    case 'cookie-demanded':
+    case 'request-refused':
+    case 'datagram-dropped':
+      return wordStranger(speaker, event)
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+type Event<Name extends IkeEvent['event']> = Extract<IkeEvent, { event: Name }>
+
+function wordMessage(speaker: Speaker, event: Event<'message-sent' | 'message-received'>): void {
+  const { local, remote, length, messageId, isRetransmission } = event
+  const facts = (): Fields => ({ local: local.toString(), remote: remote.toString(), messageId, length })
+  if (event.event === 'message-sent') {
+    if (!isRetransmission) speaker.add('enc', 1, () => `generating ${messageSummary(event)}`)
+    return speaker.tell(
+      'net',
+      1,
+      () => `sending packet: from ${local.toString()} to ${remote.toString()} (${length} bytes)`,
+      facts,
+    )
+  }
+  speaker.tell('net', 1, () => `received packet: from ${remote.toString()} to ${local.toString()} (${length} bytes)`, facts)
+  speaker.add('enc', 1, () => `parsed ${messageSummary(event)}`)
+  if (isRetransmission)
+    speaker.add('ike', 1, () => `received retransmit of request with ID ${messageId}, retransmitting response`)
+}
+
+function wordNegotiation(
+  speaker: Speaker,
+  event: Event<
+    | 'ike-initiating'
+    | 'ike-responding'
+    | 'initiating-again'
+    | 'nat-detected'
+    | 'floated'
+    | 'cookie-returned'
+    | 'key-exchange-retry'
+    | 'proposal-selected'
+    | 'peer-identified'
+    | 'authenticating'
+    | 'peer-authenticated'
+  >,
+): void {
+  const { sa } = event
+  const where = (): Fields => endpoints(sa)
+  switch (event.event) {
+    case 'ike-initiating':
+      return speaker.tell('ike', 0, () => `initiating IKE_SA ${saName(sa)} to ${sa.remote.address.toString()}`, where)
+    case 'ike-responding':
+      return speaker.tell('ike', 0, () => `${sa.remote.address.toString()} is initiating an IKE_SA`, where)
+    case 'initiating-again': {
+      const { attempt, tries } = event
+      return speaker.tell(
+        'ike',
+        1,
+        () => `peer not responding, trying again (${attempt}/${tries})`,
+        () => ({ attempt, tries }),
+      )
+    }
+    case 'nat-detected':
+      return wordNat(speaker, sa)
+    case 'floated': {
+      const { from } = event
+      speaker.add('ike', 2, () => `local endpoint changed from ${from.local.toString()} to ${sa.local.toString()}`)
+      return speaker.tell(
+        'ike',
+        2,
+        () => `remote endpoint changed from ${from.remote.toString()} to ${sa.remote.toString()}`,
+        () => ({ ...where(), from: { local: from.local.toString(), remote: from.remote.toString() } }),
+      )
+    }
+    case 'cookie-returned':
+      return speaker.tell('ike', 1, () => 'received COOKIE notify, sending it back')
+    case 'key-exchange-retry': {
+      const { refused, group } = event
+      return speaker.tell(
+        'ike',
+        1,
+        () => `peer didn't accept key exchange method ${groupName(refused)}, it requested ${groupName(group)}`,
+        () => ({ refused, group }),
+      )
+    }
+    case 'proposal-selected': {
+      const { proposal } = event
+      return speaker.tell('cfg', 1, () => `selected proposal: ${formatProposal(proposal)}`)
+    }
+    case 'peer-identified': {
+      const { local, remote, remoteId, requestedId, connection } = event
+      const us = (): string => (requestedId === null ? '%any' : formatIdentity(requestedId))
+      speaker.tell(
+        'cfg',
+        1,
+        () =>
+          `looking for peer configs matching ${local.address.toString()}[${us()}]...${remote.address.toString()}[${formatIdentity(remoteId)}]`,
+        () => ({ local: local.toString(), remote: remote.toString(), remoteId: formatIdentity(remoteId) }),
+      )
+      if (connection !== null) speaker.add('cfg', 1, () => `selected peer config '${connection.name}'`)
+      return
+    }
+    case 'authenticating':
+      return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' (myself) with pre-shared key`)
+    case 'peer-authenticated':
+      return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' with pre-shared key successful`)
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordNat(speaker: Speaker, sa: IkeSa): void {
+  const { supported, here, there, faked } = sa.nat
+  const facts = (): Fields => ({ ...endpoints(sa), nat: sa.nat })
+  if (!supported) return speaker.tell('ike', 1, () => 'the peer does no NAT detection: no NAT traversal', facts)
+  if (faked) return speaker.tell('ike', 1, () => 'faking NAT situation to enforce UDP encapsulation', facts)
+  if (!here && !there) return speaker.tell('ike', 2, () => 'no NAT between local and remote host', facts)
+  if (here && there) speaker.add('ike', 1, () => 'local host is behind NAT, sending keep alives')
+  speaker.tell('ike', 1, () => (there ? 'remote host is behind NAT' : 'local host is behind NAT, sending keep alives'), facts)
+}
+
+function wordIkeSa(
+  speaker: Speaker,
+  event: Event<'ike-established' | 'ike-failed' | 'ike-closed' | 'not-initiated' | 'broken'>,
+): void {
+  switch (event.event) {
+    case 'ike-established': {
+      const { sa } = event
+      return speaker.tell(
+        'ike',
+        0,
+        () => `IKE_SA ${saName(sa)} established between ${ends(sa)}`,
+        () => ({
+          ...endpoints(sa),
+          localId: identity(sa.localId),
+          remoteId: identity(sa.remoteId),
+          proposal: sa.proposal === null ? null : formatProposal(sa.proposal),
+          role: sa.role,
+          nat: sa.nat,
+        }),
+      )
+    }
+    case 'ike-failed': {
+      const { sa, error } = event
+      wordProposals(speaker, error)
+      return speaker.tell(
+        'ike',
+        1,
+        () => (isPeerSilent(error) ? `establishing IKE_SA failed, ${error.message}` : error.message),
+        () => ({ code: error.code, accused: error.accused, ...endpoints(sa) }),
+        'error',
+      )
+    }
+    case 'not-initiated': {
+      const { connection, error } = event
+      return speaker.tell(
+        'ike',
+        1,
+        () => error.message,
+        () => ({ connection, code: error.code, accused: error.accused }),
+        'error',
+      )
+    }
+    case 'ike-closed':
+      return wordClosed(speaker, event)
+    case 'broken': {
+      const { error } = event
+      return speaker.tell(
+        'ike',
+        1,
+        () => `internal error, giving this IKE_SA up: ${messageOf(error)}`,
+        () => ({ stack: error instanceof Error ? error.stack : null }),
+        'error',
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordClosed(speaker: Speaker, { sa, reason }: Event<'ike-closed'>): void {
+  const facts = (): Fields => ({ reason })
+  switch (reason) {
+    case 'deleted-by-us':
+    case 'deleted-by-peer':
+    case 'shutdown':
+      if (sa.established !== null) return speaker.tell('ike', 0, () => 'IKE_SA deleted', facts)
+      return speaker.tell('ike', 1, () => 'destroying IKE_SA in state CONNECTING without notification', facts)
+    case 'half-open-timeout':
+      return speaker.tell('job', 1, () => `deleting half open IKE_SA with ${sa.remote.address.toString()} after timeout`, facts)
+    case 'replaced':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `destroying duplicate IKE_SA for peer '${identity(sa.remoteId)}', received INITIAL_CONTACT`,
+        facts,
+      )
+    case 'peer-silent':
+    case 'failed':
+      // Why has been told before.
+      return speaker.tell('ike', sa.established === null ? 2 : 1, () => `destroying IKE_SA ${saName(sa)}`, facts)
+    default:
+      unreachable(reason, 'every reason has its words')
+  }
+}
+
+function wordChildSa(
+  speaker: Speaker,
+  event: Event<'child-establishing' | 'child-established' | 'child-failed' | 'child-closed'>,
+): void {
+  const { sa } = event
+  switch (event.event) {
+    case 'child-establishing':
+      return speaker.tell('ike', 0, () => `establishing CHILD_SA ${event.name}{${event.uniqueId}}`)
+    case 'child-established': {
+      const { child } = event
+      speaker.tell(
+        'ike',
+        0,
+        () =>
+          `CHILD_SA ${childName(child)} established with SPIs ${spi(child.inboundSpi)}_i ${spi(child.outboundSpi)}_o and TS ${traffic(child)}`,
+        () => ({ ...endpoints(sa), child: childFields(child) }),
+      )
+      const how = child.encapsulated ? `in UDP ${sa.local.port} - ${sa.remote.port}` : 'without UDP'
+      return speaker.add('chd', 2, () => `CHILD_SA ${childName(child)} in ${child.mode} mode, ESP ${how}`)
+    }
+    case 'child-failed': {
+      const { error } = event
+      wordProposals(speaker, error)
+      speaker.tell(
+        'ike',
+        1,
+        () => error.message,
+        () => ({ child: event.name, code: error.code, accused: error.accused }),
+        'error',
+      )
+      return speaker.add('ike', 1, () => 'failed to establish CHILD_SA, keeping IKE_SA')
+    }
+    case 'child-closed': {
+      const { child, reason, usage } = event
+      const carried = (bytes: bigint | undefined): string => (bytes === undefined ? '' : ` (${bytes} bytes)`)
+      // With the IKE_SA go its CHILD_SAs; strongSwan has a word for those only that go by themselves.
+      return speaker.tell(
+        'ike',
+        sa.state === 'closed' ? 2 : 0,
+        () =>
+          `closing CHILD_SA ${childName(child)} with SPIs ${spi(child.inboundSpi)}_i${carried(usage?.in.bytes)} ${spi(child.outboundSpi)}_o${carried(usage?.out.bytes)} and TS ${traffic(child)}`,
+        () => ({ reason, child: childFields(child) }),
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordDelete(speaker: Speaker, { event, sa, child }: Event<'delete-sent' | 'delete-received'>): void {
+  const deleting = (): string => `deleting IKE_SA ${saName(sa)} between ${ends(sa)}`
+  if (event === 'delete-sent') {
+    if (child !== null) return speaker.tell('ike', 1, () => `sending DELETE for ESP CHILD_SA with SPI ${spi(child.inboundSpi)}`)
+    speaker.add('ike', 0, deleting)
+    return speaker.tell('ike', 1, () => `sending DELETE for IKE_SA ${saName(sa)}`)
+  }
+  if (child !== null) return speaker.tell('ike', 1, () => `received DELETE for ESP CHILD_SA with SPI ${spi(child.outboundSpi)}`)
+  speaker.tell('ike', 1, () => `received DELETE for IKE_SA ${saName(sa)}`)
+  speaker.add('ike', 0, deleting)
+}
+
+function wordStranger(speaker: Speaker, event: Event<'cookie-demanded' | 'request-refused' | 'datagram-dropped'>): void {
+  const who = event.remote.address.toString()
+  switch (event.event) {
+    case 'cookie-demanded':
+      return speaker.tell(
+        'net',
+        1,
+        () => `sending COOKIE notify to ${who}: too many half-open IKE_SAs`,
+        () => ({ remote: event.remote.toString() }),
+      )
+    case 'request-refused': {
+      const { error, local, remote } = event
+      speaker.add('ike', 0, () => `${who} is initiating an IKE_SA`)
+      wordProposals(speaker, error)
+      return speaker.tell(
+        'ike',
+        1,
+        () => error.message,
+        () => ({ remote: remote.toString(), local: local.toString(), code: error.code }),
+        // Another group is asked for in the ordinary course of things (RFC 7296 1.2).
+        error.code === 'KE_GROUP_MISMATCH' ? 'info' : 'warn',
+      )
+    }
+    case 'datagram-dropped': {
+      const { reason, local, remote, header } = event
+      const { group, loudness, words } = DROPS[reason]
+      return speaker.tell(
+        group,
+        loudness,
+        () => words(who, header),
+        () => ({ remote: remote.toString(), local: local.toString(), reason }),
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+type DropHeader = Event<'datagram-dropped'>['header']
+interface Drop {
+  readonly group: LogGroup
+  readonly loudness: Loudness
+  readonly words: (who: string, header: DropHeader) => string
+}
+
+const DROPS: Readonly<Record<DropReason, Drop>> = {
+  'not-ike': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is no IKE message - ignored` },
+  'malformed': { group: 'net', loudness: 1, words: (who) => `received invalid IKE header from ${who} - ignored: malformed` },
+  'unknown-spi': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} for no IKE_SA of ours - ignored` },
+  'version': {
+    group: 'net',
+    loudness: 1,
+    words: (who, header) =>
+      `received unsupported IKE version ${header === null ? '?' : `${header.majorVersion}.${header.minorVersion}`} from ${who}`,
+  },
+  'not-authentic': {
+    group: 'ike',
+    loudness: 1,
+    words: (who, header) => `integrity check failed, message ID ${header?.messageId ?? '?'} from ${who} ignored`,
+  },
+  'out-of-window': {
+    group: 'ike',
+    loudness: 1,
+    words: (who, header) => `received message ID ${header?.messageId ?? '?'} from ${who}, not the one expected, ignored`,
+  },
+  'queue-full': {
+    group: 'ike',
+    loudness: 1,
+    words: (who) => `received packet from ${who} - ignored: too many are waiting for this IKE_SA`,
+  },
+  'half-open-limit': {
+    group: 'net',
+    loudness: 1,
+    words: (who) => `ignoring IKE_SA setup from ${who}, half-open IKE_SA limit reached`,
+  },
+  'unexpected': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is not expected now - ignored` },
+}
+
+/** Before a refusal, what was compared. */
+function wordProposals(speaker: Speaker, error: unknown): void {
+  if (!(error instanceof NoProposalChosen)) return
+  speaker.add('cfg', 1, () => `received proposals: ${listed(error.received.map(suiteOfWire))}`)
+  speaker.add('cfg', 1, () => `configured proposals: ${listed(error.configured)}`)
+}
+
+/** A stranger decides how much it proposes, not how long our lines are. */
+const PROPOSALS_MAX = 8
+const TRANSFORMS_MAX = 40
+
+function listed(proposals: readonly SuiteProposal[]): string {
+  const texts = proposals
+    .slice(0, PROPOSALS_MAX)
+    .map((proposal) => formatProposal({ ...proposal, transforms: proposal.transforms.slice(0, TRANSFORMS_MAX) }))
+  return `${texts.join(', ')}${proposals.length > PROPOSALS_MAX ? ', ...' : ''}`
+}
+
+function suiteOfWire({ protocol, transforms }: NoProposalChosen['received'][number]): SuiteProposal {
+  return { protocol: protocol === ProtocolId.IKE ? 'ike' : 'esp', transforms }
+}
+
+function connectionName(sa: IkeSa): string {
+  return sa.connection?.name ?? '(unnamed)'
+}
+
+function saName(sa: IkeSa): string {
+  return `${connectionName(sa)}[${sa.uniqueId}]`
+}
+
+function childName(child: ChildSa): string {
+  return `${child.connection.name}{${child.uniqueId}}`
+}
+
+function endpoints(sa: IkeSa): Record<string, string> {
+  return { local: sa.local.toString(), remote: sa.remote.toString() }
+}
+
+/** strongSwan: `10.0.0.1[moon.example.org]...10.0.0.2[carol@example.org]`. */
+function ends(sa: IkeSa): string {
+  return `${sa.local.address.toString()}[${identity(sa.localId)}]...${sa.remote.address.toString()}[${identity(sa.remoteId)}]`
+}
+
+function identity(id: Identity | null): string {
+  return id === null ? '%any' : formatIdentity(id)
+}
+
+function traffic(child: ChildSa): string {
+  return `${child.localSelectors.map(formatSelector).join(' ')} === ${child.remoteSelectors.map(formatSelector).join(' ')}`
+}
+
+function childFields(child: ChildSa): Fields {
+  return {
+    name: child.connection.name,
+    id: child.uniqueId,
+    mode: child.mode,
+    reqid: child.reqid,
+    spiIn: spi(child.inboundSpi),
+    spiOut: spi(child.outboundSpi),
+    localSelectors: child.localSelectors.map(formatSelector),
+    remoteSelectors: child.remoteSelectors.map(formatSelector),
+    proposal: formatProposal(child.proposal),
+    encapsulated: child.encapsulated,
+  }
+}
+
+function spi(value: number): string {
+  return value.toString(16).padStart(8, '0')
+}
+
+function wordConfigured(speaker: Speaker, event: Event<'configured'>): void {
+  const { what, name, change, secret } = event
+  speaker.tell(
+    'cfg',
+    1,
+    () => {
+      if (secret === null) return `${change} vici ${what}: ${name}`
+      if (change === 'removed') return `unloaded shared key with id '${name}'`
+      const owners = secret.owners.length === 0 ? '%any' : secret.owners.map(formatIdentity).join("', '")
+      return `loaded ${SECRET_NAMES[secret.kind]} shared key with id '${name}' for: '${owners}'`
+    },
+    () => ({ what, name, change }),
+  )
+}
+
+/** strongSwan: shared_key_type_names. */
+const SECRET_NAMES: Readonly<Record<SecretKind, string>> = { ike: 'IKE', eap: 'EAP', ntlm: 'NTLM', ppk: 'PPK' }
