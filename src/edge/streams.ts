@@ -1,8 +1,9 @@
 /**
  * Streams: listening and connecting on a path of the file system or a port of this machine.
  */
-import { chownSync, lstatSync, unlinkSync } from 'node:fs'
+import { chownSync, lstatSync, statSync, unlinkSync } from 'node:fs'
 import { createConnection, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { formatStreamAddress, type StreamAddress } from '../config/stream-address.ts'
@@ -86,10 +87,12 @@ function streamOf(socket: Socket, ears: () => StreamEars | null): ByteStream {
 
 /** A socket that a daemon left behind is in the way of its successor; one that a daemon still listens on stays. */
 async function makeRoom(path: string): Promise<void> {
+  const refuse = (reason: string): EspalierError =>
+    new EspalierError('system', 'CONTROL_SOCKET_REFUSED', `unix://${path} cannot be listened on: ${reason}`)
+  // Node would call it a lack of permission.
+  if (statSync(dirname(path), { throwIfNoEntry: false }) === undefined) throw refuse('its directory is missing')
   const status = lstatSync(path, { throwIfNoEntry: false })
   if (status === undefined) return
-  const refuse = (reason: string): EspalierError =>
-    new EspalierError('system', 'CONTROL_SOCKET_TAKEN', `unix://${path} cannot be listened on: ${reason}`)
   if (!status.isSocket()) throw refuse('there is something that is no socket')
   try {
     const open = await connect({ kind: 'unix', path })
@@ -146,6 +149,5 @@ function remedy(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException
   if (code === 'EADDRINUSE') return '; another daemon listens there: stop it, or set charon.plugins.vici.socket'
   if (code === 'EACCES') return '; run as root, or set charon.plugins.vici.socket'
-  if (code === 'ENOENT') return '; its directory is missing'
   return ''
 }
