@@ -109,6 +109,14 @@ const KE: ReadonlyMap<number, KeGroup> = byId([
   { id: KeId.CURVE448, kind: 'montgomery', publicValueLength: 56, sharedSecretLength: 56 },
 ])
 
+/** All that we do, each kind in the order of its transform IDs. */
+export const ALGORITHMS = {
+  encr: [...ENCR.values()],
+  integ: [...INTEG.values()],
+  prf: [...PRF.values()],
+  ke: [...KE.values()],
+} as const
+
 /** ENCR_NULL is here too: ESP may use it with an integrity algorithm, an IKE_SA may not. */
 export function encrAlgorithm(id: number): EncrAlgorithm | null {
   return ENCR.get(id) ?? null

@@ -1,6 +1,70 @@
 /**
- * list-sas, list-conns and their like: what there is.
+ * list-sas, list-policies, get-algorithms: what there is.
  */
-import type { Handlers } from '../command.ts'
+import { fitsChild, fitsIke, ikeName, type SaFilter } from '../../gateway/control.ts'
+import type { ChildSa } from '../../ike/sa.ts'
+import type { Session } from '../../ike/session.ts'
+import type { ChildUsage } from '../../kernel/books.ts'
+import type { CommandContext, Handlers } from '../command.ts'
+import { algorithms } from '../algorithms.ts'
+import { saFilter } from '../filters.ts'
+import { section, type ViciSection } from '../message.ts'
+import { childSection, childrenSection, ikeEntries, tasksOf } from '../sas.ts'
 
-export const queryCommands: Handlers = {}
+/** IKE_SAs whose CHILD_SAs the kernel is asked about at a time: the others have their turns in between. */
+const SESSIONS_AT_ONCE = 32
+
+export const queryCommands: Handlers = {
+  /** `noblock` changes nothing: a listing waits for nobody. */
+  'list-sas': async (request, context) => {
+    const filter = saFilter(request)
+    const sessions = context.operations.gateway.sessions().filter(({ sa }) => fitsIke(sa, filter))
+    for (let i = 0; i < sessions.length; i += SESSIONS_AT_ONCE)
+      await listSas(sessions.slice(i, i + SESSIONS_AT_ONCE), filter, context)
+    return section()
+  },
+
+  /** Traps, pass and drop policies, none of which there can be yet: what CHILD_SAs install is not listed (strongSwan). */
+  'list-policies': () => section(),
+
+  'get-algorithms': () => algorithms(),
+}
+
+async function listSas(
+  sessions: readonly Session[],
+  filter: SaFilter,
+  { operations, stream, signal }: CommandContext,
+): Promise<void> {
+  const usages = await usagesOf(sessions, filter)
+  for (const session of sessions) {
+    // What was closed while the kernel was asked, or the client read, is there no more.
+    if (session.sa.state === 'closed') continue
+    if (signal.aborted) return
+    await stream('list-sa', listedSa(session, usages, operations))
+  }
+}
+
+/** Asked all at once, and put together by the kernel's door. */
+async function usagesOf(sessions: readonly Session[], filter: SaFilter): Promise<ReadonlyMap<ChildSa, ChildUsage | null>> {
+  const asked = sessions.flatMap((session) =>
+    session.sa.children
+      .filter((child) => fitsChild(child, filter))
+      .map(async (child) => [child, await session.usageOf(child)] as const),
+  )
+  return new Map(await Promise.all(asked))
+}
+
+function listedSa(
+  session: Session,
+  usages: ReadonlyMap<ChildSa, ChildUsage | null>,
+  { clock }: CommandContext['operations'],
+): ViciSection {
+  const { sa } = session
+  const children = sa.children
+    .filter((child) => usages.has(child))
+    .map((child) => [child, childSection(child, 'INSTALLED', usages.get(child)!, clock)] as const)
+  return section([
+    ikeName(sa),
+    section(...ikeEntries(sa, clock.now(), tasksOf(session)), ['child-sas', childrenSection(children)]),
+  ])
+}

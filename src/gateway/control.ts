@@ -1,0 +1,231 @@
+/**
+ * What somebody outside may have done to SAs: initiate and terminate them, by name or by number. What the life of an
+ * IKE_SA cannot do yet is refused with a sentence that says so.
+ *
+ * Which connection, which SA, and what counts as success follow strongSwan (its controller and VICI's commands).
+ */
+import { isDeepStrictEqual } from 'node:util'
+
+import { EspalierError } from '../base/errors.ts'
+import type { Milliseconds } from '../base/time.ts'
+import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
+import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
+import type { ChildSa, IkeSa } from '../ike/sa.ts'
+import type { Session } from '../ike/session.ts'
+import { TIMED_OUT, type Timeouts } from './timeouts.ts'
+
+/** What is configured, by name: the first child of that name, in any connection or in one. */
+export interface ConfigurationFilter {
+  readonly ike: string | null
+  readonly child: string | null
+}
+
+/** Which SAs; null = any. With a child's name or number CHILD_SAs are meant, else IKE_SAs. */
+export interface SaFilter {
+  readonly ike: string | null
+  readonly ikeId: number | null
+  readonly child: string | null
+  readonly childId: number | null
+}
+
+/** How long to wait: for the end, that long, or not at all. */
+export type Patience = Milliseconds | 'for-ever' | 'not-at-all'
+
+/** What the control needs of its gateway. */
+export interface Controlled {
+  connections(): readonly Connection[]
+  settings(): IkeSettings
+  sessions(): readonly Session[]
+  /** See Shard.initiate. */
+  open(connection: Connection, child: ChildConnection, opened: (session: Session) => void): Promise<Session>
+}
+
+export type ControlCode =
+  /** Nothing of that name is configured. */
+  'NO_SUCH_CONFIGURATION' | 'INIT_LIMITS' | 'ALREADY_UP' | 'NOT_SUPPORTED' | 'CHILD_FAILED'
+
+export class ControlRefused extends EspalierError {
+  override readonly name = 'ControlRefused'
+  declare readonly code: ControlCode
+  constructor(code: ControlCode, message: string) {
+    super('caller', code, message)
+  }
+}
+
+export interface Termination {
+  /** SAs that were asked for. */
+  readonly matches: number
+  /** The IKE_SAs concerned, by number. */
+  readonly ikeSas: ReadonlySet<number>
+  /** Goes at it, and resolves to how many SAs are gone; with no patience, to how many were set going. */
+  carryOut(): Promise<number>
+}
+
+export class Control {
+  readonly #controlled: Controlled
+  readonly #timeouts: Timeouts
+
+  constructor(controlled: Controlled, timeouts: Timeouts) {
+    this.#controlled = controlled
+    this.#timeouts = timeouts
+  }
+
+  /** The connection and child that a name means; child null when none was asked for. */
+  find({ ike, child }: ConfigurationFilter): { readonly connection: Connection; readonly child: ChildConnection | null } | null {
+    for (const connection of this.#controlled.connections()) {
+      if (ike !== null && ike !== connection.name) continue
+      if (child === null) return { connection, child: null }
+      const found = connection.children.find(({ name }) => name === child)
+      if (found !== undefined) return { connection, child: found }
+    }
+    return null
+  }
+
+  /**
+   * Brings up what the filter names. `opened` hears of every IKE_SA that is begun for it. Resolves when it stands, or as
+   * soon as it is under way for who has no patience, or to TIMED_OUT; it goes on then. Rejects with an EspalierError.
+   */
+  async initiate(
+    filter: ConfigurationFilter,
+    options: { readonly patience: Patience; readonly limits: boolean },
+    opened: (ikeSa: number) => void,
+  ): Promise<typeof TIMED_OUT | void> {
+    const found = this.find(filter)
+    if (found === null) throw new ControlRefused('NO_SUCH_CONFIGURATION', 'nothing of that name is configured')
+    const { connection, child } = found
+    if (child === null)
+      throw new ControlRefused('NOT_SUPPORTED', 'an IKE_SA without a CHILD_SA is not supported yet, name the child as well')
+    this.#refuseBesides(connection, child)
+    if (options.limits) this.#enforceLimits()
+
+    const underWay = Promise.withResolvers<void>()
+    const standing = this.#controlled
+      .open(connection, child, ({ sa }) => {
+        opened(sa.uniqueId)
+        underWay.resolve()
+      })
+      .then(({ sa }) => {
+        // The IKE_SA may stand all the same; why its CHILD_SA does not was reported.
+        if (!sa.children.some((candidate) => candidate.connection.name === child.name))
+          throw new ControlRefused('CHILD_FAILED', `the IKE_SA is up, but CHILD_SA ${child.name} failed`)
+      })
+    // Nobody may be listening any more when it fails.
+    standing.catch(() => undefined)
+    if (options.patience === 'not-at-all') return Promise.race([underWay.promise, standing])
+    return this.#wait(options.patience, standing)
+  }
+
+  /** SAs that a filter names: CHILD_SAs with the IKE_SA they are of, or IKE_SAs. */
+  matching(filter: SaFilter): readonly { readonly session: Session; readonly child: ChildSa | null }[] {
+    const wantsChildren = filter.child !== null || filter.childId !== null
+    return this.#controlled.sessions().flatMap((session): { readonly session: Session; readonly child: ChildSa | null }[] => {
+      const { sa } = session
+      if (!wantsChildren) {
+        // strongSwan: name or number, where for CHILD_SAs all that is given must fit.
+        const isMeant = (filter.ike !== null && filter.ike === ikeName(sa)) || filter.ikeId === sa.uniqueId
+        return isMeant ? [{ session, child: null }] : []
+      }
+      if (!fitsIke(sa, filter)) return []
+      return sa.children.filter((child) => fitsChild(child, filter)).map((child) => ({ session, child }))
+    })
+  }
+
+  /**
+   * Deletes what the filter names with the peers, all at once. With `force` an IKE_SA goes whether or not its peer
+   * answers: at once, or when the patience is over.
+   */
+  terminate(filter: SaFilter, options: { readonly patience: Patience; readonly force: boolean }): Termination {
+    const found = this.matching(filter)
+    return {
+      matches: found.length,
+      ikeSas: new Set(found.map(({ session }) => session.sa.uniqueId)),
+      carryOut: async () => {
+        const ends = found.map(({ session, child }) =>
+          child === null ? this.#terminateIke(session, options) : this.#terminateChild(session, child, options.patience),
+        )
+        return (await Promise.all(ends)).filter(Boolean).length
+      },
+    }
+  }
+
+  /** Whether it is gone; with no patience, true. */
+  async #terminateIke(
+    session: Session,
+    { patience, force }: { readonly patience: Patience; readonly force: boolean },
+  ): Promise<boolean> {
+    const isForced = force && (patience === 'for-ever' || patience === 'not-at-all')
+    // What is not established, or deleted already, goes without notification (strongSwan).
+    const isUnheard = isForced || session.sa.state !== 'established'
+    const ended = isUnheard
+      ? session.run(() => deleteUnheard(session, 'deleted-by-us'))
+      : session.runExchange(() => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike')
+    if (patience === 'not-at-all') return true
+    if ((await this.#wait(patience, ended)) !== TIMED_OUT) return true
+    if (!force) return false
+    await session.run(() => deleteUnheard(session, 'deleted-by-us'))
+    return true
+  }
+
+  async #terminateChild(session: Session, child: ChildSa, patience: Patience): Promise<boolean> {
+    const ended = session.runExchange(() => deleteChildSa(session, child), 'delete-child')
+    if (patience === 'not-at-all') return true
+    return (await this.#wait(patience, ended)) !== TIMED_OUT && !session.sa.children.includes(child)
+  }
+
+  async #wait<T>(patience: Milliseconds | 'for-ever', promise: Promise<T>): Promise<T | typeof TIMED_OUT> {
+    return patience === 'for-ever' ? promise : this.#timeouts.within(patience, promise)
+  }
+
+  /** strongSwan brings a child up in the IKE_SA of its connection, if there is one; that takes a CREATE_CHILD_SA. */
+  #refuseBesides(connection: Connection, child: ChildConnection): void {
+    const session = this.#controlled.sessions().find(({ sa }) => {
+      const isUsable = sa.state === 'connecting' || sa.state === 'established'
+      return isUsable && sa.connection?.name === connection.name && isDeepStrictEqual(sa.connection, connection)
+    })
+    if (session === undefined) return
+    const twin = session.sa.children.find((candidate) => candidate.connection.name === child.name)
+    // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA.
+    if (twin !== undefined)
+      throw new ControlRefused('ALREADY_UP', `it is up already, as ${child.name}{${twin.uniqueId}} of ${session.toString()}`)
+    if (session.sa.state === 'connecting')
+      throw new ControlRefused('ALREADY_UP', `IKE_SA ${session.toString()} is being established already`)
+    throw new ControlRefused(
+      'NOT_SUPPORTED',
+      `IKE_SA ${session.toString()} is up, and a further CHILD_SA of an IKE_SA is not supported yet`,
+    )
+  }
+
+  /** charon.init_limit_half_open and charon.init_limit_job_load, 0 = none. */
+  #enforceLimits(): void {
+    const { initLimitHalfOpen, initLimitJobLoad } = this.#controlled.settings()
+    const sessions = this.#controlled.sessions()
+    const halfOpen = sessions.filter(({ sa }) => sa.state === 'connecting').length
+    if (initLimitHalfOpen > 0 && halfOpen >= initLimitHalfOpen)
+      throw new ControlRefused(
+        'INIT_LIMITS',
+        `${halfOpen} IKE_SAs are half open, and charon.init_limit_half_open is ${initLimitHalfOpen}`,
+      )
+    const waiting = sessions.reduce((sum, { turns }) => sum + turns.waiting, 0)
+    if (initLimitJobLoad > 0 && waiting > initLimitJobLoad)
+      throw new ControlRefused(
+        'INIT_LIMITS',
+        `${waiting} pieces of work are waiting, and charon.init_limit_job_load is ${initLimitJobLoad}`,
+      )
+  }
+}
+
+/** The name of its connection; strongSwan's word for an IKE_SA that belongs to none yet. */
+export function ikeName(sa: IkeSa): string {
+  return sa.connection?.name ?? '(unnamed)'
+}
+
+export function fitsIke(sa: IkeSa, { ike, ikeId }: Pick<SaFilter, 'ike' | 'ikeId'>): boolean {
+  return (ike === null || ike === ikeName(sa)) && (ikeId === null || ikeId === sa.uniqueId)
+}
+
+export function fitsChild(child: ChildSa, filter: Pick<SaFilter, 'child' | 'childId'>): boolean {
+  return (
+    (filter.child === null || filter.child === child.connection.name) &&
+    (filter.childId === null || filter.childId === child.uniqueId)
+  )
+}

@@ -1,0 +1,106 @@
+/**
+ * How often what came and went, in all and by connection: strongSwan's counters, their names and their order.
+ */
+import { ExchangeType } from '../iana/ikev2.ts'
+import type { DropReason, IkeEvent, MessageFacts } from '../ike/events.ts'
+
+export const COUNTER_NAMES = [
+  'ike-rekey-init',
+  'ike-rekey-resp',
+  'child-rekey',
+  'invalid',
+  'invalid-spi',
+  'ike-init-in-req',
+  'ike-init-in-resp',
+  'ike-init-out-req',
+  'ike-init-out-resp',
+  'ike-auth-in-req',
+  'ike-auth-in-resp',
+  'ike-auth-out-req',
+  'ike-auth-out-resp',
+  'create-child-in-req',
+  'create-child-in-resp',
+  'create-child-out-req',
+  'create-child-out-resp',
+  'info-in-req',
+  'info-in-resp',
+  'info-out-req',
+  'info-out-resp',
+] as const
+
+export type CounterName = (typeof COUNTER_NAMES)[number]
+/** In the order of COUNTER_NAMES. */
+export type CounterSet = ReadonlyMap<CounterName, number>
+
+export class Counters {
+  #all = zeros()
+  /** By name of the connection; a connection is entered when first something is counted for it. */
+  readonly #byConnection = new Map<string, Map<CounterName, number>>()
+
+  readonly handle = (event: IkeEvent): void => {
+    if (event.event === 'message-sent' || event.event === 'message-received') return this.#countMessage(event)
+    if (event.event !== 'datagram-dropped') return
+    const counter = DROPS[event.reason]
+    if (counter !== undefined) this.#count(counter, null)
+  }
+
+  /** Of all connections and strangers together, or of one connection; null when nothing was counted for it yet. */
+  get(connection: string | null): CounterSet | null {
+    return connection === null ? this.#all : (this.#byConnection.get(connection) ?? null)
+  }
+
+  /** Connections that something was counted for, by name. */
+  connections(): readonly string[] {
+    return [...this.#byConnection.keys()].toSorted()
+  }
+
+  /** Begins again at 0: all together, or one connection, which is then forgotten until it counts again. */
+  reset(connection: string | null): void {
+    if (connection === null) this.#all = zeros()
+    else this.#byConnection.delete(connection)
+  }
+
+  /** Forgets every connection; what is counted of all together goes on (strongSwan). */
+  resetConnections(): void {
+    this.#byConnection.clear()
+  }
+
+  /** strongSwan counts a message once, however often it is sent. */
+  #countMessage(message: { readonly event: 'message-sent' | 'message-received' } & MessageFacts): void {
+    const exchange = EXCHANGES.get(message.exchangeType)
+    if (exchange === undefined || message.isRetransmission) return
+    const direction = message.event === 'message-sent' ? 'out' : 'in'
+    this.#count(`${exchange}-${direction}-${message.isResponse ? 'resp' : 'req'}`, message.sa?.connection?.name ?? null)
+  }
+
+  #count(counter: CounterName, connection: string | null): void {
+    increase(this.#all, counter)
+    if (connection === null) return
+    let named = this.#byConnection.get(connection)
+    if (named === undefined) this.#byConnection.set(connection, (named = zeros()))
+    increase(named, counter)
+  }
+}
+
+const EXCHANGES: ReadonlyMap<number, 'ike-init' | 'ike-auth' | 'create-child' | 'info'> = new Map([
+  [ExchangeType.IKE_SA_INIT, 'ike-init'],
+  [ExchangeType.IKE_AUTH, 'ike-auth'],
+  [ExchangeType.CREATE_CHILD_SA, 'create-child'],
+  [ExchangeType.INFORMATIONAL, 'info'],
+])
+
+/** Messages that could not be read or opened, and messages for no IKE_SA. */
+const DROPS: Readonly<Partial<Record<DropReason, CounterName>>> = {
+  'not-ike': 'invalid',
+  'malformed': 'invalid',
+  'not-authentic': 'invalid',
+  'unknown-spi': 'invalid-spi',
+}
+
+function zeros(): Map<CounterName, number> {
+  return new Map(COUNTER_NAMES.map((name) => [name, 0]))
+}
+
+function increase(counters: Map<CounterName, number>, counter: CounterName): void {
+  counters.set(counter, counters.get(counter)! + 1)
+}
