@@ -79,12 +79,13 @@ describe('espalier daemon', () => {
     const child = await client.event('child-established')
     assert.match(
       child.msg,
-      /^gateway\[1\]: CHILD_SA net\{1\} established: 10\.10\.1\.0\/24 === 10\.20\.0\.0\/24, ESP without UDP/,
+      /^CHILD_SA net\{1\} established with SPIs [0-9a-f]{8}_i [0-9a-f]{8}_o and TS 10\.10\.1\.0\/24 === 10\.20\.0\.0\/24$/,
     )
     await gateway.event('child-established')
     await client.stop()
     assert.equal(client.daemon.status, 0)
-    assert.match((await gateway.event('ike-closed')).msg, /deleted by the peer/)
+    assert.match((await gateway.event('delete-received')).msg, /^received DELETE for IKE_SA clients\[1\]$/)
+    assert.equal((await gateway.event('ike-closed'))['reason'], 'deleted-by-peer')
     await gateway.stop()
     assert.equal(gateway.daemon.status, 0)
     for (const line of [...client.daemon.lines, ...gateway.daemon.lines]) assert.ok(!line.includes(SECRET), line)

@@ -54,7 +54,7 @@ const SUITES: readonly Case[] = [
     seenFrom: {
       // strongSwan 5.9 speaks of a DH group, 6.0 of a key exchange method.
       charon: { charon: [/peer didn't accept (?:DH group|key exchange method) MODP_2048, it requested ECP_256/] },
-      espalier: { espalier: [/the peer wants key exchange group 19, trying again with it/] },
+      espalier: { espalier: [/peer didn't accept key exchange method MODP_2048, it requested ECP_256/] },
     },
   },
 ]
@@ -68,11 +68,11 @@ const REFUSALS: readonly Case[] = [
     seenFrom: {
       charon: {
         charon: [/received NO_PROPOSAL_CHOSEN notify error/],
-        espalier: [/refusing IKE_SA_INIT from .*no proposal of the peer fits any connection/],
+        espalier: [/received proposals unacceptable/],
       },
       espalier: {
         charon: [/received proposals unacceptable/],
-        espalier: [/IKE_SA failed: .*NO_PROPOSAL_CHOSEN: it accepts none of our proposals/],
+        espalier: [/received NO_PROPOSAL_CHOSEN notify error: the peer accepts none of our proposals/],
       },
     },
   },
@@ -84,11 +84,11 @@ const REFUSALS: readonly Case[] = [
     seenFrom: {
       charon: {
         charon: [/received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built/],
-        espalier: [/keeping the IKE_SA: no CHILD_SA proposal of the peer fits/],
+        espalier: [/no acceptable proposal found/, /failed to establish CHILD_SA, keeping IKE_SA/],
       },
       espalier: {
         charon: [/no acceptable proposal found/],
-        espalier: [/keeping the IKE_SA: .*NO_PROPOSAL_CHOSEN/],
+        espalier: [/received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built/],
       },
     },
   },
@@ -99,11 +99,11 @@ const REFUSALS: readonly Case[] = [
     seenFrom: {
       charon: {
         charon: [/received TS_UNACCEPTABLE notify, no CHILD_SA built/],
-        espalier: [/keeping the IKE_SA: no child of \S+ allows 172\.16\.0\.0\/16/],
+        espalier: [/traffic selectors 172\.16\.0\.0\/16 === .* unacceptable/],
       },
       espalier: {
         charon: [/traffic selectors .* unacceptable/],
-        espalier: [/keeping the IKE_SA: .*TS_UNACCEPTABLE/],
+        espalier: [/received TS_UNACCEPTABLE notify, no CHILD_SA built/],
       },
     },
   },
@@ -139,7 +139,7 @@ const COOKIES: readonly Case[] = [
   },
 ]
 
-const BOTH_BEHIND: Case['seen'] = { espalier: [/both sides are behind a NAT/] }
+const BOTH_BEHIND: Case['seen'] = { espalier: [/local host is behind NAT, sending keep alives/, /remote host is behind NAT/] }
 
 const NATS: readonly Case[] = [
   { name: 'both behind NATs, ports 500 and 4500 forwarded', seen: BOTH_BEHIND },

@@ -140,19 +140,13 @@ async function start({ router, gateway, a, b }: Place): Promise<Cast> {
     Wire.tap(router),
     Espalier.start(gateway, { configuration: GATEWAY_CONFIGURATION, settings }),
   ])
-  quote(
-    'gateway',
-    server.events('started').map((line) => line.msg),
-  )
+  quote('gateway', server.events('started').map(told))
   const [charon, espalier] = await Promise.all([
     Charon.start(a.host, { configuration: clientConfiguration(a), settings }),
     Espalier.start(b.host, { configuration: clientConfiguration(b), settings }),
   ])
   await eventually('both tunnels', () => bothStand(server, espalier), HANDSHAKE_MS)
-  quote(
-    'gateway',
-    [...server.events('ike-established'), ...server.events('child-established')].map((line) => line.msg),
-  )
+  quote('gateway', [...server.events('ike-established'), ...server.events('child-established')].map(told))
   return { gateway: server, charon, espalier, wire }
 }
 
@@ -172,11 +166,11 @@ async function natDetection({ a, b }: Place, { gateway, charon, espalier }: Cast
   const ofCharon = await charon.waitForLog(/behind NAT/, HANDSHAKE_MS)
   const ofEspalier = await espalier.event('nat-detected', HANDSHAKE_MS)
   const ofGateway = gateway.events('nat-detected')
-  quote('client-a', [ofCharon.replace(/^.*?\[IKE\] (<.*?> )?/, '')])
-  quote('client-b', [ofEspalier.msg])
+  quote('client-a', [ofCharon.replace(/^.*?(?=\[IKE\])/, '')])
+  quote('client-b', [told(ofEspalier)])
   quote(
     'gateway',
-    ofGateway.map((line) => `${line.msg} (${String(line['remote'])})`),
+    ofGateway.map((line) => `${told(line)} (${String(line['remote'])})`),
   )
   sights.judge(SIGHTS.natOfCharon, /local host is behind NAT/.test(ofCharon), `log of ${a.name}`)
   sights.judge(SIGHTS.natOfEspalier, natOf(ofEspalier) === 'here', `log of ${b.name}`)
@@ -361,10 +355,7 @@ async function end({ gateway, a, b }: Place, cast: Cast): Promise<void> {
     cast.charon.waitForLog(/received DELETE for IKE_SA/, HANDSHAKE_MS),
     cast.espalier.event('ike-closed', HANDSHAKE_MS),
   ])
-  quote(
-    'client-b',
-    cast.espalier.events('ike-closed').map((line) => line.msg),
-  )
+  quote('client-b', cast.espalier.events('ike-closed').map(told))
   const left = async (): Promise<number> =>
     (await Promise.all([gateway, a.host, b.host].map(async (host) => (await xfrmStates(host)).length))).reduce(
       (sum, count) => sum + count,
@@ -435,11 +426,17 @@ function shortened(printed: string): string[] {
   })
 }
 
+/** A line of espalier's log as strongSwan would write it. */
+function told({ msg, ...line }: LogLine): string {
+  const ike = line['ike'] === undefined ? '' : `<${String(line['connection'] ?? '(unnamed)')}|${String(line['ike'])}> `
+  return `[${String(line['group']).toUpperCase()}] ${ike}${msg}`
+}
+
 /** espalier's log as its reader on a terminal would see it. */
 function readable(line: string): string {
   if (!line.startsWith('{')) return line
   try {
-    return (JSON.parse(line) as LogLine).msg
+    return told(JSON.parse(line) as LogLine)
   } catch {
     return line
   }
