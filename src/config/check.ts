@@ -18,13 +18,13 @@ export function checkSection(section: ResolvedSection, rules: SectionRules, path
   for (const setting of section.settings.values()) {
     const treatment = keyTreatment(setting.name, rules)
     const key = join(path, setting.name)
-    if (treatment === null) report.errors.push(problemAt(setting, key, unknownKey(setting.name, rules), 'unknown'))
+    if (treatment === null) report.errors.push(problemAt(setting, key, unknownKey(setting.name, rules), 'unknown-key'))
     else if (setting.value !== null) checkTreatment(treatment, setting.value, setting, key, report)
   }
   for (const inner of section.sections.values()) {
     const innerRules = sectionRules(inner.name, rules)
     const key = join(path, inner.name)
-    if (innerRules === null) report.errors.push(problemAt(inner, key, unknownSection(inner.name, rules), 'unknown'))
+    if (innerRules === null) report.errors.push(problemAt(inner, key, unknownSection(inner.name, rules), 'unknown-section'))
     else checkSection(inner, innerRules, key, report)
   }
 }

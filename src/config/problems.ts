@@ -11,8 +11,8 @@ export interface Problem {
   readonly kind: ProblemKind
 }
 
-/** What a problem is about, for a client that knows strongSwan's sentences: a key nobody knows, a value that is none, what we cannot do. */
-export type ProblemKind = 'unknown' | 'invalid' | 'unsupported' | 'other'
+/** What a problem is about, for a client that knows strongSwan's sentences: a key or section nobody knows, a value that is none, what we cannot do. */
+export type ProblemKind = 'unknown-key' | 'unknown-section' | 'invalid' | 'unsupported' | 'other'
 
 /** A place in a file that problems point at; no file (`''`) where the configuration did not come from one. */
 export interface Place {

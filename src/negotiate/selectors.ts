@@ -78,11 +78,22 @@ export function isSubset(a: TrafficSelector, b: TrafficSelector): boolean {
 
 /** strongSwan's form: `10.1.0.0/16`, `10.0.0.1..10.0.0.9[tcp/80]`, `fec0::/16[icmp/3(4)]`, `[0/53]` and `[udp/OPAQUE]` behind them; ports as numbers. */
 export function formatSelector(selector: TrafficSelector): string {
-  const { range, protocol } = selector
+  const { range } = selector
   const address = range.prefixLength === null ? `${range.first.toString()}..${range.last.toString()}` : range.toString()
-  if (protocol === 0 && isAnyPort(selector)) return address
+  return `${address}${formatProtocol(selector)}`
+}
+
+/** The same of a configured one, which may be `dynamic`. */
+export function formatSelectorTemplate(template: SelectorTemplate): string {
+  const { range } = template
+  return range === null ? `dynamic${formatProtocol(template)}` : formatSelector({ ...template, range })
+}
+
+function formatProtocol(selector: SelectorTemplate): string {
+  const { protocol } = selector
+  if (protocol === 0 && isAnyPort(selector)) return ''
   const name = PROTOCOLS.find(([, number]) => number === protocol)?.[0] ?? String(protocol)
-  return `${address}[${name}${isAnyPort(selector) ? '' : `/${formatPorts(selector)}`}]`
+  return `[${name}${isAnyPort(selector) ? '' : `/${formatPorts(selector)}`}]`
 }
 
 /** The selectors of prefixes only that together are `selector`: the kernel's policies know no other address ranges. */
@@ -185,7 +196,7 @@ function parseNumber(text: string, maximum: number): number | null {
   return number <= maximum ? number : null
 }
 
-function formatPorts(selector: TrafficSelector): string {
+function formatPorts(selector: SelectorTemplate): string {
   const { firstPort, lastPort } = selector
   if (isOpaque(selector)) return 'OPAQUE'
   const format = (port: number): string => {

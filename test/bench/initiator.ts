@@ -57,7 +57,12 @@ const gateway = new Gateway(
     keyExchanges: new SystemKeyExchanges(),
     ports: { port: network.port, portNatT: network.portNatT },
   },
-  { connections, secrets: [sharedSecret({ text: psk })], settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 } },
+  {
+    connections,
+    secrets: [sharedSecret({ text: psk })],
+    pools: [],
+    settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 },
+  },
   (event) => {
     if (event.event === 'retransmitting') retransmissions++
   },

@@ -108,6 +108,7 @@ export function configuration(
   return {
     connections: connections.map(connection),
     secrets: secrets.map(sharedSecret),
+    pools: [],
     settings: { ...DEFAULT_IKE_SETTINGS, ...settings },
   }
 }

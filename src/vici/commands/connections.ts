@@ -1,6 +1,125 @@
 /**
- * load-conn, unload-conn, get-conns: what is configured.
+ * load-conn, unload-conn, get-conns, list-conns: what is configured (strongSwan: vici_config.c, vici_query.c).
  */
-import type { Handlers } from '../command.ts'
+import { formatIdentity, type IdentityPattern } from '../../auth/identity.ts'
+import { SECOND, type Milliseconds } from '../../base/time.ts'
+import { givenConnection } from '../../config/given.ts'
+import type { Action, AddressPattern, ChildConnection, Connection } from '../../ike/connection.ts'
+import { formatSelectorTemplate } from '../../negotiate/selectors.ts'
+import { Refusal, succeeded, type Handlers } from '../command.ts'
+import { accepted, loaded, namedSections, warningsOf } from '../given.ts'
+import { section, textOf, type ViciSection } from '../message.ts'
 
-export const connectionCommands: Handlers = {}
+export const connectionCommands: Handlers = {
+  'load-conn': (request, { operations: { gateway } }) => {
+    const { configured } = gateway
+    const given = namedSections(request).map((named) => givenConnection(named, configured.settings))
+    const connections = accepted(given)
+    const warnings = warningsOf(given)
+    configured.warn(warnings)
+    for (const connection of connections) configured.loadConnection(connection)
+    return loaded(warnings)
+  },
+
+  'unload-conn': (request, { operations: { gateway } }) => {
+    const name = textOf(request, 'name')
+    if (name === null) throw new Refusal('unload: missing connection name')
+    if (!gateway.configured.unloadConnection(name)) throw new Refusal(`unload: connection '${name}' not found`)
+    return succeeded()
+  },
+
+  'get-conns': (_request, { operations: { gateway } }) =>
+    section(['conns', gateway.configured.connections().map(({ name }) => name)]),
+
+  'list-conns': async (request, context) => {
+    const ike = textOf(request, 'ike')
+    for (const connection of context.operations.gateway.configured.connections()) {
+      if (ike !== null && ike !== connection.name) continue
+      if (context.signal.aborted) break
+      await context.stream('list-conn', section([connection.name, connectionSection(connection)]))
+    }
+    return section()
+  },
+}
+
+/** strongSwan's keys in its order. */
+function connectionSection(connection: Connection): ViciSection {
+  const { lifetime, dpdDelay, dpdTimeout, ppk, local, remote } = connection
+  return section(
+    ['local_addrs', addresses(connection.localAddresses)],
+    ['remote_addrs', addresses(connection.remoteAddresses)],
+    ['local_port', String(connection.localPort)],
+    ['remote_port', String(connection.remotePort)],
+    ['version', connection.version === 0 ? 'IKEv1/2' : 'IKEv2'],
+    ['reauth_time', seconds(lifetime.reauth)],
+    ['rekey_time', seconds(lifetime.rekey)],
+    ['unique', `UNIQUE_${connection.unique.toUpperCase()}`],
+    ['dpd_delay', dpdDelay === 0 ? null : seconds(dpdDelay)],
+    ['dpd_timeout', dpdTimeout === 0 ? null : seconds(dpdTimeout)],
+    ['ppk_id', ppk.id === null ? null : formatIdentity(ppk.id)],
+    ['ppk_required', ppk.isRequired ? 'yes' : null],
+    ['local-1', roundSection(local.id === null ? null : formatIdentity(local.id))],
+    ['remote-1', roundSection(patternText(remote.id))],
+    ['children', section(...connection.children.map((child) => [child.name, childSection(child)] as const))],
+  )
+}
+
+/** The rules of a round come in the reverse of the order they were loaded in: as one usually writes them, `auth` before `id`. */
+function roundSection(id: string | null): ViciSection {
+  return section(['id', id], ['class', 'pre-shared key'], ['groups', []], ['cert_policy', []], ['certs', []], ['cacerts', []])
+}
+
+function childSection(child: ChildConnection): ViciSection {
+  const { time, bytes, packets } = child.lifetime
+  return section(
+    ['mode', child.mode.toUpperCase()],
+    ['label', child.label],
+    ['rekey_time', seconds(time.rekey)],
+    ['rekey_bytes', String(bytes.rekey)],
+    ['rekey_packets', String(packets.rekey)],
+    ['dpd_action', actionText(child.dpdAction)],
+    ['close_action', actionText(child.closeAction)],
+    ['local-ts', child.localSelectors.map(formatSelectorTemplate)],
+    ['remote-ts', child.remoteSelectors.map(formatSelectorTemplate)],
+    ['interface', child.interface],
+    ['priority', child.priority === 0 ? null : String(child.priority)],
+  )
+}
+
+function addresses(patterns: readonly AddressPattern[]): readonly string[] {
+  return patterns.length === 0 ? ['%any'] : patterns.map(addressText)
+}
+
+function addressText(pattern: AddressPattern): string {
+  switch (pattern.kind) {
+    case 'any':
+      return `%any${pattern.family ?? ''}`
+    case 'host':
+      return pattern.name
+    case 'range': {
+      const { first, last } = pattern.range
+      return first.equals(last) ? first.toString() : pattern.range.toString()
+    }
+  }
+}
+
+/** Nothing for %any, which is what is meant where there is no id. */
+function patternText(pattern: IdentityPattern): string | null {
+  switch (pattern.kind) {
+    case 'any':
+      return null
+    case 'exact':
+      return formatIdentity(pattern.identity)
+    case 'wildcard':
+      return pattern.text
+  }
+}
+
+/** strongSwan: action_names. */
+function actionText({ trap, start }: Action): string {
+  return [trap ? 'trap' : '', start ? 'start' : ''].filter((word) => word !== '').join('|') || 'none'
+}
+
+function seconds(time: Milliseconds): string {
+  return String(Math.trunc(time / SECOND))
+}

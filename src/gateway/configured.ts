@@ -1,0 +1,260 @@
+/**
+ * What is configured, by name: connections, shared secrets, pools. There is one way in, whichever door a configuration
+ * came by; what follows for IKE_SAs is StartActions' (start-actions.ts).
+ *
+ * Loading again what is loaded already changes nothing (strongSwan: vici_config.c, merge_config). What came from files
+ * goes when it has gone from them; what a client loaded stays until a client unloads it.
+ */
+import { isDeepStrictEqual } from 'node:util'
+
+import type { Pool } from '../address/pool.ts'
+import type { SharedSecret } from '../auth/secrets.ts'
+import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
+import type { IkeEvent } from '../ike/events.ts'
+
+export interface GatewayConfiguration {
+  readonly connections: readonly Connection[]
+  readonly secrets: readonly SharedSecret[]
+  readonly pools: readonly Pool[]
+  readonly settings: IkeSettings
+}
+
+/** updated: its children changed; replaced: it is another connection now. */
+export type Change = 'added' | 'updated' | 'replaced' | 'unchanged'
+
+/** What follows from a change for IKE_SAs, those that stand and those that are to begin. */
+export interface Consequences {
+  /** Runs the start actions of `children`. */
+  start(connection: Connection, children: readonly ChildConnection[]): void
+  /** Undoes the start actions of `children`; everything else of the connection stays. */
+  undo(connection: Connection, children: readonly ChildConnection[]): void
+  /** IKE_SAs of `before` go on under `after`, which differs in its children. */
+  continue(before: Connection, after: Connection): void
+}
+
+type Origin = 'files' | 'client'
+
+export class Configured {
+  readonly #consequences: Consequences
+  readonly #report: (event: IkeEvent) => void
+  readonly #connections: Store<Connection>
+  readonly #secrets: Store<SharedSecret>
+  readonly #pools: Store<Pool>
+  #settings: IkeSettings
+
+  /** Takes the configuration of the files; nothing starts yet. */
+  constructor(configuration: GatewayConfiguration, consequences: Consequences, report: (event: IkeEvent) => void) {
+    this.#consequences = consequences
+    this.#report = report
+    this.#settings = configuration.settings
+    this.#connections = new Store(configuration.connections)
+    this.#secrets = new Store(configuration.secrets)
+    this.#pools = new Store(configuration.pools)
+  }
+
+  get settings(): IkeSettings {
+    return this.#settings
+  }
+
+  /** What runs already keeps the times it was started with. */
+  replaceSettings(settings: IkeSettings): void {
+    this.#settings = settings
+  }
+
+  /** Tells of what was loaded and is not honoured. */
+  warn(sentences: readonly string[]): void {
+    for (const sentence of sentences) this.#report({ event: 'configuration-warning', sentence })
+  }
+
+  /** Runs every start action. */
+  start(): void {
+    for (const connection of this.connections()) this.#consequences.start(connection, connection.children)
+  }
+
+  /** Takes over the files' new configuration as a whole; what clients loaded besides stays. */
+  replaceAll(configuration: GatewayConfiguration): void {
+    this.#settings = configuration.settings
+    // Secrets first: what is started needs them.
+    for (const name of this.#secrets.goneFrom(configuration.secrets)) this.unloadShared(name)
+    for (const secret of configuration.secrets) this.loadShared(secret, 'files')
+    for (const name of this.#pools.goneFrom(configuration.pools)) this.unloadPool(name)
+    for (const pool of configuration.pools) this.loadPool(pool, 'files')
+    for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
+    for (const connection of configuration.connections) this.loadConnection(connection, 'files')
+  }
+
+  connections(): readonly Connection[] {
+    return this.#connections.all()
+  }
+
+  /**
+   * Loads a connection in the place of the one of its name. IKE_SAs and CHILD_SAs that stand go on, but for children
+   * that were to be started: those are closed, and started anew if they still are to be (strongSwan).
+   */
+  loadConnection(connection: Connection, origin: Origin = 'client'): Change {
+    const before = this.#connections.get(connection.name)
+    if (before !== null && isDeepStrictEqual(before, connection)) {
+      this.#connections.keep(connection.name, origin)
+      return 'unchanged'
+    }
+    this.#connections.put(connection, origin)
+    const change = before === null ? 'added' : isSamePeer(before, connection) ? 'updated' : 'replaced'
+    this.#report({ event: 'configured', what: 'connection', name: connection.name, change, secret: null })
+    if (before === null) this.#consequences.start(connection, connection.children)
+    else if (change === 'updated') this.#replaceChildren(before, connection)
+    else {
+      this.#consequences.undo(before, before.children)
+      this.#consequences.start(connection, connection.children)
+    }
+    return change
+  }
+
+  #replaceChildren(before: Connection, after: Connection): void {
+    const isIn = (child: ChildConnection, children: readonly ChildConnection[]): boolean =>
+      children.some((other) => isDeepStrictEqual(child, other))
+    this.#consequences.continue(before, after)
+    this.#consequences.undo(
+      before,
+      before.children.filter((child) => !isIn(child, after.children)),
+    )
+    this.#consequences.start(
+      after,
+      after.children.filter((child) => !isIn(child, before.children)),
+    )
+  }
+
+  /** False if there is none of this name. */
+  unloadConnection(name: string): boolean {
+    const before = this.#connections.remove(name)
+    if (before === null) return false
+    this.#report({ event: 'configured', what: 'connection', name, change: 'removed', secret: null })
+    this.#consequences.undo(before, before.children)
+    return true
+  }
+
+  secrets(): readonly SharedSecret[] {
+    return this.#secrets.all()
+  }
+
+  /** In the place of the one of its name; the bytes of the one that goes are overwritten. */
+  loadShared(secret: SharedSecret, origin: Origin = 'client'): Change {
+    const name = secret.name === '' ? this.#nameOf(secret) : secret.name
+    const before = this.#secrets.get(name)
+    if (before !== null && isSameSecret(before, secret)) {
+      this.#secrets.keep(name, origin)
+      return 'unchanged'
+    }
+    this.#secrets.put({ ...secret, name }, origin)
+    before?.secret.destroy()
+    const change = before === null ? 'added' : 'replaced'
+    this.#report({ event: 'configured', what: 'shared-secret', name, change, secret })
+    return change
+  }
+
+  /** A secret without an identifier replaces its equal, and has a name that nobody can ask for. */
+  #nameOf(secret: SharedSecret): string {
+    const equal = this.secrets().find(({ name, ...other }) => isUnnamed(name) && isSameSecret({ ...other, name: '' }, secret))
+    return equal?.name ?? `${UNNAMED}${this.#unnamed++}`
+  }
+  #unnamed = 0
+
+  /** False if there is none of this name. */
+  unloadShared(name: string): boolean {
+    const before = this.#secrets.remove(name)
+    if (before === null) return false
+    before.secret.destroy()
+    this.#report({ event: 'configured', what: 'shared-secret', name, change: 'removed', secret: before })
+    return true
+  }
+
+  /** The identifiers of those that have one. */
+  sharedIds(): readonly string[] {
+    return this.secrets()
+      .map(({ name }) => name)
+      .filter((name) => !isUnnamed(name))
+  }
+
+  clearCredentials(): void {
+    for (const { name } of [...this.secrets()]) this.unloadShared(name)
+  }
+
+  pools(): readonly Pool[] {
+    return this.#pools.all()
+  }
+
+  loadPool(pool: Pool, origin: Origin = 'client'): Change {
+    const before = this.#pools.get(pool.name)
+    if (before !== null && isDeepStrictEqual(before, pool)) {
+      this.#pools.keep(pool.name, origin)
+      return 'unchanged'
+    }
+    this.#pools.put(pool, origin)
+    const change = before === null ? 'added' : 'replaced'
+    this.#report({ event: 'configured', what: 'pool', name: pool.name, change, secret: null })
+    return change
+  }
+
+  /** False if there is none of this name. */
+  unloadPool(name: string): boolean {
+    if (this.#pools.remove(name) === null) return false
+    this.#report({ event: 'configured', what: 'pool', name, change: 'removed', secret: null })
+    return true
+  }
+}
+
+/** No name of a client's or a file's: VICI's are printable. */
+const UNNAMED = '\0'
+function isUnnamed(name: string): boolean {
+  return name.startsWith(UNNAMED)
+}
+
+/** Whether they are the same but for their children. */
+function isSamePeer(a: Connection, b: Connection): boolean {
+  return isDeepStrictEqual({ ...a, children: [] }, { ...b, children: [] })
+}
+
+function isSameSecret(a: SharedSecret, b: SharedSecret): boolean {
+  return a.kind === b.kind && isDeepStrictEqual(a.owners, b.owners) && a.secret.equals(b.secret)
+}
+
+/** Things by name, in the order they came, with where from. The list of all is made once: strangers make us look at it. */
+class Store<Thing extends { readonly name: string }> {
+  readonly #things: Map<string, { readonly thing: Thing; readonly origin: Origin }>
+  #all: readonly Thing[] | null = null
+
+  constructor(things: readonly Thing[]) {
+    this.#things = new Map(things.map((thing) => [thing.name, { thing, origin: 'files' }]))
+  }
+
+  all(): readonly Thing[] {
+    this.#all ??= Array.from(this.#things.values(), ({ thing }) => thing)
+    return this.#all
+  }
+
+  get(name: string): Thing | null {
+    return this.#things.get(name)?.thing ?? null
+  }
+
+  put(thing: Thing, origin: Origin): void {
+    this.#things.set(thing.name, { thing, origin })
+    this.#all = null
+  }
+
+  /** It has come again, as it is: what is in the files is the files'. */
+  keep(name: string, origin: Origin): void {
+    const { thing } = this.#things.get(name)!
+    if (origin === 'files') this.#things.set(name, { thing, origin })
+  }
+
+  remove(name: string): Thing | null {
+    const thing = this.get(name)
+    if (this.#things.delete(name)) this.#all = null
+    return thing
+  }
+
+  /** What came from the files and is not in them any more. */
+  goneFrom(things: readonly Thing[]): readonly string[] {
+    const names = new Set(things.map(({ name }) => name))
+    return [...this.#things].filter(([name, { origin }]) => origin === 'files' && !names.has(name)).map(([name]) => name)
+  }
+}

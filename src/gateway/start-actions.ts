@@ -1,0 +1,125 @@
+/**
+ * Start actions: what begins when a connection is loaded, and ends when it is unloaded or replaced (strongSwan:
+ * vici_config.c; swanctl.conf(5), start_action: "the inverse action is performed").
+ *
+ * CHILD_SAs of children that were to be started are closed, whoever began them, and an IKE_SA that has no others with
+ * them. All other SAs go on. Where strongSwan would make the changed CHILD_SA in the same IKE_SA, the IKE_SA is made
+ * anew: a further CHILD_SA in one that stands is not supported yet.
+ */
+import { EspalierError } from '../base/errors.ts'
+import type { ChildConnection, Connection } from '../ike/connection.ts'
+import { deleteChildSa, deleteIkeSa } from '../ike/delete.ts'
+import type { IkeEvent } from '../ike/events.ts'
+import { NotInitiated } from '../ike/failure.ts'
+import type { Session } from '../ike/session.ts'
+import type { Consequences } from './configured.ts'
+
+/** What start actions need of their gateway. */
+export interface Initiator {
+  sessions(): readonly Session[]
+  /** See Shard.initiate. */
+  open(connection: Connection, child: ChildConnection, opened: (session: Session) => void): Promise<Session>
+  report(event: IkeEvent): void
+}
+
+/** One start on its way, from before there is an IKE_SA until it stands or is given up. */
+interface Start {
+  readonly connection: string
+  readonly child: string
+  session: Session | null
+  isUndone: boolean
+}
+
+export class StartActions implements Consequences {
+  readonly #initiator: Initiator
+  readonly #starts = new Set<Start>()
+  /** IKE_SAs that are to be deleted, from when that was decided: what is started does not count on them. */
+  readonly #leaving = new WeakSet<Session>()
+
+  constructor(initiator: Initiator) {
+    this.#initiator = initiator
+  }
+
+  /** Part of Consequences. Returns at once; what comes of it is reported. A child that is up, or on its way, is not started again. */
+  start(connection: Connection, children: readonly ChildConnection[]): void {
+    const [first, ...others] = children.filter((child) => child.startAction.start)
+    if (first === undefined) return
+    const standing = this.#sessionsOf(connection.name)
+    if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
+    if (standing[0] !== undefined) return this.#refuseFurther(standing[0], [first, ...others])
+    const start: Start = { connection: connection.name, child: first.name, session: null, isUndone: false }
+    this.#starts.add(start)
+    this.#initiator
+      .open(connection, first, (session) => {
+        start.session = session
+        if (start.isUndone) this.#close(session)
+      })
+      .then(
+        (session) => this.#refuseFurther(session, others),
+        (error: unknown) => {
+          if (!(error instanceof EspalierError)) throw error
+          // What became of an IKE_SA was reported when it did.
+          if (error instanceof NotInitiated && !start.isUndone)
+            this.#initiator.report({ event: 'not-initiated', connection: connection.name, error })
+        },
+      )
+      .finally(() => this.#starts.delete(start))
+  }
+
+  /** Part of Consequences. */
+  undo(connection: Connection, children: readonly ChildConnection[]): void {
+    const names = new Set(children.filter((child) => child.startAction.start).map(({ name }) => name))
+    for (const start of this.#starts) {
+      if (start.connection !== connection.name || !names.has(start.child)) continue
+      start.isUndone = true
+      if (start.session !== null && isAlive(start.session)) this.#close(start.session)
+    }
+    for (const session of this.#sessionsOf(connection.name)) {
+      // What CHILD_SA comes of it is not known yet: that counts as another one (strongSwan: check_queued_tasks).
+      if (!isComplete(session)) continue
+      const going = session.sa.children.filter((child) => names.has(child.connection.name))
+      if (going.length === session.sa.children.length) this.#close(session)
+      else for (const child of going) void session.runExchange(() => deleteChildSa(session, child))
+    }
+  }
+
+  /** Part of Consequences. */
+  continue(before: Connection, after: Connection): void {
+    for (const { sa } of this.#sessionsOf(before.name)) if (sa.connection === before) sa.connection = after
+  }
+
+  /** Those that stand or are being made, and stay. */
+  #sessionsOf(connection: string): readonly Session[] {
+    return this.#initiator
+      .sessions()
+      .filter((session) => session.sa.connection?.name === connection && !this.#leaving.has(session) && isAlive(session))
+  }
+
+  #isStarting(connection: string): boolean {
+    return [...this.#starts].some((start) => start.connection === connection && !start.isUndone)
+  }
+
+  #close(session: Session): void {
+    this.#leaving.add(session)
+    // What is not established yet has no peer to tell.
+    if (session.sa.state === 'connecting') void session.run(() => session.close('deleted-by-us'))
+    else void session.runExchange(() => deleteIkeSa(session, 'deleted-by-us'))
+  }
+
+  #refuseFurther({ sa }: Session, children: readonly ChildConnection[]): void {
+    for (const { name } of children) {
+      if (sa.children.some((child) => child.connection.name === name)) continue
+      const error = new EspalierError('caller', 'ONE_CHILD_ONLY', 'a second CHILD_SA of one IKE_SA is not supported yet')
+      this.#initiator.report({ event: 'child-failed', sa, name, error })
+    }
+  }
+}
+
+/** Established, with the CHILD_SA of IKE_AUTH in it if there is to be one. */
+function isComplete({ sa, opening }: Session): boolean {
+  return sa.state === 'established' && opening === null
+}
+
+function isAlive({ sa }: Session): boolean {
+  return sa.state === 'connecting' || sa.state === 'established'
+}
