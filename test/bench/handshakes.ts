@@ -1,7 +1,8 @@
 /**
  * What a handshake costs the responder, and what an established tunnel keeps of its memory: an `espalier daemon` with
- * the kernel in memory on one core, an initiator on another, a cable between two network namespaces. scripts/bench runs
- * it, docs/bench.md explains it. Nothing is asserted: figures are for people, who know the machine.
+ * the kernel in memory on one core, an initiator on another, a cable between two network namespaces. With `--peer` the
+ * same initiator has its handshakes with charon as well, in turns, so that both meet the same neighbours on the machine.
+ * scripts/bench runs it, docs/bench.md explains it. Nothing is asserted: figures are for people, who know the machine.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,16 +14,23 @@ import { parseArgs } from 'node:util'
 import CliTable from 'cli-table3'
 
 import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
+import { startCharon, type CharonTables } from './charon.ts'
 import type { Order, Outcome } from './initiator.ts'
+import { processorTimeOf, residentBytesOf } from './process.ts'
 import type { Answer, Question } from './responder-probe.ts'
 
 const ROWS = [100, 1_000, 5_000, 20_000]
 const CONCURRENCY = 20
+/** Handshakes before it is the other responder's turn. */
+const TURN = 250
 const IKE_PROPOSAL = 'aes128-sha256-x25519'
 const ESP_PROPOSAL = 'aes128-sha256'
 const PSK = 'what both sides of the bench know'
 const RESPONDER = '192.0.2.2'
+const RESPONDER_CORE = 0
+const INITIATOR_CORE = availableParallelism() - 1
 
+/** Read by both daemons. */
 const CONFIGURATION = `
 connections {
   peers {
@@ -44,6 +52,18 @@ secrets { ike-1 { secret = "${PSK}" } }
 // Cookies are another exchange, which a stranger causes and a peer pays for.
 const SETTINGS = 'charon { cookie_threshold = 0\n cookie_threshold_ip = 0\n dos_protection = no }\n'
 
+/** charon as Debian sets it up, and with hash tables for many IKE_SAs, which whoever has many is told to set. */
+const PEERS: ReadonlyMap<string, CharonTables | null> = new Map([
+  ['charon', null],
+  ['charon-sized', { size: 4096, segments: 16 }],
+])
+
+/**
+ * kernel-libipsec, with which charon needs no ESP of the kernel's, searches lists of all SAs and policies for each new
+ * one. Further than this nobody would wait, and it would say nothing about charon.
+ */
+const PEER_ESTABLISHED_MAX = 5_000
+
 /** One line of the table: what happened since the row before. */
 interface Row {
   /** IKE_SAs that stand at its end. */
@@ -56,7 +76,22 @@ interface Row {
   readonly handshakesPerSecond: number
   /** Growth since the row before, by IKE_SA with its CHILD_SA: pages in memory, and bytes that are reachable. */
   readonly residentBytesPerSa: number
-  readonly liveBytesPerSa: number
+  /** Null where only the responder itself could know it. */
+  readonly liveBytesPerSa: number | null
+}
+
+interface Memory {
+  /** Bytes. */
+  readonly resident: number
+  readonly live: number | null
+}
+
+/** A daemon that answers handshakes. */
+interface Responder {
+  readonly version: string
+  readonly pid: number
+  /** After it has given back what it can. */
+  memory(): Promise<Memory>
 }
 
 class Owner implements LabOwner {
@@ -91,6 +126,11 @@ class Pinned<Told, Heard> {
     })
   }
 
+  /** `ip` and `taskset` become the program, so it is the program's. */
+  get pid(): number {
+    return this.#child.pid!
+  }
+
   async hear(): Promise<Heard> {
     const heard = new Promise<Heard>((resolve) => this.#child.once('message', (message) => resolve(message as Heard)))
     return Promise.race([heard, this.#ended])
@@ -102,96 +142,234 @@ class Pinned<Told, Heard> {
   }
 }
 
-async function measure(count: number, profileDirectory: string | null, owner: LabOwner): Promise<readonly Row[]> {
-  const lab = new Lab(owner)
-  const left = await lab.host('initiator')
-  const right = await lab.host('responder')
-  await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${RESPONDER}/24`)
-  const directory = await lab.directory()
-  await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
-  const control = `charon { plugins { vici { socket = unix://${directory}/vici\n} } }\n`
-  await writeFile(join(directory, 'strongswan.conf'), SETTINGS + control)
+/** Our daemon, with what it says about itself (responder-probe.ts). */
+class EspalierResponder implements Responder {
+  readonly version = 'espalier'
+  readonly #process: Pinned<Question, Answer>
 
-  const here = import.meta.dirname
-  const lastCore = availableParallelism() - 1
-  const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
-  const responder = new Pinned<Question, Answer>(
-    right,
-    0,
-    ['--expose-gc', '--import', join(here, 'responder-probe.ts'), join(here, '../../src/main.ts'), ...daemon],
-    { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
-  )
-  const initiator = new Pinned<Order, Outcome>(left, lastCore, [
-    join(here, 'initiator.ts'),
-    RESPONDER,
-    IKE_PROPOSAL,
-    ESP_PROPOSAL,
-    PSK,
-  ])
-  await initiator.hear()
-
-  const rows: Row[] = []
-  const marks = [...ROWS.filter((row) => row < count), count]
-  let before = await responder.tell({ ask: 'memory' })
-  let established = 0
-  for (const mark of marks) {
-    const isProfiled = profileDirectory !== null && mark === count
-    if (isProfiled) await responder.tell({ ask: 'begin-profile' })
-    const begun = await responder.tell({ ask: 'cpu' })
-    const handshakes = mark - established
-    const outcome = await initiator.tell({ handshakes, concurrency: CONCURRENCY })
-    const ended = await responder.tell({ ask: 'cpu' })
-    if (isProfiled) await responder.tell({ ask: 'end-profile', file: join(profileDirectory, 'handshakes.cpuprofile') })
-    const after = await responder.tell({ ask: 'memory' })
-    if (isProfiled) await responder.tell({ ask: 'heap', file: join(profileDirectory, 'handshakes.heapsnapshot') })
-    rows.push({
-      established: mark,
-      handshakes,
-      failures: outcome.failed,
-      retransmissions: outcome.retransmissions,
-      cpuMicrosecondsPerHandshake: Math.round((ended.cpu - begun.cpu) / handshakes),
-      handshakesPerSecond: Math.round(outcome.succeeded / outcome.seconds),
-      residentBytesPerSa: Math.round((after.resident - before.resident) / handshakes),
-      liveBytesPerSa: Math.round((after.live - before.live) / handshakes),
-    })
-    before = after
-    established = mark
+  private constructor(process: Pinned<Question, Answer>) {
+    this.#process = process
   }
-  return rows
+
+  static async start(host: Host): Promise<EspalierResponder> {
+    const directory = join(await host.lab.directory(), host.name)
+    await mkdir(directory, { recursive: true })
+    await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
+    await writeFile(join(directory, 'strongswan.conf'), SETTINGS)
+    const here = import.meta.dirname
+    const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
+    return new EspalierResponder(
+      new Pinned(
+        host,
+        RESPONDER_CORE,
+        ['--expose-gc', '--import', join(here, 'responder-probe.ts'), join(here, '../../src/main.ts'), ...daemon],
+        { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
+      ),
+    )
+  }
+
+  get pid(): number {
+    return this.#process.pid
+  }
+
+  async memory(): Promise<Memory> {
+    const { live } = await this.#process.tell({ ask: 'memory' })
+    return { resident: residentBytesOf(this.pid), live }
+  }
+
+  async beginProfile(): Promise<void> {
+    await this.#process.tell({ ask: 'begin-profile' })
+  }
+
+  async endProfile(directory: string): Promise<void> {
+    await this.#process.tell({ ask: 'end-profile', file: join(directory, 'handshakes.cpuprofile') })
+  }
+
+  async writeHeap(directory: string): Promise<void> {
+    await this.#process.tell({ ask: 'heap', file: join(directory, 'handshakes.heapsnapshot') })
+  }
 }
 
-function table(rows: readonly Row[]): string {
-  const head = ['established', 'failed', 'sent again', 'CPU us each', 'handshakes/s', 'resident kB each', 'live kB each']
-  const lines = new CliTable({ head, style: { head: [], border: [] }, colAligns: head.map(() => 'right') })
-  const kilobytes = (bytes: number): string => (bytes / 1000).toFixed(1)
-  for (const row of rows) {
-    lines.push([
-      row.established,
-      row.failures,
-      row.retransmissions,
-      row.cpuMicrosecondsPerHandshake,
-      row.handshakesPerSecond,
-      kilobytes(row.residentBytesPerSa),
-      kilobytes(row.liveBytesPerSa),
-    ])
+async function startCharonResponder(host: Host, tables: CharonTables | null): Promise<Responder> {
+  const { pid, version } = await startCharon(host, RESPONDER_CORE, CONFIGURATION, tables)
+  return { pid, version, memory: () => Promise.resolve({ resident: residentBytesOf(pid), live: null }) }
+}
+
+/** A responder, an initiator of its own, and what came of their handshakes. */
+class Pair<R extends Responder = Responder> {
+  readonly name: string
+  readonly responder: R
+  readonly rows: Row[] = []
+  readonly #initiator: Pinned<Order, Outcome>
+  #established = 0
+  #memory: Memory
+  /** Of the row that is under way. */
+  #begun = 0
+  #outcomes: Outcome[] = []
+
+  private constructor(name: string, responder: R, initiator: Pinned<Order, Outcome>, memory: Memory) {
+    this.name = name
+    this.responder = responder
+    this.#initiator = initiator
+    this.#memory = memory
+  }
+
+  static async start<R extends Responder>(owner: LabOwner, name: string, start: (host: Host) => Promise<R>): Promise<Pair<R>> {
+    const lab = new Lab(owner)
+    const left = await lab.host('initiator')
+    const right = await lab.host('responder')
+    await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${RESPONDER}/24`)
+    const responder = await start(right)
+    const script = join(import.meta.dirname, 'initiator.ts')
+    const initiator = new Pinned<Order, Outcome>(left, INITIATOR_CORE, [script, RESPONDER, IKE_PROPOSAL, ESP_PROPOSAL, PSK])
+    await initiator.hear()
+    return new Pair(name, responder, initiator, await responder.memory())
+  }
+
+  beginRow(): void {
+    this.#begun = processorTimeOf(this.responder.pid)
+    this.#outcomes = []
+  }
+
+  async shakeHands(handshakes: number): Promise<void> {
+    this.#outcomes.push(await this.#initiator.tell({ handshakes, concurrency: CONCURRENCY }))
+  }
+
+  async endRow(mark: number): Promise<void> {
+    const cpu = processorTimeOf(this.responder.pid) - this.#begun
+    const memory = await this.responder.memory()
+    const handshakes = mark - this.#established
+    const sum = (of: (outcome: Outcome) => number): number => this.#outcomes.reduce((total, outcome) => total + of(outcome), 0)
+    this.rows.push({
+      established: mark,
+      handshakes,
+      failures: sum((outcome) => outcome.failed),
+      retransmissions: sum((outcome) => outcome.retransmissions),
+      cpuMicrosecondsPerHandshake: Math.round(cpu / handshakes),
+      handshakesPerSecond: Math.round(sum((outcome) => outcome.succeeded) / sum((outcome) => outcome.seconds)),
+      residentBytesPerSa: Math.round((memory.resident - this.#memory.resident) / handshakes),
+      liveBytesPerSa:
+        memory.live === null || this.#memory.live === null ? null : Math.round((memory.live - this.#memory.live) / handshakes),
+    })
+    this.#memory = memory
+    this.#established = mark
+  }
+}
+
+async function measure(
+  count: number,
+  peers: readonly string[],
+  profileDirectory: string | null,
+  owner: LabOwner,
+): Promise<readonly Pair[]> {
+  const espalier = await Pair.start(owner, 'espalier', (host) => EspalierResponder.start(host))
+  const pairs: Pair[] = [espalier]
+  for (const name of peers) {
+    pairs.push(await Pair.start(owner, name, (host) => startCharonResponder(host, PEERS.get(name) ?? null)))
+  }
+  let established = 0
+  for (const mark of [...ROWS.filter((row) => row < count), count]) {
+    const profile = mark === count ? profileDirectory : null
+    const taking = mark > PEER_ESTABLISHED_MAX ? [espalier] : pairs
+    if (profile !== null) await espalier.responder.beginProfile()
+    for (const pair of taking) pair.beginRow()
+    for (; established < mark; established += Math.min(TURN, mark - established)) {
+      for (const pair of taking) await pair.shakeHands(Math.min(TURN, mark - established))
+    }
+    if (profile !== null) await espalier.responder.endProfile(profile)
+    for (const pair of taking) await pair.endRow(mark)
+    if (profile !== null) await espalier.responder.writeHeap(profile)
+  }
+  return pairs
+}
+
+/** What a peer costs, in what espalier costs: above 1 espalier is the cheaper one. */
+interface Ratio {
+  readonly peer: string
+  readonly established: number
+  readonly cpu: number
+  readonly resident: number
+}
+
+function ratiosOf([espalier, ...peers]: readonly Pair[]): readonly Ratio[] {
+  return peers.flatMap((peer) =>
+    peer.rows.map((row, i) => {
+      const ours = espalier!.rows[i]!
+      const hundredths = (ratio: number): number => Math.round(ratio * 100) / 100
+      return {
+        peer: peer.name,
+        established: row.established,
+        cpu: hundredths(row.cpuMicrosecondsPerHandshake / ours.cpuMicrosecondsPerHandshake),
+        resident: hundredths(row.residentBytesPerSa / ours.residentBytesPerSa),
+      }
+    }),
+  )
+}
+
+function table(pairs: readonly Pair[]): string {
+  const head = ['', 'established', 'failed', 'sent again', 'CPU us each', 'handshakes/s', 'resident kB each', 'live kB each']
+  const lines = new CliTable({
+    head,
+    style: { head: [], border: [] },
+    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
+  })
+  const kilobytes = (bytes: number | null): string => (bytes === null ? '' : (bytes / 1000).toFixed(1))
+  const ratios = ratiosOf(pairs)
+  for (const [i, { established }] of pairs[0]!.rows.entries()) {
+    for (const { name, rows } of pairs) {
+      const row = rows[i]
+      if (row === undefined) continue
+      lines.push([
+        name,
+        row.established,
+        row.failures,
+        row.retransmissions,
+        row.cpuMicrosecondsPerHandshake,
+        row.handshakesPerSecond,
+        kilobytes(row.residentBytesPerSa),
+        kilobytes(row.liveBytesPerSa),
+      ])
+    }
+    for (const ratio of ratios.filter((candidate) => candidate.established === established)) {
+      lines.push([`${ratio.peer} / espalier`, '', '', '', ratio.cpu.toFixed(2), '', ratio.resident.toFixed(2), ''])
+    }
   }
   return lines.toString()
 }
 
 const { values } = parseArgs({
-  options: { count: { type: 'string', default: '5000' }, json: { type: 'boolean', default: false }, profile: { type: 'string' } },
+  options: {
+    count: { type: 'string', default: '5000' },
+    peer: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+  },
 })
 const count = Number(values.count)
 if (!Number.isSafeInteger(count) || count < 1 || count > 100_000) throw new Error('--count is a number from 1 to 100000')
+for (const peer of values.peer) {
+  if (!PEERS.has(peer)) throw new Error(`--peer is one of ${[...PEERS.keys()].join(', ')}`)
+}
 if (values.profile !== undefined) await mkdir(values.profile, { recursive: true })
 const owner = new Owner()
 try {
-  const rows = await measure(count, values.profile ?? null, owner)
+  const pairs = await measure(count, values.peer, values.profile ?? null, owner)
+  const [espalier, ...peers] = pairs
   const machine = { cpu: cpus()[0]?.model ?? 'unknown', node: process.version, proposal: IKE_PROPOSAL, concurrency: CONCURRENCY }
+  const versions = peers.map((peer) => `, ${peer.name}: ${peer.responder.version}`).join('')
   process.stdout.write(
     values.json
-      ? `${JSON.stringify({ ...machine, rows }, null, 2)}\n`
-      : `${machine.cpu}, Node ${machine.node}, ${IKE_PROPOSAL}, ${CONCURRENCY} at once; each row since the one above\n${table(rows)}\n`,
+      ? `${JSON.stringify(
+          {
+            ...machine,
+            rows: espalier!.rows,
+            peers: peers.map(({ name, responder: { version }, rows }) => ({ name, version, rows })),
+            ratios: ratiosOf(pairs),
+          },
+          null,
+          2,
+        )}\n`
+      : `${machine.cpu}, Node ${machine.node}${versions}; ${IKE_PROPOSAL}, ${CONCURRENCY} at once; each row since the one above\n${table(pairs)}\n`,
   )
 } finally {
   await owner.end()

@@ -1,6 +1,6 @@
 /**
  * Loaded into the responder before its own code (node --import): answers the bench's questions about the process, as
- * only the process itself can: memory after a collection, CPU time to the microsecond, a profile.
+ * only the process itself can: what it can reach after a collection, a profile.
  */
 import { writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector/promises'
@@ -8,14 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { writeHeapSnapshot } from 'node:v8'
 
 export type Question =
-  | { readonly ask: 'cpu' | 'memory' | 'begin-profile' }
+  | { readonly ask: 'memory' | 'begin-profile' }
   | { readonly ask: 'end-profile' | 'heap'; readonly file: string }
 
 export interface Answer {
-  /** Of all threads, user and system, microseconds: what /proc/PID/stat counts in hundredths of a second. */
-  readonly cpu: number
-  /** Bytes. */
-  readonly resident: number
   /** Bytes that are reachable: the JavaScript heap and what it holds outside. */
   readonly live: number
 }
@@ -44,9 +40,8 @@ async function handle(question: Question): Promise<void> {
     inspector.disconnect()
   }
   if (question.ask === 'heap') writeHeapSnapshot(question.file)
-  const { user, system } = process.cpuUsage()
-  const { rss, heapUsed, external } = process.memoryUsage()
-  process.send!({ cpu: user + system, resident: rss, live: heapUsed + external } satisfies Answer)
+  const { heapUsed, external } = process.memoryUsage()
+  process.send!({ live: heapUsed + external } satisfies Answer)
 }
 
 process.on('message', (question: Question) => void handle(question))
