@@ -179,6 +179,11 @@ export class Stranger implements Attachment {
 
   /** HDR, SK { IDi, AUTH, SAi2, TSi, TSr } and `more`. */
   authRequest(more: readonly Payload[] = [], identity = 'client@example.org', psk = PSK): Uint8Array {
+    return this.protectedRequest(ExchangeType.IKE_AUTH, 1, [...this.authPayloads(identity, psk), ...more])
+  }
+
+  /** IDi, AUTH, SAi2, TSi, TSr, good for one IKE_AUTH request. */
+  authPayloads(identity = 'client@example.org', psk = PSK): readonly Payload[] {
     assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
     const id = parseIdentity(identity)
     const key = new Secret(new TextEncoder().encode(psk))
@@ -188,7 +193,7 @@ export class Stranger implements Attachment {
       idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data),
       macKey: this.keys.pi,
     }
-    return this.protectedRequest(ExchangeType.IKE_AUTH, 1, [
+    return [
       { kind: 'IDi', idType: id.type, data: id.data },
       {
         kind: 'AUTH',
@@ -198,8 +203,7 @@ export class Stranger implements Attachment {
       { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(0xcafe_0001).finish())] },
       { kind: 'TSi', selectors: [selector('10.2.0.0/16')] },
       { kind: 'TSr', selectors: [selector('10.1.0.0/16')] },
-      ...more,
-    ])
+    ]
   }
 
   /** Sends an IKE_AUTH request and opens the answer. */
@@ -212,6 +216,16 @@ export class Stranger implements Attachment {
   protectedRequest(exchangeType: number, messageId: number, payloads: readonly Payload[], response = false): Uint8Array {
     assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
     return writeProtectedMessage({ ...this.header(exchangeType, messageId), response }, payloads, this.#sealer)
+  }
+
+  /** A request whose decrypted content is these bytes, whatever they are. */
+  sealedRequest(exchangeType: number, messageId: number, firstType: number, content: Uint8Array): Uint8Array {
+    assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
+    const body = new Uint8Array(this.#sealer.sealedLength(content.length))
+    const bytes = writeMessage(this.header(exchangeType, messageId), [{ kind: 'SK', innerFirst: firstType, body, bodyOffset: 0 }])
+    const bodyAt = bytes.length - body.length
+    bytes.set(this.#sealer.seal(bytes.subarray(0, bodyAt), content), bodyAt)
+    return bytes
   }
 
   header(

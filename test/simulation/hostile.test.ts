@@ -1,0 +1,171 @@
+/**
+ * Peers who mean harm, as far as they get: whatever they say in IKE_SA_INIT, and once they have keys inside of
+ * protected messages, costs them their own IKE_SA at most. That no mistake of ours comes up is checked at every step.
+ */
+import assert from 'node:assert/strict'
+
+import fc from 'fast-check'
+
+import { concatBytes } from '../../src/base/bytes.ts'
+import { SECOND } from '../../src/base/time.ts'
+import { AuthMethod, ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
+import { notify } from '../../src/message/ikev2/find.ts'
+import type { Header } from '../../src/message/ikev2/header.ts'
+import { parseMessage, writeMessage, writePayloads } from '../../src/message/ikev2/message.ts'
+import { payloadTypeOf, type Payload } from '../../src/message/ikev2/payload.ts'
+import * as arbitrary from '../message/ikev2/arbitrary.ts'
+import { mutated, mutations, withLength } from '../message/ikev2/hostile.ts'
+import { addClient, addGateway, CLIENT, GATEWAY, OFFICE_HOST } from './places.ts'
+import { Stranger } from './stranger.ts'
+import { scenario, SEED, type World } from './world.ts'
+
+const { IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType
+
+/** The same for the same title and SIMULATION_SEED. */
+function drawn<T>(title: string, what: fc.Arbitrary<T>, count: number): readonly T[] {
+  const seed = Buffer.from(`${SEED} ${title}`).reduce((hash, byte) => (hash * 31 + byte) | 0, 7)
+  return fc.sample(what, { numRuns: count, seed })
+}
+
+interface Said {
+  readonly firstType: number
+  readonly content: Uint8Array
+}
+
+/** Some left out, some said twice, and in another order. */
+function reordered(payloads: readonly Payload[]): fc.Arbitrary<readonly Payload[]> {
+  return fc.shuffledSubarray([...payloads, ...payloads], { minLength: payloads.length - 1 })
+}
+
+/** Payloads left out, said twice, in another order and among others of all kinds; or the bytes of them spoiled. */
+function spoiled(title: string, payloads: readonly Payload[]): Said {
+  const [drawing] = drawn(title, fc.tuple(fc.boolean(), reordered(payloads), arbitrary.innerPayloads, fc.nat(20), mutations), 1)
+  const [isOfPayloads, own, others, at, changes] = drawing!
+  const said = isOfPayloads ? own.toSpliced(at, 0, ...others) : payloads
+  const bytes = writePayloads(said)
+  return {
+    firstType: said[0] === undefined ? 0 : payloadTypeOf(said[0]),
+    content: isOfPayloads ? bytes : mutated(bytes, changes),
+  }
+}
+
+/** A message in the clear whose content is these bytes, whatever they are. */
+function plainMessage(header: Header, firstType: number, content: Uint8Array): Uint8Array {
+  const bytes = concatBytes(writeMessage(header, []), content)
+  bytes[16] = firstType
+  return withLength(bytes)
+}
+
+const address = (number: number): string => `198.18.${number >> 8}.${number & 255}`
+
+/** A gateway with a client, whose tunnel none of the attackers can reach. */
+async function undisturbed(world: World, attack: () => Promise<void>): Promise<void> {
+  const settings = { cookieThreshold: 0, cookieThresholdIp: 0 }
+  const gateway = addGateway(world, { remote: ['10.2.0.0/16', '172.16.0.0/16'] }, { settings })
+  const client = addClient(world, { local: ['172.16.0.0/16'] })
+  await world.initiate(client)
+  await attack()
+  await world.pass(31 * SECOND)
+  assert.equal(gateway.gateway.halfOpenCount, 0)
+  assert.ok(await world.ping(client, '172.16.0.9', OFFICE_HOST))
+  assert.ok(await world.ping(gateway, OFFICE_HOST, '172.16.0.9'))
+}
+
+scenario('an IKE_SA_INIT of any content is answered or not, and harms nobody', async (world) => {
+  await undisturbed(world, async () => {
+    for (let number = 0; number < 1000; number++) {
+      const peer = new Stranger(world, address(number), GATEWAY)
+      const { header, payloads } = parseMessage(peer.initRequest())
+      const { firstType, content } = spoiled(`init ${number}`, payloads)
+      peer.send(plainMessage(header, firstType, content))
+      if (number % 50 === 0) await world.pass(SECOND)
+    }
+  })
+})
+
+for (const [exchange, exchangeType] of Object.entries({ IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL })) {
+  scenario(`whatever a peer with keys says first of all, in ${exchange}, it harms nobody`, async (world) => {
+    await undisturbed(world, async () => {
+      for (let number = 0; number < 300; number++) {
+        const peer = new Stranger(world, address(number), GATEWAY)
+        await peer.init()
+        const { firstType, content } = spoiled(`${exchange} ${number}`, peer.authPayloads('stranger@example.org'))
+        peer.send(peer.sealedRequest(exchangeType, 1, firstType, content))
+        await world.pass(SECOND)
+      }
+    })
+  })
+}
+
+scenario('whatever a peer says that has authenticated itself, it harms nobody else', async (world) => {
+  await undisturbed(world, async () => {
+    for (let number = 0; number < 100; number++) {
+      const peer = new Stranger(world, address(number), GATEWAY)
+      await peer.init()
+      const auth = peer.authPayloads('stranger@example.org')
+      peer.send(peer.protectedRequest(IKE_AUTH, 1, [...auth, notify(NotifyType.INITIAL_CONTACT)]))
+      await peer.answer()
+      const spi = Uint8Array.of(0xca, 0xfe, 0, 1)
+      const payloads: readonly Payload[] = [
+        ...auth.filter(({ kind }) => kind === 'SA' || kind === 'TSi' || kind === 'TSr'),
+        { kind: 'Nonce', data: peer.nonce },
+        { kind: 'KE', group: peer.keyExchange.group, data: peer.keyExchange.publicValue },
+        { kind: 'Notify', protocol: ProtocolId.ESP, spi, notifyType: NotifyType.REKEY_SA, data: new Uint8Array() },
+        { kind: 'Delete', protocol: ProtocolId.ESP, spis: [spi] },
+        { kind: 'Delete', protocol: ProtocolId.IKE, spis: [] },
+      ]
+      for (let messageId = 2; messageId < 8; messageId++) {
+        const { firstType, content } = spoiled(`established ${number} ${messageId}`, payloads)
+        peer.send(peer.sealedRequest([CREATE_CHILD_SA, INFORMATIONAL][messageId % 2]!, messageId, firstType, content))
+        await world.pass(SECOND)
+      }
+    }
+  })
+})
+
+/** One initiation after the other to a responder that answers badly: each ends, and nothing is left of it. */
+async function initiations(
+  world: World,
+  count: number,
+  answer: (peer: Stranger, number: number) => Promise<void>,
+): Promise<void> {
+  const client = addClient(world)
+  for (let number = 0; number < count; number++) {
+    const peer = new Stranger(world, GATEWAY, CLIENT)
+    const failed = client.gateway.initiate('home', 'net').then(
+      () => false,
+      () => true,
+    )
+    await answer(peer, number)
+    assert.ok(await world.outcome(failed))
+    await world.until(() => client.sessions().length === 0, 'the IKE_SA is given up')
+    // What it said last does not reach the next one.
+    await world.pass(SECOND)
+    assert.deepEqual([client.kernel.states(), client.kernel.policies(), client.kernel.reservations()], [[], [], []])
+  }
+}
+
+scenario('an answer to IKE_SA_INIT of any content ends in an error, and leaves nothing', async (world) => {
+  await initiations(world, 300, async (peer, number) => {
+    const request = await peer.answer()
+    const untap = world.network.tap((packet) => {
+      const { header, payloads } = parseMessage(packet.bytes)
+      const { firstType, content } = spoiled(`init answer ${number}`, payloads)
+      return [{ ...packet, bytes: plainMessage(header, firstType, content) }]
+    })
+    peer.sendInitAnswer(request)
+    untap()
+  })
+})
+
+scenario('an answer to IKE_AUTH of any payloads ends in an error, and leaves nothing', async (world) => {
+  await initiations(world, 300, async (peer, number) => {
+    const genuine: readonly Payload[] = [
+      { kind: 'IDr', idType: 2, data: new TextEncoder().encode('gateway.example.org') },
+      { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data: new Uint8Array(32) },
+      notify(NotifyType.TS_UNACCEPTABLE),
+    ]
+    const [[own, others] = [[], []]] = drawn(`auth answer ${number}`, fc.tuple(reordered(genuine), arbitrary.innerPayloads), 1)
+    await peer.answerHandshake([...own, ...others])
+  })
+})
