@@ -8,9 +8,10 @@ import { EspalierError } from '../../base/errors.ts'
 import { IdType } from '../../iana/ikev2.ts'
 import { ControlRefused, ikeName, type ConfigurationFilter, type Patience, type SaFilter } from '../../gateway/control.ts'
 import { TIMED_OUT } from '../../gateway/timeouts.ts'
-import { DEFAULT_LOUDNESS, loudnesses, type Line } from '../../report/line.ts'
+import { DEFAULT_LOUDNESS, loudnesses } from '../../report/line.ts'
 import { Refusal, succeeded, type CommandContext, type Handlers } from '../command.ts'
 import { configurationFilter, saFilter } from '../filters.ts'
+import { controlLogEvent } from '../log.ts'
 import { booleanOf, integerOf, section, textOf, type ViciSection } from '../message.ts'
 
 /** Lines of progress that a client may leave unread; it gets no more of them then, but the answer all the same. */
@@ -167,7 +168,7 @@ async function followed<T>(
   const stop = context.operations.log.listen(loudnesses(loudest), (line) => {
     if (line.ike === null || !concerned.has(line.ike.uniqueId) || unread >= UNREAD_LINES_MAX) return
     unread++
-    context.stream('control-log', controlLog(line)).then(
+    context.stream('control-log', controlLogEvent(line)).then(
       () => unread--,
       // A client that has left leaves the work going on.
       () => stop(),
@@ -178,16 +179,6 @@ async function followed<T>(
   } finally {
     stop()
   }
-}
-
-function controlLog({ group, loudness, ike, message }: Line): ViciSection {
-  return section(
-    ['group', group.toUpperCase()],
-    ['level', String(loudness)],
-    ['ikesa-name', ike?.name],
-    ['ikesa-uniqueid', ike === null ? null : String(ike.uniqueId)],
-    ['msg', message],
-  )
 }
 
 /** What was asked of us, for the log. */
