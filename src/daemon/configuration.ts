@@ -3,9 +3,10 @@
  */
 import { join } from 'node:path'
 
-import { loadConfiguration, type Configuration } from '../config/load.ts'
-import { formatProblem } from '../config/problems.ts'
+import { loadConfiguration, loadSettings, type Configuration } from '../config/load.ts'
+import { formatProblem, type Problem } from '../config/problems.ts'
 import { diskFiles } from '../edge/files.ts'
+import type { IkeSettings } from '../ike/connection.ts'
 import type { Line } from '../report/report.ts'
 
 export interface ConfigurationPaths {
@@ -30,19 +31,37 @@ export interface LoadedConfiguration {
 /** Reads everything; each problem is one line with its file and line number. */
 export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguration {
   const { configuration, errors, warnings } = loadConfiguration({ ...paths, files: diskFiles })
-  const lines: Line[] = [
+  return { configuration, lines: linesOf(errors, warnings) }
+}
+
+/** Reads strongswan.conf alone; null when there are errors. */
+export function readSettings(paths: ConfigurationPaths): {
+  readonly settings: IkeSettings | null
+  readonly lines: readonly Line[]
+} {
+  const { settings, errors, warnings } = loadSettings({ ...paths, files: diskFiles })
+  return { settings, lines: linesOf(errors, warnings) }
+}
+
+function linesOf(errors: readonly Problem[], warnings: readonly Problem[]): readonly Line[] {
+  return [
     ...warnings.map((problem): Line => ({
+      group: 'cfg',
+      loudness: 1,
       level: 'warn',
       message: formatProblem(problem),
+      ike: null,
       fields: { event: 'configuration-warning' },
     })),
     ...errors.map((problem): Line => ({
+      group: 'cfg',
+      loudness: 1,
       level: 'error',
       message: formatProblem(problem),
+      ike: null,
       fields: { event: 'configuration-error' },
     })),
   ]
-  return { configuration: errors.length > 0 ? null : configuration, lines }
 }
 
 export function describeConfiguration(configuration: Configuration, paths: ConfigurationPaths): string {

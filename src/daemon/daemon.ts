@@ -1,8 +1,9 @@
 /**
  * Wires a gateway to the edges, and sees it through its life: start, reload, stop. It decides nothing.
  */
-import { messageOf } from '../base/errors.ts'
+import { EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
+import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
@@ -10,10 +11,23 @@ import { openLog } from '../edge/log.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import type { IkeSettings } from '../ike/connection.ts'
-import { Reporter, type Level, type Line } from '../report/report.ts'
-import { configurationPaths, describeConfiguration, readConfiguration, type ConfigurationPaths } from './configuration.ts'
+import { Counters } from '../report/counters.ts'
+import { DEFAULT_LOUDNESS, LogHub, loudnesses, Reporter, type Level, type Line, type LogGroup } from '../report/report.ts'
+import type { Operations } from '../vici/operations.ts'
+import {
+  configurationPaths,
+  describeConfiguration,
+  readConfiguration,
+  readSettings,
+  type ConfigurationPaths,
+} from './configuration.ts'
+import { daemonFacts, openControl, type Control } from './control.ts'
 import { openKernel, type KernelKind, type OpenKernel } from './kernel.ts'
+import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
+
+/** strongSwan's level for each of pino's. */
+const LOUDNESSES: Readonly<Record<Level, number>> = { error: 1, warn: 1, info: DEFAULT_LOUDNESS, debug: 2 }
 
 /** How long peers have to answer our deletes at the end. */
 const STOP_TIME = 2 * SECOND
@@ -26,7 +40,9 @@ export interface DaemonOptions {
 
 /** Runs until SIGTERM or SIGINT; resolves to the exit status: 0 after an orderly end, 1 when it could not start, 2 when the configuration is wrong. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
-  const write = openLog(options.logLevel)
+  const hub = new LogHub()
+  const { write } = hub
+  hub.listen(loudnesses(LOUDNESSES[options.logLevel]), openLog(), { least: options.logLevel })
   const paths = configurationPaths(options.environment)
   const loaded = readConfiguration(paths)
   loaded.lines.forEach(write)
@@ -34,7 +50,9 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     write(plain('error', 'not started: the configuration has errors', 'start-refused'))
     return 2
   }
-  const running = new RunningDaemon(options.kernel, paths, write)
+  // From here on, for whoever sees that we have started may stop us at once.
+  const stopSignal = nextStopSignal()
+  const running = new RunningDaemon(options.kernel, paths, hub)
   try {
     await running.start(loaded.configuration)
   } catch (error) {
@@ -43,17 +61,27 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     return 1
   }
   write(plain('info', `configured: ${describeConfiguration(loaded.configuration, paths)}`, 'configured'))
-  await running.untilStopped()
+  await running.untilStopped(stopSignal)
   return 0
+}
+
+function nextStopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
 }
 
 class RunningDaemon {
   readonly #kind: KernelKind
   readonly #paths: ConfigurationPaths
+  readonly #hub: LogHub
   readonly #write: (line: Line) => void
   #kernel: OpenKernel | null = null
   #network: UdpNetwork | null = null
   #gateway: Gateway | null = null
+  #control: Control | null = null
+  readonly #counters = new Counters()
   #ports: Pick<IkeSettings, 'port' | 'portNatT'> | null = null
   readonly #keyExchanges = new SystemKeyExchanges()
   readonly #alarm = new Alarm(() => {
@@ -61,19 +89,20 @@ class RunningDaemon {
     return this.#gateway?.nextDeadline() ?? null
   })
 
-  constructor(kind: KernelKind, paths: ConfigurationPaths, write: (line: Line) => void) {
+  constructor(kind: KernelKind, paths: ConfigurationPaths, hub: LogHub) {
     this.#kind = kind
     this.#paths = paths
-    this.#write = write
+    this.#hub = hub
+    this.#write = hub.write
   }
 
-  async start(configuration: NonNullable<ReturnType<typeof readConfiguration>['configuration']>): Promise<void> {
+  async start(configuration: Configuration): Promise<void> {
     this.#kernel = await openKernel(this.#kind, configuration.connections, {
       onEvent: (news) => this.#gateway?.handleKernelEvent(news),
-      onTrouble: (sentence) => this.#write(plain('warn', sentence, 'kernel-trouble')),
+      onTrouble: (sentence) => this.#write(plain('warn', sentence, 'kernel-trouble', {}, 'knl')),
     })
     const { missing } = this.#kernel.kernel.capabilities
-    for (const sentence of missing) this.#write(plain('warn', sentence, 'kernel-lacks'))
+    for (const sentence of missing) this.#write(plain('warn', sentence, 'kernel-lacks', {}, 'knl'))
     this.#ports = configuration.settings
     this.#network = openSockets(
       configuration.settings,
@@ -81,14 +110,17 @@ class RunningDaemon {
       (datagram) => this.#gateway?.handleDatagram(datagram),
       (error, total) =>
         this.#write(
-          plain('warn', `a datagram could not be sent or received: ${messageOf(error)}`, 'network-error', {
-            code: error.code,
-            total,
-          }),
+          plain(
+            'warn',
+            `a datagram could not be sent or received: ${messageOf(error)}`,
+            'network-error',
+            { code: error.code, total },
+            'net',
+          ),
         ),
     )
     const { port, portNatT } = this.#network
-    const reporter = new Reporter(() => systemClock.now(), this.#write)
+    const reporter = new Reporter(() => systemClock.now(), this.#hub)
     this.#gateway = new Gateway(
       {
         network: this.#network,
@@ -99,15 +131,33 @@ class RunningDaemon {
         ports: { port, portNatT },
       },
       configuration,
-      reporter.handle,
+      (event) => {
+        reporter.handle(event)
+        this.#counters.handle(event)
+        this.#control?.handle(event)
+      },
       (at) => this.#alarm.arm(at),
     )
+    if (configuration.control !== null) {
+      const operations: Operations = {
+        gateway: this.#gateway,
+        clock: systemClock,
+        daemon: daemonFacts(() => this.reloadSettings()),
+        process: processFacts(this.#kind),
+        counters: this.#counters,
+        log: this.#hub,
+      }
+      this.#control = await openControl(configuration.control, operations, (sentence, isDefect) =>
+        this.#write(plain(isDefect ? 'error' : 'warn', sentence, 'control-trouble')),
+      )
+    }
+    const control = this.#control?.address ?? null
     this.#write(
       plain(
         'info',
-        `espalier listens on UDP ports ${port} and ${portNatT}${this.#kind === 'memory' ? ', with a kernel in memory: no packet is protected' : ''}`,
+        `espalier listens on UDP ports ${port} and ${portNatT}${control === null ? '' : `, and on ${control}`}${this.#kind === 'memory' ? ', with a kernel in memory: no packet is protected' : ''}`,
         'started',
-        { port, portNatT, pid: process.pid },
+        { port, portNatT, control, pid: process.pid },
       ),
     )
     this.#gateway.start()
@@ -121,24 +171,34 @@ class RunningDaemon {
       return this.#write(
         plain('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'),
       )
-    const { port, portNatT } = loaded.configuration.settings
-    if (this.#ports !== null && (port !== this.#ports.port || portNatT !== this.#ports.portNatT)) {
-      this.#write(
-        plain('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'),
-      )
-    }
+    this.#tellUnheeded(loaded.configuration.settings)
     this.#gateway?.reload(loaded.configuration)
     this.#write(plain('info', `reloaded: ${describeConfiguration(loaded.configuration, this.#paths)}`, 'reloaded'))
   }
 
-  /** Resolves after SIGTERM or SIGINT, when the peers were told and nothing of ours is left in the kernel. */
-  async untilStopped(): Promise<void> {
+  /** strongswan.conf alone. Rejects with an EspalierError when it has errors; what was read before then stays. */
+  async reloadSettings(): Promise<void> {
+    const { settings, lines } = readSettings(this.#paths)
+    lines.forEach(this.#write)
+    if (settings === null)
+      throw new EspalierError('caller', 'SETTINGS_REFUSED', `${this.#paths.strongswanConf} has errors, which the log names`)
+    this.#tellUnheeded(settings)
+    this.#gateway?.replaceSettings(settings)
+    this.#write(plain('info', `settings reloaded from ${this.#paths.strongswanConf}`, 'settings-reloaded'))
+  }
+
+  #tellUnheeded({ port, portNatT }: IkeSettings): void {
+    if (this.#ports === null || (port === this.#ports.port && portNatT === this.#ports.portNatT)) return
+    this.#write(
+      plain('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'),
+    )
+  }
+
+  /** Resolves after the signal to stop, when the peers were told and nothing of ours is left in the kernel. */
+  async untilStopped(stopSignal: Promise<string>): Promise<void> {
     const onReload = (): void => this.reload()
     process.on('SIGHUP', onReload)
-    const signal = await new Promise<string>((resolve) => {
-      process.once('SIGTERM', resolve)
-      process.once('SIGINT', resolve)
-    })
+    const signal = await stopSignal
     process.off('SIGHUP', onReload)
     this.#write(plain('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))
     let timer: NodeJS.Timeout | undefined
@@ -159,6 +219,8 @@ class RunningDaemon {
   async close(): Promise<void> {
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
       this.#write(plain('error', error.message, 'kernel-refused'))
+    // Last of those who are spoken with: its clients hear of the end of every SA.
+    await this.#control?.close()
     this.#alarm.stop()
     this.#network?.close()
     await this.#keyExchanges.close()
@@ -166,6 +228,12 @@ class RunningDaemon {
   }
 }
 
-function plain(level: Level, message: string, event: string, fields: Record<string, unknown> = {}): Line {
-  return { level, message, fields: { event, ...fields } }
+function plain(
+  level: Level,
+  message: string,
+  event: string,
+  fields: Record<string, unknown> = {},
+  group: LogGroup = 'dmn',
+): Line {
+  return { group, loudness: 1, level, message, ike: null, fields: { event, ...fields } }
 }

@@ -6,13 +6,11 @@
  *   handleDatagram, handleKernelEvent, handleDeadlines   what happens
  *   nextDeadline                             when to call handleDeadlines next
  */
-import type { SharedSecret } from '../auth/secrets.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
-import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
+import type { IkeSettings } from '../ike/connection.ts'
 import type { CloseReason, IkeEvent } from '../ike/events.ts'
-import { NotInitiated } from '../ike/failure.ts'
 import type { Session } from '../ike/session.ts'
 import { Shard } from '../ike/shard.ts'
 import { TrafficClaims } from '../ike/traffic-claims.ts'
@@ -21,12 +19,12 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { Clock, Datagram, Entropy, Kernel, KeyExchanges, Network } from '../ports.ts'
+import { Configured, type GatewayConfiguration } from './configured.ts'
+import { Control } from './control.ts'
+import { StartActions, type Initiator } from './start-actions.ts'
+import { Timeouts } from './timeouts.ts'
 
-export interface GatewayConfiguration {
-  readonly connections: readonly Connection[]
-  readonly secrets: readonly SharedSecret[]
-  readonly settings: IkeSettings
-}
+export type { GatewayConfiguration } from './configured.ts'
 
 export interface GatewayPorts {
   readonly network: Network
@@ -41,9 +39,10 @@ export interface GatewayPorts {
 export class Gateway {
   readonly books: Books
   readonly traffic = new TrafficClaims()
+  readonly configured: Configured
+  readonly control: Control
   readonly #shard: Shard
-  readonly #report: (event: IkeEvent) => void
-  #configuration: GatewayConfiguration
+  readonly #timeouts: Timeouts
   #ikeSas = 0
   #childSas = 0
 
@@ -54,8 +53,6 @@ export class Gateway {
     report: (event: IkeEvent) => void,
     armed: (at: Milliseconds) => void,
   ) {
-    this.#configuration = configuration
-    this.#report = report
     this.books = new Books(ports.kernel)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
     this.#shard = new Shard(
@@ -68,14 +65,27 @@ export class Gateway {
         books: this.books,
         traffic: this.traffic,
         fakeSource: fake,
-        settings: () => this.#configuration.settings,
-        connections: () => this.#configuration.connections,
-        secrets: () => this.#configuration.secrets,
+        settings: () => this.configured.settings,
+        connections: () => this.configured.connections(),
+        secrets: () => this.configured.secrets(),
         nextIkeSaNumber: () => ++this.#ikeSas,
         nextChildSaNumber: () => ++this.#childSas,
         report,
       },
       armed,
+    )
+    const open: Initiator['open'] = (connection, child, opened) => this.#shard.initiate(connection, child, opened)
+    const startActions = new StartActions({ sessions: () => this.sessions(), open, report })
+    this.configured = new Configured(configuration, startActions, report)
+    this.#timeouts = new Timeouts(() => ports.clock.now(), armed)
+    this.control = new Control(
+      {
+        connections: () => this.configured.connections(),
+        settings: () => this.configured.settings,
+        sessions: () => this.sessions(),
+        open,
+      },
+      this.#timeouts,
     )
   }
 
@@ -88,27 +98,29 @@ export class Gateway {
     return this.#shard.halfOpenCount
   }
 
-  /** Begins every connection with a child of `start_action = start`. Returns at once; what comes of it is reported. */
-  start(): void {
-    for (const connection of this.#configuration.connections) this.#startConnection(connection)
+  /** Deadlines that are set. */
+  get scheduledCount(): number {
+    return this.#shard.deadlineCount + this.#timeouts.size
   }
 
-  /**
-   * Takes over a new configuration. IKE_SAs that stand keep the connection they were made from; connections that are
-   * new, or changed and not up, begin if they are to be started.
-   */
+  /** Begins every connection with a child of `start_action = start`. Returns at once; what comes of it is reported. */
+  start(): void {
+    this.configured.start()
+  }
+
+  /** Takes over the files' new configuration (configured.ts). */
   reload(configuration: GatewayConfiguration): void {
-    const before = new Set(this.#configuration.connections.map(({ name }) => name))
-    const up = new Set(this.sessions().map(({ sa }) => sa.connection?.name))
-    this.#configuration = configuration
-    for (const connection of configuration.connections) {
-      if (!up.has(connection.name) || !before.has(connection.name)) this.#startConnection(connection)
-    }
+    this.configured.replaceAll(configuration)
+  }
+
+  /** Takes over new settings; what runs already keeps the times it was started with. */
+  replaceSettings(settings: IkeSettings): void {
+    this.configured.replaceSettings(settings)
   }
 
   /** Brings up one child. Rejects with an EspalierError that says why it could not be. */
   async initiate(connectionName: string, childName: string): Promise<Session> {
-    const connection = this.#configuration.connections.find((candidate) => candidate.name === connectionName)
+    const connection = this.configured.connections().find((candidate) => candidate.name === connectionName)
     const child = connection?.children.find((candidate) => candidate.name === childName)
     if (connection === undefined || child === undefined) {
       throw new EspalierError('caller', 'NO_SUCH_CHILD', `there is no child ${childName} in a connection ${connectionName}`)
@@ -125,11 +137,13 @@ export class Gateway {
   }
 
   nextDeadline(): Milliseconds | null {
-    return this.#shard.nextDeadline()
+    const [deadline, timeout] = [this.#shard.nextDeadline(), this.#timeouts.next()]
+    return deadline === null || timeout === null ? (deadline ?? timeout) : Math.min(deadline, timeout)
   }
 
   handleDeadlines(): void {
     this.#shard.handleDeadlines()
+    this.#timeouts.handleDue()
   }
 
   /** Deletes every IKE_SA with its peer. Resolves when all have answered or were given up; whoever has less time abandons. */
@@ -141,25 +155,5 @@ export class Gateway {
   async abandon(reason: CloseReason): Promise<readonly KernelError[]> {
     await this.#shard.abandon(reason)
     return this.books.removeAll()
-  }
-
-  #startConnection(connection: Connection): void {
-    const [first, ...others] = connection.children.filter((child) => child.startAction.start)
-    if (first === undefined) return
-    this.#shard.initiate(connection, first).then(
-      (session) => this.#refuseFurther(session, others),
-      (error: unknown) => {
-        if (!(error instanceof EspalierError)) throw error
-        // What became of an IKE_SA was reported when it did.
-        if (error instanceof NotInitiated) this.#report({ event: 'not-initiated', connection: connection.name, error })
-      },
-    )
-  }
-
-  #refuseFurther(session: Session, others: readonly ChildConnection[]): void {
-    for (const child of others) {
-      const error = new EspalierError('caller', 'ONE_CHILD_ONLY', 'a second CHILD_SA of one IKE_SA is not supported yet')
-      this.#report({ event: 'child-failed', sa: session.sa, name: child.name, error })
-    }
   }
 }
