@@ -38,8 +38,9 @@ export async function recordMessages(): Promise<readonly RecordedMessage[]> {
     const { sa } = await world.initiate(client)
     const { suite, keys } = sa
     assert(suite !== null && keys !== null, 'an IKE_SA that is established has keys')
-    openers.set(true, createOpener(suite, keys.ei, keys.ai))
-    openers.set(false, createOpener(suite, keys.er, keys.ar))
+    // Copies, since the IKE_SA destroys its keys.
+    openers.set(true, createOpener(suite, keys.ei.slice(0), keys.ai?.slice(0) ?? null))
+    openers.set(false, createOpener(suite, keys.er.slice(0), keys.ar?.slice(0) ?? null))
     await world.outcome(client.gateway.stop('deleted-by-us'))
   })
   return network.trace
