@@ -34,7 +34,7 @@ function message(
     isRetransmission: false,
     ...changes,
     event,
-  } as IkeEvent
+  }
 }
 
 /** The events that the lines with facts are about. */
