@@ -69,17 +69,17 @@ export class Operator {
   }
 
   /** The answer, as the server would put it. */
-  async command(name: string, request: Readonly<Record<string, string>> = {}): Promise<Plain> {
+  async command(name: string, request: Plain | ViciSection = {}): Promise<Plain> {
     return this.#world.outcome(this.begin(name, request))
   }
 
   /** The same, while the world is driven by somebody else. */
-  async begin(name: string, request: Readonly<Record<string, string>> = {}): Promise<Plain> {
+  async begin(name: string, request: Plain | ViciSection = {}): Promise<Plain> {
     const handler = COMMANDS[name]
     assert(handler !== undefined, `there is a command ${name}`)
     try {
       return plain(
-        await handler(new Map(Object.entries(request)), {
+        await handler(request instanceof Map ? (request as ViciSection) : sectionOf(request as Plain), {
           operations: this.#operations,
           signal: this.#gone.signal,
           stream: (event, message) => {
@@ -115,6 +115,15 @@ export function plain(section: ViciSection): Plain {
   return Object.fromEntries([...section].map(([key, node]) => [key, value(node)]))
 }
 
+function sectionOf(message: Plain): ViciSection {
+  return new Map(
+    Object.entries(message).map(([key, value]) => [
+      key,
+      typeof value === 'string' || Array.isArray(value) ? (value as ViciNode) : sectionOf(value as Plain),
+    ]),
+  )
+}
+
 /** A section within a section. */
 export function at(section: Plain, ...path: readonly string[]): Plain {
   return path.reduce<Plain>((found, key) => {
@@ -122,4 +131,11 @@ export function at(section: Plain, ...path: readonly string[]): Plain {
     assert(typeof next === 'object' && !Array.isArray(next), `there is a section ${key}`)
     return next as Plain
   }, section)
+}
+
+/** A value within a section. */
+export function text(section: Plain, key: string): string {
+  const value = section[key]
+  assert(typeof value === 'string', `there is a value ${key}`)
+  return value
 }
