@@ -25,14 +25,7 @@ import {
   type ChildSuite,
   type ChosenTransforms,
 } from '../negotiate/proposals.ts'
-import {
-  formatSelector,
-  isSubset,
-  narrow,
-  resolveTemplate,
-  type SelectorTemplate,
-  type TrafficSelector,
-} from '../negotiate/selectors.ts'
+import { formatSelector, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen } from './failure.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
@@ -117,10 +110,8 @@ export async function completeChild(
   const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: true })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
   session.env.report({ event: 'proposal-selected', sa: session.sa, proposal: chosen })
-  const localSelectors = understood(tsi.selectors)
-  const remoteSelectors = understood(tsr.selectors)
-  assertNarrowed('local', localSelectors, offer.localSelectors)
-  assertNarrowed('remote', remoteSelectors, offer.remoteSelectors)
+  const localSelectors = withinOffer('local', understood(tsi.selectors), offer.localSelectors)
+  const remoteSelectors = withinOffer('remote', understood(tsr.selectors), offer.remoteSelectors)
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
   if (isTransport && offer.connection.mode !== 'transport')
     throw misbehaved('the peer chose transport mode, which we did not offer')
@@ -338,12 +329,21 @@ function childRefusal(answer: readonly Payload[]): EspalierError {
   return misbehaved('the peer answered a CHILD_SA request without SA, TSi or TSr payload')
 }
 
-function assertNarrowed(side: string, answered: readonly TrafficSelector[], offered: readonly TrafficSelector[]): void {
-  const isWithin = answered.length > 0 && answered.every((selector) => offered.some((wider) => isSubset(selector, wider)))
-  if (!isWithin)
+/**
+ * What of the answer is within our offer. All of it should be (RFC 7296 2.9), but OpenIKED answers with what it is
+ * configured with, however much that is. strongSwan: narrows an answer as it does a request.
+ */
+function withinOffer(
+  side: string,
+  answered: readonly TrafficSelector[],
+  offered: readonly TrafficSelector[],
+): readonly TrafficSelector[] {
+  const within = narrow(offered, answered)
+  if (within.length === 0)
     throw misbehaved(
       `the peer answered with ${side} traffic selectors outside what we offered: ${answered.map(formatSelector).join(' ')}`,
     )
+  return within
 }
 
 function resolved(templates: readonly SelectorTemplate[], address: IpAddress): readonly TrafficSelector[] {

@@ -258,6 +258,40 @@ scenario(
   },
 )
 
+scenario(
+  'a responder that answers with more than was offered, as OpenIKED does, gets no more than was offered',
+  async (world) => {
+    const client = addClient(world)
+    const peer = new Stranger(world, GATEWAY, CLIENT)
+    const pending = client.gateway.initiate('home', 'net')
+    // HDR, SK { IDi, AUTH, SAi2, TSi 10.2.0.0/16, TSr 10.1.0.0/16 }  -->
+    //                          <--  HDR, SK { IDr, AUTH, SAr2, TSi 10.0.0.0/8, TSr 0.0.0.0/0 }
+    await peer.answerHandshake(() => peer.authAnswer('10.0.0.0/8', '0.0.0.0/0'))
+    await world.outcome(pending)
+    const { child } = client.eventsOf('child-established')[0]!
+    assert.deepEqual(child.localSelectors.map(formatSelector), ['10.2.0.0/16'])
+    assert.deepEqual(child.remoteSelectors.map(formatSelector), ['10.1.0.0/16'])
+    const outbound = client.kernel.policies().find((policy) => policy.direction === 'out')
+    assert.equal(
+      `${outbound?.selector.source.toString()} ${outbound?.selector.destination.toString()}`,
+      '10.2.0.0/16 10.1.0.0/16',
+    )
+  },
+)
+
+scenario('a responder that answers with nothing of what was offered is told that no CHILD_SA stands', async (world) => {
+  const client = addClient(world)
+  const peer = new Stranger(world, GATEWAY, CLIENT)
+  const pending = client.gateway.initiate('home', 'net')
+  await peer.answerHandshake(() => peer.authAnswer('10.2.0.0/16', '10.3.0.0/16'))
+  const told = find(peer.open(await peer.answer()), 'Delete')
+  assert.equal(told?.protocol, ProtocolId.ESP)
+  await world.outcome(pending)
+  const { error } = client.eventsOf('child-failed')[0]!
+  assert.match(error.message, /answered with remote traffic selectors outside what we offered: 10\.3\.0\.0\/16/)
+  assert.deepEqual([client.kernel.states(), client.kernel.policies()], [[], []])
+})
+
 scenario('an answer to IKE_AUTH that refuses us with an error is not answered', async (world) => {
   const client = addClient(world)
   const peer = new Stranger(world, GATEWAY, CLIENT)

@@ -151,18 +151,17 @@ export class Stranger implements Attachment {
   sendInitAnswer(request: Uint8Array, more: readonly Payload[] = [], proposal = IKE_PROPOSAL): void {
     const { header } = parseMessage(request)
     const answer = { ...header, responderSpi: this.initiatorSpi, fromInitiator: false, response: true }
-    this.send(
-      writeMessage(answer, [
-        { kind: 'SA', proposals: [toWire(proposal, 1, new Uint8Array())] },
-        { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
-        { kind: 'Nonce', data: this.nonce },
-        ...more,
-      ]),
-    )
+    this.#initMessage = writeMessage(answer, [
+      { kind: 'SA', proposals: [toWire(proposal, 1, new Uint8Array())] },
+      { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
+      { kind: 'Nonce', data: this.nonce },
+      ...more,
+    ])
+    this.send(this.#initMessage)
   }
 
   /** As responder: answers an IKE_SA_INIT request and an IKE_AUTH request, the latter with these payloads as they stand. */
-  async answerHandshake(auth: readonly Payload[]): Promise<void> {
+  async answerHandshake(auth: readonly Payload[] | (() => readonly Payload[])): Promise<void> {
     const request = await this.answer()
     const { header, payloads } = parseMessage(request)
     const [ke, nonce] = [find(payloads, 'KE'), find(payloads, 'Nonce')]
@@ -172,9 +171,16 @@ export class Stranger implements Attachment {
     const sharedSecret = this.keyExchange.agree(ke.data)
     this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: nonce.data, nonceResponder: this.nonce, sharedSecret, ...spis })
     this.#opener = createOpener(SUITE, this.keys.ei, this.keys.ai)
+    this.#peerNonce = nonce.data
     await this.answer()
     const answer = { ...spis, exchangeType: ExchangeType.IKE_AUTH, messageId: 1, fromInitiator: false, response: true }
-    this.send(writeProtectedMessage(answer, auth, createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)))
+    const answered = typeof auth === 'function' ? auth() : auth
+    this.send(writeProtectedMessage(answer, answered, createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)))
+  }
+
+  /** IDr, AUTH, SAr2, TSi, TSr of an honest gateway, but for the selectors, which are the scenario's. */
+  authAnswer(tsi: string, tsr: string): readonly Payload[] {
+    return this.#proof('IDr', 'gateway.example.org', PSK, tsi, tsr)
   }
 
   /** HDR, SK { IDi, AUTH, SAi2, TSi, TSr } and `more`. */
@@ -184,6 +190,10 @@ export class Stranger implements Attachment {
 
   /** IDi, AUTH, SAi2, TSi, TSr, good for one IKE_AUTH request. */
   authPayloads(identity = 'client@example.org', psk = PSK): readonly Payload[] {
+    return this.#proof('IDi', identity, psk, '10.2.0.0/16', '10.1.0.0/16')
+  }
+
+  #proof(kind: 'IDi' | 'IDr', identity: string, psk: string, tsi: string, tsr: string): readonly Payload[] {
     assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
     const id = parseIdentity(identity)
     const key = new Secret(new TextEncoder().encode(psk))
@@ -191,18 +201,18 @@ export class Stranger implements Attachment {
       message: this.#initMessage,
       nonce: this.#peerNonce,
       idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data),
-      macKey: this.keys.pi,
+      macKey: kind === 'IDi' ? this.keys.pi : this.keys.pr,
     }
     return [
-      { kind: 'IDi', idType: id.type, data: id.data },
+      { kind, idType: id.type, data: id.data },
       {
         kind: 'AUTH',
         method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
         data: pskAuthentication(createPrf(SUITE.prf), key, octets),
       },
       { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(0xcafe_0001).finish())] },
-      { kind: 'TSi', selectors: [selector('10.2.0.0/16')] },
-      { kind: 'TSr', selectors: [selector('10.1.0.0/16')] },
+      { kind: 'TSi', selectors: [selector(tsi)] },
+      { kind: 'TSr', selectors: [selector(tsr)] },
     ]
   }
 
