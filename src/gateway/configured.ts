@@ -99,7 +99,7 @@ export class Configured {
     }
     this.#connections.put(connection, origin)
     const change = before === null ? 'added' : isSamePeer(before, connection) ? 'updated' : 'replaced'
-    this.#report({ event: 'configured', what: 'connection', name: connection.name, change, secret: null })
+    this.#report({ event: 'configuration-changed', what: 'connection', name: connection.name, change, secret: null })
     if (before === null) this.#consequences.start(connection, connection.children)
     else if (change === 'updated') this.#replaceChildren(before, connection)
     else {
@@ -127,7 +127,7 @@ export class Configured {
   unloadConnection(name: string): boolean {
     const before = this.#connections.remove(name)
     if (before === null) return false
-    this.#report({ event: 'configured', what: 'connection', name, change: 'removed', secret: null })
+    this.#report({ event: 'configuration-changed', what: 'connection', name, change: 'removed', secret: null })
     this.#consequences.undo(before, before.children)
     return true
   }
@@ -147,7 +147,7 @@ export class Configured {
     this.#secrets.put({ ...secret, name }, origin)
     before?.secret.destroy()
     const change = before === null ? 'added' : 'replaced'
-    this.#report({ event: 'configured', what: 'shared-secret', name, change, secret })
+    this.#report({ event: 'configuration-changed', what: 'shared-secret', name, change, secret })
     return change
   }
 
@@ -163,7 +163,7 @@ export class Configured {
     const before = this.#secrets.remove(name)
     if (before === null) return false
     before.secret.destroy()
-    this.#report({ event: 'configured', what: 'shared-secret', name, change: 'removed', secret: before })
+    this.#report({ event: 'configuration-changed', what: 'shared-secret', name, change: 'removed', secret: before })
     return true
   }
 
@@ -190,14 +190,14 @@ export class Configured {
     }
     this.#pools.put(pool, origin)
     const change = before === null ? 'added' : 'replaced'
-    this.#report({ event: 'configured', what: 'pool', name: pool.name, change, secret: null })
+    this.#report({ event: 'configuration-changed', what: 'pool', name: pool.name, change, secret: null })
     return change
   }
 
   /** False if there is none of this name. */
   unloadPool(name: string): boolean {
     if (this.#pools.remove(name) === null) return false
-    this.#report({ event: 'configured', what: 'pool', name, change: 'removed', secret: null })
+    this.#report({ event: 'configuration-changed', what: 'pool', name, change: 'removed', secret: null })
     return true
   }
 }

@@ -104,7 +104,7 @@ export type IkeEvent =
   | { readonly event: 'request-refused'; readonly remote: Endpoint; readonly local: Endpoint; readonly error: EspalierError }
   /** What is configured has changed. */
   | {
-      readonly event: 'configured'
+      readonly event: 'configuration-changed'
       readonly what: 'connection' | 'shared-secret' | 'pool'
       readonly name: string
       readonly change: 'added' | 'updated' | 'replaced' | 'removed'

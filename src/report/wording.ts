@@ -139,7 +139,7 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => ('spi' in news ? { spi: spi(news.spi) } : {}),
       )
     }
-    case 'configured':
+    case 'configuration-changed':
       return wordConfigured(speaker, event)
     case 'configuration-warning':
       return speaker.tell('cfg', 1, () => event.sentence, undefined, 'warn')
@@ -557,7 +557,7 @@ function spi(value: number): string {
   return value.toString(16).padStart(8, '0')
 }
 
-function wordConfigured(speaker: Speaker, event: Event<'configured'>): void {
+function wordConfigured(speaker: Speaker, event: Event<'configuration-changed'>): void {
   const { what, name, change, secret } = event
   speaker.tell(
     'cfg',

@@ -143,7 +143,7 @@ scenario('a start whose peer is still looked up is given up with its connection'
   await world.pass(MINUTE)
   assert.deepEqual(
     client.events.map(({ event }) => event),
-    ['configured'],
+    ['configuration-changed'],
   )
 })
 
