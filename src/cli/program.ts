@@ -35,9 +35,11 @@ export async function runProgram(
     .command('daemon')
     .description('run in the foreground; SIGHUP reloads, SIGTERM deletes all SAs with their peers and ends')
     .addOption(kernelOption())
-    .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LEVELS).default('info'))
-    .action(async (options: { readonly kernel: KernelKind; readonly logLevel: Level }) => {
-      status = await runDaemon({ ...options, environment })
+    .addOption(
+      new Option('--log-level <level>', 'least level that is logged, whatever charon-systemd.journal says').choices(LEVELS),
+    )
+    .action(async (options: { readonly kernel: KernelKind; readonly logLevel?: Level }) => {
+      status = await runDaemon({ kernel: options.kernel, logLevel: options.logLevel ?? null, environment })
     })
 
   program

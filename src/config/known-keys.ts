@@ -4,6 +4,7 @@
  * test/config/documentation.test.ts compares.
  */
 import { EspalierError } from '../base/errors.ts'
+import { LOG_GROUPS } from './log-groups.ts'
 import { parseBoolean, parseInteger, parseSize, parseTime } from './values.ts'
 
 export type Treatment =
@@ -267,7 +268,33 @@ export const SWANCTL: SectionRules = rules({
   },
 })
 
-const LOGGING: SectionRules = whole(unhonoured('the log is not configured here'))
+const SYSLOG: SectionRules = whole(
+  unhonoured('nothing goes to syslog; the log is standard output, for the journal, and the files of filelog'),
+)
+// The manual has the groups in a sentence.
+const LOG_LEVELS = {
+  default: honoured(
+    '1',
+    'Level of every group that has none of its own: -1 nothing, 0 what matters most, 1 the course of things, 2 details.',
+  ),
+  ...silently(...LOG_GROUPS),
+}
+const JOURNAL: SectionRules = rules({ keys: LOG_LEVELS })
+const LOG_FILE: SectionRules = rules({
+  keys: {
+    path: honoured('', 'The file. Without it, the name of the section is its path; `stdout` and `stderr` are what they say.'),
+    ...LOG_LEVELS,
+    append: honoured('yes', 'Whether what is in the file stays when the daemon starts or reloads.'),
+    ike_name: honoured('no', 'Whether a line of an IKE_SA begins with its name and number.'),
+    log_level: honoured('no', 'Whether the level stands behind the group: `[IKE1]`.'),
+    time_format: honoured('', 'A time before each line, as strftime(3) has it: `%b %e %T`. Without it there is none.'),
+    time_add_ms: unhonoured('times in log files have no fractions', isNo),
+    time_precision: unhonoured('times in log files have no fractions', isEmpty),
+    json: unhonoured('log files are text; standard output is JSON', isNo),
+    // Every line is written at once.
+    ...silently('flush_line'),
+  },
+})
 const SCRIPTS: SectionRules = whole(unhonoured('no scripts are run'))
 const TLS: SectionRules = whole(unhonoured('TLS-based EAP methods are not supported yet'))
 const TRUSTED_NETWORK = whole(unhonoured('Trusted Network Connect is not supported'))
@@ -381,9 +408,9 @@ const CHARON: SectionRules = rules({
     ),
   },
   sections: {
-    'filelog': LOGGING,
-    'syslog': LOGGING,
-    'journal': LOGGING,
+    'filelog': rules({ otherSections: LOG_FILE }),
+    'syslog': SYSLOG,
+    'journal': JOURNAL,
     'plugins': rules({
       sections: {
         vici: rules({

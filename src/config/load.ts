@@ -8,6 +8,7 @@ import { checkSection, namesIn, nearest, sectionRules, type Report } from './che
 import { readConnection } from './connection.ts'
 import { escapePattern, type ConfigurationFiles } from './files.ts'
 import { STRONGSWAN, SWANCTL, type SectionRules } from './known-keys.ts'
+import { DEFAULT_LOG_SETTINGS, readLogSettings, type LogSettings } from './log.ts'
 import { readPool } from './pool.ts'
 import { problemAt, inOrder, type Problem } from './problems.ts'
 import { resolveReferences, type ResolvedSection } from './references.ts'
@@ -21,6 +22,7 @@ export interface Configuration {
   readonly secrets: readonly SharedSecret[]
   readonly pools: readonly Pool[]
   readonly settings: IkeSettings
+  readonly log: LogSettings
   /** Where VICI clients find us; null: nowhere. */
   readonly control: StreamAddress | null
 }
@@ -46,14 +48,14 @@ const MAXIMUM_SLIPS = 2
 /** Reads both files. Nothing in them makes this throw; what does is a defect of ours. */
 export function loadConfiguration(sources: Sources): Loaded {
   const report: Report = { errors: [], warnings: [] }
-  const { settings, control } = readStrongswan(sources, report)
+  const strongswan = readStrongswan(sources, report)
   const swanctl = readTree(`${sources.swanctlDir}/swanctl.conf`, sources.files, report)
   if (swanctl === null && sources.files.glob(escapePattern(sources.swanctlDir)).length === 0) {
     report.errors.push(problemAt({ file: sources.swanctlDir, line: 0 }, null, 'there is no such directory'))
   }
-  const read = swanctl === null ? NOTHING : readSwanctl(swanctl, settings, report)
+  const read = swanctl === null ? NOTHING : readSwanctl(swanctl, strongswan.settings, report)
   const errors = inOrder(report.errors)
-  const configuration = errors.length === 0 ? { ...read, settings, control } : null
+  const configuration = errors.length === 0 ? { ...read, ...strongswan } : null
   return { configuration, errors, warnings: inOrder(report.warnings) }
 }
 
@@ -61,24 +63,26 @@ export function loadConfiguration(sources: Sources): Loaded {
 export function loadSettings(sources: Omit<Sources, 'swanctlDir'>): {
   /** Null if there is any error. */
   readonly settings: IkeSettings | null
+  readonly log: LogSettings
   readonly errors: readonly Problem[]
   readonly warnings: readonly Problem[]
 } {
   const report: Report = { errors: [], warnings: [] }
-  const { settings } = readStrongswan(sources, report)
+  const { settings, log } = readStrongswan(sources, report)
   const errors = inOrder(report.errors)
-  return { settings: errors.length === 0 ? settings : null, errors, warnings: inOrder(report.warnings) }
+  return { settings: errors.length === 0 ? settings : null, log, errors, warnings: inOrder(report.warnings) }
 }
 
-type FromStrongswan = Pick<Configuration, 'settings' | 'control'>
+type FromStrongswan = Pick<Configuration, 'settings' | 'log' | 'control'>
 type FromSwanctl = Omit<Configuration, keyof FromStrongswan>
 const NOTHING: FromSwanctl = { connections: [], secrets: [], pools: [] }
 
 function readStrongswan(sources: Omit<Sources, 'swanctlDir'>, report: Report): FromStrongswan {
   const tree = readTree(sources.strongswanConf, sources.files, report)
-  if (tree === null) return { settings: DEFAULT_IKE_SETTINGS, control: DEFAULT_CONTROL_SOCKET }
+  if (tree === null) return { settings: DEFAULT_IKE_SETTINGS, log: DEFAULT_LOG_SETTINGS, control: DEFAULT_CONTROL_SOCKET }
   checkSection(withoutTemplates(tree, STRONGSWAN, report), STRONGSWAN, '', report)
-  return { settings: readSettings(tree.root, report), control: readControl(tree.root, report) }
+  const { root } = tree
+  return { settings: readSettings(root, report), log: readLogSettings(root, report), control: readControl(root, report) }
 }
 
 function readSwanctl(tree: Tree, settings: IkeSettings, report: Report): FromSwanctl {

@@ -74,6 +74,18 @@ export function parseDscp(text: string): number {
   return Number.parseInt(text.slice(-6), 2)
 }
 
+/** Conversions of strftime(3) that our log files have. */
+const TIME_CONVERSIONS = 'aAbBdDeFHIjmMnpRsStTyYzZ%'
+
+/** A format of strftime(3). */
+export function parseTimeFormat(text: string): string {
+  for (const [, conversion] of text.matchAll(/%(.?)/gs)) {
+    if (conversion === '' || !TIME_CONVERSIONS.includes(conversion!))
+      throw expected(`a time made of text and %${TIME_CONVERSIONS.split('').join(' %')}`, text)
+  }
+  return text
+}
+
 /** Text for people and scripts: a path, a name. */
 export function parsePrintable(text: string): string {
   if (!/^[ -~]*$/.test(text)) throw expected('printable characters', text)

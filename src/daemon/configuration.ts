@@ -4,6 +4,7 @@
 import { join } from 'node:path'
 
 import { loadConfiguration, loadSettings, type Configuration } from '../config/load.ts'
+import type { LogSettings } from '../config/log.ts'
 import { formatProblem, type Problem } from '../config/problems.ts'
 import { diskFiles } from '../edge/files.ts'
 import type { IkeSettings } from '../ike/connection.ts'
@@ -37,10 +38,11 @@ export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguratio
 /** Reads strongswan.conf alone; null when there are errors. */
 export function readSettings(paths: ConfigurationPaths): {
   readonly settings: IkeSettings | null
+  readonly log: LogSettings
   readonly lines: readonly Line[]
 } {
-  const { settings, errors, warnings } = loadSettings({ ...paths, files: diskFiles })
-  return { settings, lines: linesOf(errors, warnings) }
+  const { settings, log, errors, warnings } = loadSettings({ ...paths, files: diskFiles })
+  return { settings, log, lines: linesOf(errors, warnings) }
 }
 
 function linesOf(errors: readonly Problem[], warnings: readonly Problem[]): readonly Line[] {

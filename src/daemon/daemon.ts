@@ -7,12 +7,11 @@ import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
-import { openLog } from '../edge/log.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import { Counters } from '../report/counters.ts'
-import { DEFAULT_LOUDNESS, LogHub, loudnesses, Reporter, type Level, type Line, type LogGroup } from '../report/report.ts'
+import { Reporter, type Level, type Line } from '../report/report.ts'
 import type { Operations } from '../vici/operations.ts'
 import {
   configurationPaths,
@@ -23,45 +22,45 @@ import {
 } from './configuration.ts'
 import { daemonFacts, openControl, type Control } from './control.ts'
 import { openKernel, type KernelKind, type OpenKernel } from './kernel.ts'
+import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
-
-/** strongSwan's level for each of pino's. */
-const LOUDNESSES: Readonly<Record<Level, number>> = { error: 1, warn: 1, info: DEFAULT_LOUDNESS, debug: 2 }
 
 /** How long peers have to answer our deletes at the end. */
 const STOP_TIME = 2 * SECOND
 
 export interface DaemonOptions {
   readonly kernel: KernelKind
-  readonly logLevel: Level
+  /** Null: as strongswan.conf has it. */
+  readonly logLevel: Level | null
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 /** Runs until SIGTERM or SIGINT; resolves to the exit status: 0 after an orderly end, 1 when it could not start, 2 when the configuration is wrong. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
-  const hub = new LogHub()
-  const { write } = hub
-  hub.listen(loudnesses(LOUDNESSES[options.logLevel]), openLog(), { least: options.logLevel })
+  const logs = new Logs(options.logLevel)
+  const { write } = logs.hub
   const paths = configurationPaths(options.environment)
   const loaded = readConfiguration(paths)
   loaded.lines.forEach(write)
   if (loaded.configuration === null) {
-    write(plain('error', 'not started: the configuration has errors', 'start-refused'))
+    write(daemonLine('error', 'not started: the configuration has errors', 'start-refused'))
     return 2
   }
+  logs.configure(loaded.configuration.log)
   // From here on, for whoever sees that we have started may stop us at once.
   const stopSignal = nextStopSignal()
-  const running = new RunningDaemon(options.kernel, paths, hub)
+  const running = new RunningDaemon(options.kernel, paths, logs)
   try {
     await running.start(loaded.configuration)
   } catch (error) {
-    write(plain('error', `not started: ${messageOf(error)}`, 'start-refused'))
+    write(daemonLine('error', `not started: ${messageOf(error)}`, 'start-refused'))
     await running.close()
     return 1
   }
-  write(plain('info', `configured: ${describeConfiguration(loaded.configuration, paths)}`, 'configured'))
+  write(daemonLine('info', `configured: ${describeConfiguration(loaded.configuration, paths)}`, 'configured'))
   await running.untilStopped(stopSignal)
+  logs.closeFiles()
   return 0
 }
 
@@ -75,7 +74,7 @@ function nextStopSignal(): Promise<string> {
 class RunningDaemon {
   readonly #kind: KernelKind
   readonly #paths: ConfigurationPaths
-  readonly #hub: LogHub
+  readonly #logs: Logs
   readonly #write: (line: Line) => void
   #kernel: OpenKernel | null = null
   #network: UdpNetwork | null = null
@@ -89,20 +88,20 @@ class RunningDaemon {
     return this.#gateway?.nextDeadline() ?? null
   })
 
-  constructor(kind: KernelKind, paths: ConfigurationPaths, hub: LogHub) {
+  constructor(kind: KernelKind, paths: ConfigurationPaths, logs: Logs) {
     this.#kind = kind
     this.#paths = paths
-    this.#hub = hub
-    this.#write = hub.write
+    this.#logs = logs
+    this.#write = logs.hub.write
   }
 
   async start(configuration: Configuration): Promise<void> {
     this.#kernel = await openKernel(this.#kind, configuration.connections, {
       onEvent: (news) => this.#gateway?.handleKernelEvent(news),
-      onTrouble: (sentence) => this.#write(plain('warn', sentence, 'kernel-trouble', {}, 'knl')),
+      onTrouble: (sentence) => this.#write(daemonLine('warn', sentence, 'kernel-trouble', {}, 'knl')),
     })
     const { missing } = this.#kernel.kernel.capabilities
-    for (const sentence of missing) this.#write(plain('warn', sentence, 'kernel-lacks', {}, 'knl'))
+    for (const sentence of missing) this.#write(daemonLine('warn', sentence, 'kernel-lacks', {}, 'knl'))
     this.#ports = configuration.settings
     this.#network = openSockets(
       configuration.settings,
@@ -110,7 +109,7 @@ class RunningDaemon {
       (datagram) => this.#gateway?.handleDatagram(datagram),
       (error, total) =>
         this.#write(
-          plain(
+          daemonLine(
             'warn',
             `a datagram could not be sent or received: ${messageOf(error)}`,
             'network-error',
@@ -120,7 +119,7 @@ class RunningDaemon {
         ),
     )
     const { port, portNatT } = this.#network
-    const reporter = new Reporter(() => systemClock.now(), this.#hub)
+    const reporter = new Reporter(() => systemClock.now(), this.#logs.hub)
     this.#gateway = new Gateway(
       {
         network: this.#network,
@@ -145,15 +144,15 @@ class RunningDaemon {
         daemon: daemonFacts(() => this.reloadSettings()),
         process: processFacts(this.#kind),
         counters: this.#counters,
-        log: this.#hub,
+        log: this.#logs.hub,
       }
       this.#control = await openControl(configuration.control, operations, (sentence, isDefect) =>
-        this.#write(plain(isDefect ? 'error' : 'warn', sentence, 'control-trouble')),
+        this.#write(daemonLine(isDefect ? 'error' : 'warn', sentence, 'control-trouble')),
       )
     }
     const control = this.#control?.address ?? null
     this.#write(
-      plain(
+      daemonLine(
         'info',
         `espalier listens on UDP ports ${port} and ${portNatT}${control === null ? '' : `, and on ${control}`}${this.#kind === 'memory' ? ', with a kernel in memory: no packet is protected' : ''}`,
         'started',
@@ -169,28 +168,30 @@ class RunningDaemon {
     loaded.lines.forEach(this.#write)
     if (loaded.configuration === null)
       return this.#write(
-        plain('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'),
+        daemonLine('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'),
       )
     this.#tellUnheeded(loaded.configuration.settings)
     this.#gateway?.reload(loaded.configuration)
-    this.#write(plain('info', `reloaded: ${describeConfiguration(loaded.configuration, this.#paths)}`, 'reloaded'))
+    this.#logs.configure(loaded.configuration.log)
+    this.#write(daemonLine('info', `reloaded: ${describeConfiguration(loaded.configuration, this.#paths)}`, 'reloaded'))
   }
 
   /** strongswan.conf alone. Rejects with an EspalierError when it has errors; what was read before then stays. */
   async reloadSettings(): Promise<void> {
-    const { settings, lines } = readSettings(this.#paths)
+    const { settings, log, lines } = readSettings(this.#paths)
     lines.forEach(this.#write)
     if (settings === null)
       throw new EspalierError('caller', 'SETTINGS_REFUSED', `${this.#paths.strongswanConf} has errors, which the log names`)
     this.#tellUnheeded(settings)
     this.#gateway?.replaceSettings(settings)
-    this.#write(plain('info', `settings reloaded from ${this.#paths.strongswanConf}`, 'settings-reloaded'))
+    this.#logs.configure(log)
+    this.#write(daemonLine('info', `settings reloaded from ${this.#paths.strongswanConf}`, 'settings-reloaded'))
   }
 
   #tellUnheeded({ port, portNatT }: IkeSettings): void {
     if (this.#ports === null || (port === this.#ports.port && portNatT === this.#ports.portNatT)) return
     this.#write(
-      plain('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'),
+      daemonLine('warn', 'charon.port and charon.port_nat_t have changed; they count from the next start on', 'reload-partial'),
     )
   }
 
@@ -200,13 +201,13 @@ class RunningDaemon {
     process.on('SIGHUP', onReload)
     const signal = await stopSignal
     process.off('SIGHUP', onReload)
-    this.#write(plain('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))
+    this.#write(daemonLine('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))
     let timer: NodeJS.Timeout | undefined
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIME)))
     await Promise.race([this.#gateway?.stop('shutdown'), patience])
     clearTimeout(timer)
     await this.close()
-    this.#write(plain('info', 'stopped', 'stopped'))
+    this.#write(daemonLine('info', 'stopped', 'stopped'))
   }
 
   #farewell(): string {
@@ -218,7 +219,7 @@ class RunningDaemon {
 
   async close(): Promise<void> {
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
-      this.#write(plain('error', error.message, 'kernel-refused'))
+      this.#write(daemonLine('error', error.message, 'kernel-refused'))
     // Last of those who are spoken with: its clients hear of the end of every SA.
     await this.#control?.close()
     this.#alarm.stop()
@@ -226,14 +227,4 @@ class RunningDaemon {
     await this.#keyExchanges.close()
     await this.#kernel?.close()
   }
-}
-
-function plain(
-  level: Level,
-  message: string,
-  event: string,
-  fields: Record<string, unknown> = {},
-  group: LogGroup = 'dmn',
-): Line {
-  return { group, loudness: 1, level, message, ike: null, fields: { event, ...fields } }
 }

@@ -5,7 +5,9 @@
 import { pino, type Logger } from 'pino'
 import { build as prettyStream } from 'pino-pretty'
 
-import type { Line } from '../report/report.ts'
+import { lineText, type Line } from '../report/report.ts'
+
+const ON_TERMINALS = { hasIkeName: true, hasLevel: false }
 
 /** Writes are synchronous: the last lines before an end are the ones that matter most. */
 export function openLog(): (line: Line) => void {
@@ -16,11 +18,6 @@ export function openLog(): (line: Line) => void {
   const logger: Logger = pino({ level: 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
   return (line) => {
     const { group, level, message, fields } = line
-    logger[level]({ group, ...fields }, isTerminal ? asStrongswan(line) : message)
+    logger[level]({ group, ...fields }, isTerminal ? lineText(line, ON_TERMINALS) : message)
   }
-}
-
-/** A line without its time. */
-export function asStrongswan({ group, ike, message }: Line): string {
-  return `[${group.toUpperCase()}] ${ike === null ? '' : `<${ike.name}|${ike.uniqueId}> `}${message}`
 }

@@ -1,29 +1,9 @@
 /**
  * A line of the log: strongSwan's group and level (loudness, here), pino's level, the words, the facts beside them.
  */
+import { logLevels, type LogGroup, type LogLevels } from '../config/log-groups.ts'
 
-/** strongSwan's, in its order. Those nothing is told in are there for configurations and clients that name them. */
-export const LOG_GROUPS = [
-  'dmn',
-  'mgr',
-  'ike',
-  'chd',
-  'job',
-  'cfg',
-  'knl',
-  'net',
-  'asn',
-  'enc',
-  'tnc',
-  'imc',
-  'imv',
-  'pts',
-  'tls',
-  'app',
-  'esp',
-  'lib',
-] as const
-export type LogGroup = (typeof LOG_GROUPS)[number]
+export { LOG_GROUPS, type LogGroup } from '../config/log-groups.ts'
 
 /** pino's, the least first. */
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -43,12 +23,11 @@ export interface Line {
 }
 
 /** How loud lines of a group may be and still be heard; -1 is silence. */
-export type Loudnesses = Readonly<Record<LogGroup, number>>
+export type Loudnesses = LogLevels
 
 /** The same for all groups, but for those named. */
-export function loudnesses(all: number, others: Readonly<Partial<Record<LogGroup, number>>> = {}): Loudnesses {
-  const some = Object.fromEntries(LOG_GROUPS.map((group) => [group, all])) as Record<LogGroup, number>
-  return { ...some, ...others }
+export function loudnesses(all: number, others: Readonly<Partial<Loudnesses>> = {}): Loudnesses {
+  return { ...logLevels(all), ...others }
 }
 
 /** What strongSwan logs unless it is told otherwise. */

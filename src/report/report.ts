@@ -9,6 +9,7 @@ import type { Line } from './line.ts'
 import { word } from './wording.ts'
 
 export { LogHub } from './hub.ts'
+export { lineText } from './text.ts'
 export {
   DEFAULT_LOUDNESS,
   LEVELS,

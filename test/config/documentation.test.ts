@@ -29,6 +29,7 @@ const sections: [string, SectionRules][] = [
   ['connections.<name>.children.<name>', CONNECTION.sections.children!.otherSections!],
   ['secrets.ike<suffix>', SWANCTL.sections.secrets!.prefixedSections.ike!],
   ['charon', STRONGSWAN.sections.charon!],
+  ['charon.filelog.<name>', STRONGSWAN.sections.charon!.sections.filelog!.otherSections!],
   ['charon.plugins.vici', STRONGSWAN.sections.charon!.sections.plugins!.sections.vici!],
 ]
 

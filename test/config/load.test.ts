@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 
 import { formatIdentity } from '../../src/auth/identity.ts'
+import { DEFAULT_LOG_SETTINGS } from '../../src/config/log.ts'
 import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
 import { diskFiles } from '../../src/edge/files.ts'
@@ -169,6 +170,7 @@ describe('configurations of real gateways', () => {
       secrets: [],
       pools: [],
       settings: DEFAULT_IKE_SETTINGS,
+      log: DEFAULT_LOG_SETTINGS,
       control: { kind: 'unix', path: '/var/run/charon.vici' },
     })
   })
@@ -217,7 +219,6 @@ describe('configurations of real gateways', () => {
       warnings.map((text) => text.split(': ', 2).join(' ')),
       [
         'strongswan.conf:2 charon.install_routes',
-        'strongswan.conf:6 charon.filelog',
         'strongswan.conf:15 charon.plugins.eap-radius.secret',
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
