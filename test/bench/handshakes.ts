@@ -155,7 +155,9 @@ class EspalierResponder implements Responder {
     const directory = join(await host.lab.directory(), host.name)
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
-    await writeFile(join(directory, 'strongswan.conf'), SETTINGS)
+    // Not where a daemon of this machine listens.
+    const control = `charon { plugins { vici { socket = unix://${directory}/vici\n} } }\n`
+    await writeFile(join(directory, 'strongswan.conf'), SETTINGS + control)
     const here = import.meta.dirname
     const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
     return new EspalierResponder(
