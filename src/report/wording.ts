@@ -326,7 +326,6 @@ function wordClosed(speaker: Speaker, { sa, reason }: Event<'ike-closed'>): void
   const facts = (): Fields => ({ reason })
   switch (reason) {
     case 'deleted-by-us':
-    case 'deleted-by-peer':
     case 'shutdown':
       if (sa.established !== null) return speaker.tell('ike', 0, () => 'IKE_SA deleted', facts)
       return speaker.tell('ike', 1, () => 'destroying IKE_SA in state CONNECTING without notification', facts)
@@ -339,10 +338,11 @@ function wordClosed(speaker: Speaker, { sa, reason }: Event<'ike-closed'>): void
         () => `destroying duplicate IKE_SA for peer '${identity(sa.remoteId)}', received INITIAL_CONTACT`,
         facts,
       )
+    case 'deleted-by-peer':
     case 'peer-silent':
     case 'failed':
       // Why has been told before.
-      return speaker.tell('ike', sa.established === null ? 2 : 1, () => `destroying IKE_SA ${saName(sa)}`, facts)
+      return speaker.tell('ike', 2, () => `destroying IKE_SA ${saName(sa)}`, facts)
     default:
       unreachable(reason, 'every reason has its words')
   }
@@ -407,6 +407,8 @@ function wordDelete(speaker: Speaker, { event, sa, child }: Event<'delete-sent' 
   if (child !== null) return speaker.tell('ike', 1, () => `received DELETE for ESP CHILD_SA with SPI ${spi(child.outboundSpi)}`)
   speaker.tell('ike', 1, () => `received DELETE for IKE_SA ${saName(sa)}`)
   speaker.add('ike', 0, deleting)
+  // Said before the answer leaves.
+  speaker.add('ike', 0, () => 'IKE_SA deleted')
 }
 
 function wordStranger(speaker: Speaker, event: Event<'cookie-demanded' | 'request-refused' | 'datagram-dropped'>): void {

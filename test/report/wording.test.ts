@@ -156,7 +156,7 @@ test('a CHILD_SA that comes to nothing leaves the IKE_SA, and both is said', () 
 test('every reason to close has words, and says IKE_SA deleted only of one that stood', () => {
   const closes: Readonly<Record<CloseReason, RegExp>> = {
     'deleted-by-us': /^IKE_SA deleted$/,
-    'deleted-by-peer': /^IKE_SA deleted$/,
+    'deleted-by-peer': /^destroying IKE_SA home\[7\]$/,
     'shutdown': /^IKE_SA deleted$/,
     'half-open-timeout': /^deleting half open IKE_SA with 198\.51\.100\.7 after timeout$/,
     'peer-silent': /^destroying IKE_SA home\[7\]$/,
@@ -240,6 +240,6 @@ test('what strongSwan asks of a search in its log is there to be found', () => {
   )
   assert.equal(
     said({ event: 'delete-received', sa, child: null }),
-    `[IKE] received DELETE for IKE_SA home[7]\n[IKE] deleting IKE_SA home[7] between ${between}`,
+    `[IKE] received DELETE for IKE_SA home[7]\n[IKE] deleting IKE_SA home[7] between ${between}\n[IKE] IKE_SA deleted`,
   )
 })

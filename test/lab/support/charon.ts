@@ -18,6 +18,8 @@ export interface CharonOptions {
   readonly settings?: string
   /** More plugins than what IKEv2 with PSK, certificates or EAP and kernel IPsec take. */
   readonly plugins?: string
+  /** Where ESP is done: in the kernel, or by charon itself (kernel-libipsec), always in UDP then, where the kernel has none. */
+  readonly esp?: 'kernel' | 'userspace'
 }
 
 // In this order, which is also that of preference. Loading everything Debian has takes seconds in an emulated machine.
@@ -120,7 +122,7 @@ function environment(directory: string): Record<string, string> {
 function strongswanConf(directory: string, options: CharonOptions): string {
   return `
 charon {
-  load = ${PLUGINS} ${options.plugins ?? ''}
+  load = ${options.esp === 'userspace' ? PLUGINS.replace('kernel-netlink', 'kernel-libipsec kernel-netlink') : PLUGINS} ${options.plugins ?? ''}
   plugins {
     vici {
       socket = unix://${directory}/charon.vici
