@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { SECOND } from '../../src/base/time.ts'
 import { addClient, addGateway } from '../simulation/places.ts'
 import { scenario } from '../simulation/world.ts'
-import { Operator } from './operator.ts'
+import { Operator, text } from './operator.ts'
 
 scenario('initiate brings a child up, and whoever waits hears what becomes of it, line by line', async (world) => {
   addGateway(world)
@@ -17,10 +17,10 @@ scenario('initiate brings a child up, and whoever waits hears what becomes of it
     assert.equal(event, 'control-log')
     assert.deepEqual(Object.keys(message), ['group', 'level', 'ikesa-name', 'ikesa-uniqueid', 'msg'])
     assert.deepEqual([message['ikesa-name'], message['ikesa-uniqueid']], ['home', '1'])
-    assert.match(String(message['group']), /^[A-Z]{3}$/)
+    assert.match(text(message, 'group'), /^[A-Z]{3}$/)
     assert.ok(Number(message['level']) <= 1)
   }
-  assert.match(String(operator.streamed.at(-1)!.message['msg']), /CHILD_SA net\{1\} established/)
+  assert.match(text(operator.streamed.at(-1)!.message, 'msg'), /CHILD_SA net\{1\} established/)
 })
 
 scenario('the lines of progress are as loud as was asked for', async (world) => {
@@ -56,13 +56,13 @@ scenario('only the lines of the IKE_SA that is being made are told', async (worl
 
 scenario('initiate names what it does not find, and what it is not told', async (world) => {
   const operator = new Operator(world, addClient(world))
-  const errmsg = async (request: Record<string, string>): Promise<unknown> =>
-    (await operator.command('initiate', request))['errmsg']
+  const errmsg = async (request: Record<string, string>): Promise<string> =>
+    text(await operator.command('initiate', request), 'errmsg')
   assert.equal(await errmsg({}), 'missing configuration name')
   assert.equal(await errmsg({ child: 'nett' }), "CHILD_SA config 'nett' not found")
   assert.equal(await errmsg({ child: 'net', ike: 'office' }), "CHILD_SA config 'net' not found")
   assert.equal(await errmsg({ ike: 'office' }), "IKE_SA config 'office' not found")
-  assert.match(String(await errmsg({ ike: 'home' })), /^establishing IKE_SA 'home' failed: .* not supported yet/)
+  assert.match(await errmsg({ ike: 'home' }), /^establishing IKE_SA 'home' failed: .* not supported yet/)
 })
 
 scenario('a child that is up is not brought up again', async (world) => {
@@ -104,8 +104,8 @@ scenario('a child that the peer refuses is a failure, even though its IKE_SA sta
 
 scenario('what fails before there is an IKE_SA has no lines, so the answer tells why', async (world) => {
   const operator = new Operator(world, addClient(world, { remoteAddresses: ['%any'] }))
-  const { errmsg } = await operator.command('initiate', { child: 'net' })
-  assert.match(String(errmsg), /^establishing CHILD_SA 'net' failed: connection home cannot be initiated: remote_addrs/)
+  const errmsg = text(await operator.command('initiate', { child: 'net' }), 'errmsg')
+  assert.match(errmsg, /^establishing CHILD_SA 'net' failed: connection home cannot be initiated: remote_addrs/)
   const unhurried = await operator.command('initiate', { child: 'net', timeout: '-1' })
   assert.equal(unhurried['errmsg'], errmsg, 'also for who does not wait')
 })
@@ -198,7 +198,7 @@ scenario('terminate takes CHILD_SAs or IKE_SAs, by name or number', async (world
   assert.deepEqual(await terminate({ child: 'net' }), nothing)
   assert.deepEqual(await terminate({ 'ike-id': '1' }), one)
   assert.deepEqual([...client.sessions(), ...gateway.sessions()], [])
-  assert.ok(operator.streamed.some(({ message }) => /deleting IKE_SA|IKE_SA deleted/.test(String(message['msg']))))
+  assert.ok(operator.streamed.some(({ message }) => /deleting IKE_SA|IKE_SA deleted/.test(text(message, 'msg'))))
 })
 
 scenario('a name and a number of IKE_SAs mean either, as in strongSwan', async (world) => {
@@ -290,10 +290,10 @@ scenario('what cannot be done yet is refused in words, after what strongSwan wou
   addGateway(world)
   const client = addClient(world)
   const operator = new Operator(world, client)
-  const refused = async (name: string, request: Record<string, string>): Promise<unknown> => {
-    const { success, errmsg } = await operator.command(name, request)
-    assert.equal(success, 'no')
-    return errmsg
+  const refused = async (name: string, request: Record<string, string>): Promise<string> => {
+    const answer = await operator.command(name, request)
+    assert.equal(answer['success'], 'no')
+    return text(answer, 'errmsg')
   }
   assert.equal(await refused('rekey', {}), 'missing rekey selector')
   assert.equal(await refused('rekey', { ike: 'home' }), 'no matching SAs to rekey found')
@@ -303,7 +303,7 @@ scenario('what cannot be done yet is refused in words, after what strongSwan wou
   assert.equal(await refused('redirect', { gateway: '192.0.2.1', ike: 'home' }), 'no matching SAs to redirect found')
   assert.equal(await refused('install', {}), 'missing configuration name')
   assert.equal(await refused('install', { child: 'nett' }), 'configuration name not found')
-  assert.match(String(await refused('install', { child: 'net' })), /^installing policy 'net' failed: .* not supported yet$/)
+  assert.match(await refused('install', { child: 'net' }), /^installing policy 'net' failed: .* not supported yet$/)
   assert.equal(await refused('uninstall', {}), 'missing configuration name')
   assert.equal(await refused('uninstall', { child: 'net' }), "policy 'net' not found")
   await world.initiate(client)
@@ -312,8 +312,8 @@ scenario('what cannot be done yet is refused in words, after what strongSwan wou
     matches: '1',
     errmsg: 'rekeying SAs is not supported yet',
   })
-  assert.match(String(await refused('rekey', { ike: 'home', reauth: 'yes' })), /^reauthenticating/)
-  assert.match(String(await refused('redirect', { 'gateway': '192.0.2.1', 'ike-id': '1' })), /not supported yet/)
+  assert.match(await refused('rekey', { ike: 'home', reauth: 'yes' }), /^reauthenticating/)
+  assert.match(await refused('redirect', { 'gateway': '192.0.2.1', 'ike-id': '1' }), /not supported yet/)
   assert.equal(client.session.sa.state, 'established')
 })
 
@@ -325,6 +325,5 @@ scenario('reload-settings has the daemon read its settings anew', async (world) 
 
 scenario('a number that is none is named', async (world) => {
   const operator = new Operator(world, addClient(world))
-  const { errmsg } = await operator.command('terminate', { 'ike-id': 'one' })
-  assert.match(String(errmsg), /^ike-id: "one"/)
+  assert.match(text(await operator.command('terminate', { 'ike-id': 'one' }), 'errmsg'), /^ike-id: "one"/)
 })

@@ -30,17 +30,12 @@ export const queryCommands: Handlers = {
   'get-algorithms': () => algorithms(),
 }
 
-async function listSas(
-  sessions: readonly Session[],
-  filter: SaFilter,
-  { operations, stream, signal }: CommandContext,
-): Promise<void> {
+async function listSas(sessions: readonly Session[], filter: SaFilter, context: CommandContext): Promise<void> {
   const usages = await usagesOf(sessions, filter)
   for (const session of sessions) {
     // What was closed while the kernel was asked, or the client read, is there no more.
     if (session.sa.state === 'closed') continue
-    if (signal.aborted) return
-    await stream('list-sa', listedSa(session, usages, operations))
+    await context.stream('list-sa', listedSa(session, usages, context.operations))
   }
 }
 
