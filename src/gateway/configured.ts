@@ -28,6 +28,8 @@ export interface Consequences {
   start(connection: Connection, children: readonly ChildConnection[]): void
   /** Undoes the start actions of `children`; everything else of the connection stays. */
   undo(connection: Connection, children: readonly ChildConnection[]): void
+  /** Many changes at once: the IKE_SAs are looked through once, not once for every connection. */
+  together(work: () => void): void
   /** IKE_SAs of `before` go on under `after`, which differs in its children. */
   continue(before: Connection, after: Connection): void
 }
@@ -68,7 +70,9 @@ export class Configured {
 
   /** Runs every start action. */
   start(): void {
-    for (const connection of this.connections()) this.#consequences.start(connection, connection.children)
+    this.#consequences.together(() => {
+      for (const connection of this.connections()) this.#consequences.start(connection, connection.children)
+    })
   }
 
   /** Takes over the files' new configuration as a whole; what clients loaded besides stays. */
@@ -79,8 +83,10 @@ export class Configured {
     for (const secret of configuration.secrets) this.loadShared(secret, 'files')
     for (const name of this.#pools.goneFrom(configuration.pools)) this.unloadPool(name)
     for (const pool of configuration.pools) this.loadPool(pool, 'files')
-    for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
-    for (const connection of configuration.connections) this.loadConnection(connection, 'files')
+    this.#consequences.together(() => {
+      for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
+      for (const connection of configuration.connections) this.loadConnection(connection, 'files')
+    })
   }
 
   connections(): readonly Connection[] {

@@ -24,7 +24,6 @@ export interface Initiator {
 
 /** One start on its way, from before there is an IKE_SA until it stands or is given up. */
 interface Start {
-  readonly connection: string
   readonly child: string
   session: Session | null
   isUndone: boolean
@@ -32,12 +31,25 @@ interface Start {
 
 export class StartActions implements Consequences {
   readonly #initiator: Initiator
-  readonly #starts = new Set<Start>()
+  /** By the name of their connection; one that was undone may still be there when the next begins. */
+  readonly #starts = new Map<string, readonly Start[]>()
   /** IKE_SAs that are to be deleted, from when that was decided: what is started does not count on them. */
   readonly #leaving = new WeakSet<Session>()
+  /** Sessions by the name of their connection, while many connections are looked at. */
+  #byConnection: ReadonlyMap<string | undefined, readonly Session[]> | null = null
 
   constructor(initiator: Initiator) {
     this.#initiator = initiator
+  }
+
+  /** Part of Consequences. */
+  together(work: () => void): void {
+    this.#byConnection = Map.groupBy(this.#initiator.sessions(), ({ sa }) => sa.connection?.name)
+    try {
+      work()
+    } finally {
+      this.#byConnection = null
+    }
   }
 
   /** Part of Consequences. Returns at once; what comes of it is reported. A child that is up, or on its way, is not started again. */
@@ -47,8 +59,8 @@ export class StartActions implements Consequences {
     const standing = this.#sessionsOf(connection.name)
     if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
     if (standing[0] !== undefined) return this.#refuseFurther(standing[0], [first, ...others])
-    const start: Start = { connection: connection.name, child: first.name, session: null, isUndone: false }
-    this.#starts.add(start)
+    const start: Start = { child: first.name, session: null, isUndone: false }
+    this.#starts.set(connection.name, [...this.#startsOf(connection.name), start])
     this.#initiator
       .open(connection, first, (session) => {
         start.session = session
@@ -63,14 +75,14 @@ export class StartActions implements Consequences {
             this.#initiator.report({ event: 'not-initiated', connection: connection.name, error })
         },
       )
-      .finally(() => this.#starts.delete(start))
+      .finally(() => this.#ended(connection.name, start))
   }
 
   /** Part of Consequences. */
   undo(connection: Connection, children: readonly ChildConnection[]): void {
     const names = new Set(children.filter((child) => child.startAction.start).map(({ name }) => name))
-    for (const start of this.#starts) {
-      if (start.connection !== connection.name || !names.has(start.child)) continue
+    for (const start of this.#startsOf(connection.name)) {
+      if (!names.has(start.child)) continue
       start.isUndone = true
       if (start.session !== null && isAlive(start.session)) this.#close(start.session)
     }
@@ -90,13 +102,25 @@ export class StartActions implements Consequences {
 
   /** Those that stand or are being made, and stay. */
   #sessionsOf(connection: string): readonly Session[] {
-    return this.#initiator
-      .sessions()
-      .filter((session) => session.sa.connection?.name === connection && !this.#leaving.has(session) && isAlive(session))
+    const sessions =
+      this.#byConnection === null
+        ? this.#initiator.sessions().filter(({ sa }) => sa.connection?.name === connection)
+        : (this.#byConnection.get(connection) ?? [])
+    return sessions.filter((session) => !this.#leaving.has(session) && isAlive(session))
+  }
+
+  #startsOf(connection: string): readonly Start[] {
+    return this.#starts.get(connection) ?? []
   }
 
   #isStarting(connection: string): boolean {
-    return [...this.#starts].some((start) => start.connection === connection && !start.isUndone)
+    return this.#startsOf(connection).some((start) => !start.isUndone)
+  }
+
+  #ended(connection: string, start: Start): void {
+    const others = this.#startsOf(connection).filter((other) => other !== start)
+    if (others.length > 0) this.#starts.set(connection, others)
+    else this.#starts.delete(connection)
   }
 
   #close(session: Session): void {
