@@ -19,11 +19,12 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import {
   childDelete,
   childRefusalNotify,
-  completeChild,
+  chooseChild,
+  installChild,
   offerChild,
-  respondChild,
+  readChildAnswer,
   withdrawChild,
-  type ChildNonces,
+  type ChildContributions,
 } from './child.ts'
 import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
@@ -50,7 +51,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   )
   env.report({ event: 'authenticating', sa, id: localId })
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
-  const offer = await offerChild(session, childConnection)
+  const offer = await offerChild(session, childConnection, 'without-ke')
 
   let answer: Received | null = null
   try {
@@ -61,7 +62,9 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
         ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
         : []),
       authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
-      ...offer.payloads,
+      ...offer.notifies,
+      offer.proposals,
+      ...offer.selectors,
     ])
     if (answer.malformed !== null) throw answer.malformed
     rejectUnknownCritical(answer)
@@ -75,7 +78,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   establish(session)
 
   try {
-    session.adopt(await completeChild(session, offer, answer.payloads, noncesOf(opening)))
+    session.adopt(await installChild(session, readChildAnswer(session, offer, answer.payloads), contributionsOf(opening)))
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     await withdrawChild(session, offer)
@@ -159,9 +162,9 @@ export async function respondAuth(session: Session, request: Received): Promise<
   ]
   try {
     refuseAddressRequest(request)
-    const { child, payloads } = await respondChild(session, request.payloads, noncesOf(opening))
-    session.adopt(child)
-    answer.push(...payloads)
+    const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
+    session.adopt(await installChild(session, choice.agreed, contributionsOf(opening)))
+    answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
   } catch (error) {
     const refusal = childRefusalNotify(error)
     if (refusal === null || !(error instanceof EspalierError)) throw error
@@ -266,8 +269,8 @@ function authPayload(data: Uint8Array): Payload {
   return { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data }
 }
 
-function noncesOf(opening: Opening): ChildNonces {
-  return { initiator: opening.initiatorNonce, responder: opening.responderNonce }
+function contributionsOf(opening: Opening): ChildContributions {
+  return { nonceInitiator: opening.initiatorNonce, nonceResponder: opening.responderNonce, sharedSecret: null }
 }
 
 function authenticationFailed(message: string): ExchangeFailure {

@@ -1,5 +1,5 @@
 /**
- * The CHILD_SA part of an exchange (RFC 7296 1.2, 2.9, 2.17): offered, chosen, narrowed, keyed and installed.
+ * The CHILD_SA part of an exchange (RFC 7296 1.2, 1.3, 2.9, 2.17): offered, chosen, narrowed, keyed and installed.
  *
  *   [N(USE_TRANSPORT_MODE)], SA, TSi, TSr
  */
@@ -10,7 +10,8 @@ import type { EspalierError } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { deriveChildKeys } from '../crypto/keys.ts'
 import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
-import type { ChildInstallation } from '../kernel/books.ts'
+import type { Secret } from '../crypto/secret.ts'
+import type { ChildInstallation, OutboundTime } from '../kernel/books.ts'
 import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
@@ -34,11 +35,18 @@ import type { Session } from './session.ts'
 /** SPIs below are reserved, 0 means that there is none (RFC 4303 2.1). */
 const FIRST_ESP_SPI = 0x100
 
-/** The nonces of the exchange that makes the CHILD_SA: those of IKE_SA_INIT for the first one. */
-export interface ChildNonces {
-  readonly initiator: Uint8Array
-  readonly responder: Uint8Array
+/**
+ * What the exchange that makes a CHILD_SA contributes to its keys: its nonces (those of IKE_SA_INIT for the first one),
+ * and the secret of its own key exchange if it had one.
+ */
+export interface ChildContributions {
+  readonly nonceInitiator: Uint8Array
+  readonly nonceResponder: Uint8Array
+  readonly sharedSecret: Secret | null
 }
+
+/** IKE_AUTH has no key exchange of its own, so none is offered or chosen there (RFC 7296 1.2). */
+export type KeyExchangeUse = 'with-ke' | 'without-ke'
 
 /** What we offered as initiator, until the answer comes. */
 export interface ChildOffer {
@@ -48,11 +56,15 @@ export interface ChildOffer {
   readonly inboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
-  readonly payloads: readonly Payload[]
+  readonly use: KeyExchangeUse
+  /** In the order of the message; a nonce and a key exchange come between `proposals` and `selectors`. */
+  readonly notifies: readonly Payload[]
+  readonly proposals: Payload
+  readonly selectors: readonly Payload[]
 }
 
 /** The initiator's half before the request: reserves an SPI and writes the payloads. Throws KernelError, ExchangeFailure. */
-export async function offerChild(session: Session, connection: ChildConnection): Promise<ChildOffer> {
+export async function offerChild(session: Session, connection: ChildConnection, use: KeyExchangeUse): Promise<ChildOffer> {
   const { sa, env } = session
   if (connection.mode === 'transport' && encapsulates(sa.nat)) {
     throw new ExchangeFailure(
@@ -73,9 +85,13 @@ export async function offerChild(session: Session, connection: ChildConnection):
     inboundSpi,
     localSelectors,
     remoteSelectors,
-    payloads: [
-      ...(connection.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
-      { kind: 'SA', proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, spi, { withoutKe: true })) },
+    use,
+    notifies: connection.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
+    proposals: {
+      kind: 'SA',
+      proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, spi, { withoutKe: use === 'without-ke' })),
+    },
+    selectors: [
       { kind: 'TSi', selectors: localSelectors.map(wireSelector) },
       { kind: 'TSr', selectors: remoteSelectors.map(wireSelector) },
     ],
@@ -93,13 +109,22 @@ export async function withdrawChild(session: Session, offer: ChildOffer): Promis
   }
 }
 
-/** The initiator's half after the answer: checks what the responder made of the offer and installs it. */
-export async function completeChild(
-  session: Session,
-  offer: ChildOffer,
-  answer: readonly Payload[],
-  nonces: ChildNonces,
-): Promise<ChildSa> {
+/** What both sides agreed on, before it has keys. */
+export interface Agreement {
+  readonly connection: ChildConnection
+  /** Of the CHILD_SA that comes of it. */
+  readonly uniqueId: number
+  readonly mode: 'tunnel' | 'transport'
+  readonly proposal: ChosenTransforms
+  readonly inboundSpi: number
+  readonly outboundSpi: number
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  readonly weInitiate: boolean
+}
+
+/** The initiator's half after the answer: checks what the responder made of the offer. Throws ExchangeFailure. */
+export function readChildAnswer(session: Session, offer: ChildOffer, answer: readonly Payload[]): Agreement {
   const sa = find(answer, 'SA')
   const tsi = find(answer, 'TSi')
   const tsr = find(answer, 'TSr')
@@ -107,7 +132,7 @@ export async function completeChild(
   const [proposal, surplus] = sa.proposals
   if (proposal === undefined || surplus !== undefined)
     throw misbehaved('the peer chose none or several CHILD_SA proposals instead of one')
-  const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: true })
+  const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: offer.use === 'without-ke' })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
   session.env.report({ event: 'proposal-selected', sa: session.sa, proposal: chosen })
   const localSelectors = withinOffer('local', understood(tsi.selectors), offer.localSelectors)
@@ -115,7 +140,9 @@ export async function completeChild(
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
   if (isTransport && offer.connection.mode !== 'transport')
     throw misbehaved('the peer chose transport mode, which we did not offer')
-  return install(session, offer.connection, offer.uniqueId, {
+  return {
+    connection: offer.connection,
+    uniqueId: offer.uniqueId,
     mode: isTransport ? 'transport' : 'tunnel',
     proposal: chosen,
     inboundSpi: offer.inboundSpi,
@@ -123,19 +150,27 @@ export async function completeChild(
     localSelectors,
     remoteSelectors,
     weInitiate: true,
-    nonces,
-  })
+  }
+}
+
+/** A responder's choice; its answer has a nonce and a key exchange between `proposals` and `selectors`. */
+export interface ChildChoice {
+  readonly agreed: Agreement
+  readonly notifies: readonly Payload[]
+  readonly proposals: Payload
+  readonly selectors: readonly Payload[]
 }
 
 /**
- * The responder's half: chooses a child of the connection, narrows, installs. The payloads answer the request. Throws
- * ExchangeFailure whose notify is the answer.
+ * The responder's half before there are keys: chooses one of `children`, narrows, reserves an SPI. Throws
+ * ExchangeFailure whose notify is the answer, KernelError. The SPI goes back by releaseSpi if nothing is installed.
  */
-export async function respondChild(
+export async function chooseChild(
   session: Session,
+  children: readonly ChildConnection[],
   request: readonly Payload[],
-  nonces: ChildNonces,
-): Promise<{ readonly child: ChildSa; readonly payloads: readonly Payload[] }> {
+  use: KeyExchangeUse,
+): Promise<ChildChoice> {
   const { sa, env } = session
   const offered = find(request, 'SA')
   const tsi = find(request, 'TSi')
@@ -143,7 +178,7 @@ export async function respondChild(
   if (offered === null || tsi === null || tsr === null) throw misbehaved('a CHILD_SA request without SA, TSi or TSr payload')
   assert(sa.connection !== null, 'the peer is known before it gets a CHILD_SA')
 
-  const fit = fittingChild(session, sa.connection.children, understood(tsr.selectors), understood(tsi.selectors))
+  const fit = fittingChild(session, children, understood(tsr.selectors), understood(tsi.selectors))
   if (fit === null) {
     const wanted = `${understood(tsr.selectors).map(formatSelector).join(' ')} === ${understood(tsi.selectors).map(formatSelector).join(' ')}`
     throw new ExchangeFailure(
@@ -153,7 +188,7 @@ export async function respondChild(
       NotifyType.TS_UNACCEPTABLE,
     )
   }
-  const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: true })
+  const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: use === 'without-ke' })
   if (choice === null) {
     throw new NoProposalChosen(
       `no acceptable proposal found: none of the peer's fits child ${fit.connection.name}`,
@@ -174,49 +209,42 @@ export async function respondChild(
     await env.books.releaseSpi(inboundSpi)
     throw taken(fit, holder)
   }
-  const child = await install(session, fit.connection, env.nextChildSaNumber(), {
-    mode,
-    proposal: choice.chosen,
-    inboundSpi,
-    outboundSpi,
-    localSelectors: fit.localSelectors,
-    remoteSelectors: fit.remoteSelectors,
-    weInitiate: false,
-    nonces,
-  })
   return {
-    child,
-    payloads: [
-      ...(mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : []),
-      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
+    agreed: {
+      connection: fit.connection,
+      uniqueId: env.nextChildSaNumber(),
+      mode,
+      proposal: choice.chosen,
+      inboundSpi,
+      outboundSpi,
+      localSelectors: fit.localSelectors,
+      remoteSelectors: fit.remoteSelectors,
+      weInitiate: false,
+    },
+    notifies: mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
+    proposals: { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, new Writer(4).u32(inboundSpi).finish())] },
+    selectors: [
       { kind: 'TSi', selectors: fit.remoteSelectors.map(wireSelector) },
       { kind: 'TSr', selectors: fit.localSelectors.map(wireSelector) },
     ],
   }
 }
 
-interface Agreement {
-  readonly mode: 'tunnel' | 'transport'
-  readonly proposal: ChosenTransforms
-  readonly inboundSpi: number
-  readonly outboundSpi: number
-  readonly localSelectors: readonly TrafficSelector[]
-  readonly remoteSelectors: readonly TrafficSelector[]
-  readonly weInitiate: boolean
-  readonly nonces: ChildNonces
-}
-
-/** Derives the keys and hands everything to the books. The SPI is given back when the kernel refuses. */
-async function install(session: Session, connection: ChildConnection, uniqueId: number, agreed: Agreement): Promise<ChildSa> {
+/** Derives the keys and hands everything to the books. The SPI is given back when the kernel refuses, which throws KernelError. */
+export async function installChild(
+  session: Session,
+  agreed: Agreement,
+  contributions: ChildContributions,
+  time: OutboundTime = 'now',
+): Promise<ChildSa> {
   const { sa, env } = session
+  const { connection, uniqueId } = agreed
   const suite: ChildSuite = childSuiteOf(agreed.proposal)
   assert(sa.keys !== null && sa.suite !== null, 'a CHILD_SA is keyed from its IKE_SA')
   const keys = deriveChildKeys({
     prf: sa.suite.prf,
     d: sa.keys.d,
-    sharedSecret: null,
-    nonceInitiator: agreed.nonces.initiator,
-    nonceResponder: agreed.nonces.responder,
+    ...contributions,
     encr: suite.encr,
     integ: suite.integ,
   })
@@ -230,8 +258,9 @@ async function install(session: Session, connection: ChildConnection, uniqueId: 
     encryption: { ...suite.encr, key: key.encryption },
     integrity: suite.integ === null || key.integrity === null ? null : { id: suite.integ.id, key: key.integrity },
   })
+  let ownedByBooks = false
   try {
-    const installed = await env.books.install({
+    const installation: ChildInstallation = {
       owner: `${connection.name} of ${session.toString()}`,
       reqid,
       mode: agreed.mode,
@@ -253,7 +282,9 @@ async function install(session: Session, connection: ChildConnection, uniqueId: 
       limits: NO_LIMITS,
       priority: connection.priority,
       acquireSequence: 0,
-    })
+    }
+    const installed = await env.books.install(installation, time)
+    if (time === 'later') ownedByBooks = true
     return {
       uniqueId,
       connection,
@@ -268,13 +299,16 @@ async function install(session: Session, connection: ChildConnection, uniqueId: 
       encapsulated,
       installedAt: env.clock.now(),
       installed,
+      state: 'installed',
+      successor: null,
+      rivalNonce: null,
     }
   } catch (error) {
     if (connection.reqid === 0) env.books.reqids.release(traffic)
     env.traffic.release(traffic, sa)
     throw error
   } finally {
-    for (const key of [inbound, outbound]) {
+    for (const key of ownedByBooks ? [inbound] : [inbound, outbound]) {
       key.encryption.destroy()
       key.integrity?.destroy()
     }

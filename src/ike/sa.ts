@@ -74,6 +74,13 @@ export class IkeSa {
   }
 }
 
+/**
+ * installed: carries traffic; rekeying: our request to replace it is under way; rekeyed: replaced, and about to be
+ * deleted by whoever replaced it; deleting: our delete is under way; deleted: gone with the peer, what the peer sent
+ * before is still let in.
+ */
+export type ChildSaState = 'installed' | 'rekeying' | 'rekeyed' | 'deleting' | 'deleted'
+
 export interface ChildSa {
   readonly uniqueId: number
   readonly connection: ChildConnection
@@ -89,4 +96,9 @@ export interface ChildSa {
   readonly encapsulated: boolean
   readonly installedAt: Milliseconds
   readonly installed: InstalledChild
+  state: ChildSaState
+  /** What the peer replaced it by. We send on that as soon as the peer deletes this one (RFC 7296 2.8). */
+  successor: ChildSa | null
+  /** Lowest nonce of the exchange that made the successor, if one of ours was under way at that time (RFC 7296 2.8.1). */
+  rivalNonce: Uint8Array | null
 }
