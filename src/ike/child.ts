@@ -28,7 +28,7 @@ import {
 } from '../negotiate/proposals.ts'
 import { formatSelector, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
-import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen } from './failure.ts'
+import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -302,6 +302,8 @@ export async function installChild(
       state: 'installed',
       successor: null,
       rivalNonce: null,
+      deleteSent: false,
+      dueAt: null,
     }
   } catch (error) {
     if (connection.reqid === 0) env.books.reqids.release(traffic)
@@ -351,7 +353,8 @@ function fittingChild(
 
 /** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */
 export function childRefusalNotify(error: unknown): Payload | null {
-  if (error instanceof ExchangeFailure && error.notify !== null) return notify(error.notify, error.data)
+  const answer = notifyFor(error)
+  if (answer !== null) return answer
   // A kernel that refuses has no notify of its own; NO_ADDITIONAL_SAS says that this one cannot be had now.
   if (error instanceof KernelError) return notify(NotifyType.NO_ADDITIONAL_SAS)
   return null

@@ -251,6 +251,8 @@ export interface IkeSettings {
   readonly initLimitJobLoad: number
   /** charon.replay_window: that of children that say none. */
   readonly replayWindow: number
+  /** How long what the peer sent on a CHILD_SA is let in after that was replaced and deleted. */
+  readonly deleteRekeyedDelay: Milliseconds
 }
 
 export const DEFAULT_IKE_SETTINGS: IkeSettings = {
@@ -269,4 +271,5 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   initLimitHalfOpen: 0,
   initLimitJobLoad: 0,
   replayWindow: 32,
+  deleteRekeyedDelay: 5_000,
 }

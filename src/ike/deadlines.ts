@@ -9,8 +9,14 @@ export type DeadlineName =
   /** A responder's IKE_SA that never authenticates goes away. */
   | 'half-open'
   | 'keepalive'
+  /** The next of its CHILD_SAs that something is due of (ChildSa.dueAt). */
+  | 'children'
+  /** The IKE_SA is to be rekeyed. */
+  | 'rekey'
+  /** It goes without another word: replaced by one that should have deleted it, or past its life. */
+  | 'over'
 
-const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive']
+const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive', 'children', 'rekey', 'over']
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
 export interface DeadlineOwner {
@@ -19,7 +25,7 @@ export interface DeadlineOwner {
 
 /** A table with all places empty: places that come and go would make a dictionary of it, 160 octets for every IKE_SA. */
 export function noDeadlines(): DeadlineOwner['deadlines'] {
-  return { 'retransmit': null, 'half-open': null, 'keepalive': null }
+  return { 'retransmit': null, 'half-open': null, 'keepalive': null, 'children': null, 'rekey': null, 'over': null }
 }
 
 export class Deadlines<Owner extends DeadlineOwner> {

@@ -33,15 +33,19 @@ export async function respondInformational(
     if (payload.kind !== 'Delete') continue
     if (payload.protocol === ProtocolId.IKE) {
       env.report({ event: 'delete-received', sa, child: null })
-      return { payloads: [], closes: 'deleted-by-peer' }
+      return { payloads: [], closes: sa.state === 'rekeyed' ? 'rekeyed' : 'deleted-by-peer' }
     }
     if (payload.protocol !== ProtocolId.ESP) continue
     for (const spi of payload.spis) {
-      const child = sa.children.find((candidate) => spi.length === 4 && candidate.outboundSpi === new Reader(spi).u32())
-      // An SPI we do not know was deleted by both at once; there is nothing to answer for it (RFC 7296 1.4.1).
+      const child = sa.children.find(
+        ({ outboundSpi, state }) => spi.length === 4 && outboundSpi === new Reader(spi).u32() && state !== 'deleted',
+      )
       if (child === undefined) continue
       env.report({ event: 'delete-received', sa, child })
-      await session.closeChild(child, 'deleted-by-peer')
+      if (child.state === 'rekeyed' || child.successor !== null) await session.retireChild(child)
+      else await session.closeChild(child, 'deleted-by-peer')
+      // One that both delete at once is not answered for (RFC 7296 1.4.1).
+      if (child.deleteSent) continue
       env.report({ event: 'delete-sent', sa, child })
       answer.push(child.inboundSpi)
     }
@@ -56,7 +60,7 @@ export async function respondInformational(
 
 /** Deletes the IKE_SA with the peer and closes it, whether or not the peer answers. */
 export async function deleteIkeSa(session: Session, reason: CloseReason): Promise<void> {
-  if (session.sa.state !== 'established') return session.close(reason)
+  if (session.sa.state !== 'established' && session.sa.state !== 'rekeyed') return session.close(reason)
   session.sa.state = 'deleting'
   session.env.report({ event: 'delete-sent', sa: session.sa, child: null })
   try {
@@ -80,8 +84,12 @@ export async function deleteUnheard(session: Session, reason: CloseReason): Prom
 
 /** Deletes one CHILD_SA with the peer: first out of our kernel, since nothing may be sent on it any more. */
 export async function deleteChildSa(session: Session, child: ChildSa): Promise<void> {
-  if (session.sa.state !== 'established' || !session.sa.children.includes(child)) return
-  await session.closeChild(child, 'deleted-by-us')
+  if (session.sa.state !== 'established' || !session.sa.children.includes(child) || child.deleteSent) return
+  child.state = 'deleting'
+  child.dueAt = null
+  child.deleteSent = true
+  await session.stopChild(child)
   session.env.report({ event: 'delete-sent', sa: session.sa, child })
   await ask(session, [childDelete([child.inboundSpi])])
+  await session.closeChild(child, 'deleted-by-us')
 }

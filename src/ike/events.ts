@@ -5,6 +5,7 @@ import type { Identity } from '../auth/identity.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
+import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Header } from '../message/ikev2/header.ts'
@@ -21,6 +22,8 @@ export type CloseReason =
   | 'failed'
   /** The peer came back with INITIAL_CONTACT. */
   | 'replaced'
+  /** Another has taken its place. */
+  | 'rekeyed'
   | 'shutdown'
 
 /** One IKE message on its way, payloads in the clear: what tells of it shows their kinds, never what is in them. */
@@ -82,6 +85,23 @@ export type IkeEvent =
   /** We ask for it; `uniqueId` is what it will have. */
   | { readonly event: 'child-establishing'; readonly sa: IkeSa; readonly name: string; readonly uniqueId: number }
   | { readonly event: 'child-established'; readonly sa: IkeSa; readonly child: ChildSa }
+  /** `child` replaces `old`, by whoever's request. */
+  | { readonly event: 'child-rekeyed'; readonly sa: IkeSa; readonly old: ChildSa; readonly child: ChildSa }
+  /** From now on we send on it: the peer has deleted what it replaced. */
+  | { readonly event: 'child-activated'; readonly sa: IkeSa; readonly child: ChildSa }
+  /** The exchange that was to replace it came to nothing; it is tried again after `retryIn`. */
+  | {
+      readonly event: 'child-rekey-failed'
+      readonly sa: IkeSa
+      readonly child: ChildSa
+      readonly error: EspalierError
+      readonly retryIn: Milliseconds
+    }
+  /** A CREATE_CHILD_SA request of the peer that we do not fulfil; nothing changes by it. */
+  | { readonly event: 'create-refused'; readonly sa: IkeSa; readonly error: EspalierError }
+  /** `sa` replaces `old` and has its CHILD_SAs. */
+  | { readonly event: 'ike-rekeyed'; readonly old: IkeSa; readonly sa: IkeSa }
+  | { readonly event: 'ike-rekey-failed'; readonly sa: IkeSa; readonly error: EspalierError; readonly retryIn: Milliseconds }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
   | {
       readonly event: 'child-closed'

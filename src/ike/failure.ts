@@ -2,9 +2,12 @@
  * The ways an exchange fails, with the notify that says so on the wire and the catalogue of their codes.
  */
 import { type Accused, EspalierError } from '../base/errors.ts'
-import { NotifyType, nameOf } from '../iana/ikev2.ts'
-import type { WireProposal } from '../message/ikev2/payload.ts'
+import { NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
+import { notify } from '../message/ikev2/find.ts'
+import type { NotifyPayload, WireProposal } from '../message/ikev2/payload.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
+
+const NO_BYTES = new Uint8Array(0)
 
 /**
  * Thrown inside an exchange, caught by whoever runs it. `notify` is the error notify to answer with (a responder), or
@@ -15,17 +18,27 @@ export class ExchangeFailure extends EspalierError {
   readonly notify: number | null
   /** Data of the notify: the wanted group of INVALID_KE_PAYLOAD, the type of UNSUPPORTED_CRITICAL_PAYLOAD. */
   readonly data: Uint8Array
+  /** SPI of the ESP SA the notify is about; empty for all but CHILD_SA_NOT_FOUND (RFC 7296 3.10). */
+  readonly spi: Uint8Array
   constructor(
     accused: Accused,
     code: string,
     message: string,
     notify: number | null = null,
-    data: Uint8Array = new Uint8Array(),
+    data: Uint8Array = NO_BYTES,
+    spi: Uint8Array = NO_BYTES,
   ) {
     super(accused, code, message)
     this.notify = notify
     this.data = data
+    this.spi = spi
   }
+}
+
+/** The Notify that answers a request which failed like this, or null where nothing is said on the wire. */
+export function notifyFor(error: unknown): NotifyPayload | null {
+  if (!(error instanceof ExchangeFailure) || error.notify === null) return null
+  return notify(error.notify, error.data, error.spi.length === 0 ? ProtocolId.NONE : ProtocolId.ESP, error.spi)
 }
 
 /** What the peer proposes and what is configured have nothing in common; both are kept, for they are what a person compares. */
@@ -47,6 +60,11 @@ export class NotInitiated extends EspalierError {
 /** The peer broke a rule: we answer INVALID_SYNTAX. */
 export function misbehaved(message: string): ExchangeFailure {
   return new ExchangeFailure('peer-misbehaved', 'PEER_INVALID_SYNTAX', message, NotifyType.INVALID_SYNTAX)
+}
+
+/** Something else is under way that this request would get in the way of; the peer may ask again later (RFC 7296 2.25). */
+export function notNow(message: string): ExchangeFailure {
+  return new ExchangeFailure('peer-incompatible', 'TEMPORARY_FAILURE', message, NotifyType.TEMPORARY_FAILURE)
 }
 
 /** The peer answered with an error notify. */

@@ -7,33 +7,23 @@
  * Agrees on a suite and keys, finds out about NATs, floats to the NAT-T port.
  */
 import { assert } from '../base/assert.ts'
-import { Reader, Writer } from '../base/bytes.ts'
 import { deriveIkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
-import { TransformType } from '../iana/transforms.ts'
 import { find, findErrorNotify, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { floated, floats } from '../nat/ports.ts'
-import {
-  checkChosen,
-  chooseProposal,
-  groupName,
-  suiteOf,
-  toWire,
-  toWireChosen,
-  type ChosenTransforms,
-} from '../negotiate/proposals.ts'
+import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, NoProposalChosen, refusedByPeer } from './failure.ts'
+import { groupDemanded, otherGroupWanted, preferredGroup } from './groups.ts'
+import { newNonce } from './nonces.ts'
 import type { Session } from './session.ts'
 
-/** Octets of our nonces; at least half the PRF's key (RFC 7296 2.10), enough for any. */
-const NONCE_LENGTH = 32
 /** An honest peer asks for a cookie and another group once each, and may repeat the cookie when its secret changes. */
 const INIT_ATTEMPTS_MAX = 6
 /** RFC 7296 2.6. */
@@ -44,7 +34,7 @@ export async function initiateInit(session: Session): Promise<void> {
   const { sa, env, exchanges } = session
   const connection = sa.connection
   assert(connection !== null, 'an initiator knows its connection')
-  const nonce = env.entropy.bytes(NONCE_LENGTH)
+  const nonce = newNonce(env.entropy)
   let cookie: Uint8Array | null = null
   let keyExchange = await env.keyExchanges.generate(firstGroup(connection))
   try {
@@ -93,12 +83,8 @@ function demandOf(
       throw misbehaved(`the peer's cookie has ${cookie.data.length} octets, not 1 to 64`)
     return { cookie: cookie.data }
   }
-  const otherGroup = findNotify(answer.payloads, NotifyType.INVALID_KE_PAYLOAD)
-  if (otherGroup !== null) {
-    const group = groupWanted(otherGroup.data, connection)
-    if (group === usedGroup) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
-    return { group }
-  }
+  const group = groupDemanded(answer.payloads, connection.proposals, usedGroup)
+  if (group !== null) return { group }
   throwOnErrorNotify(answer)
   return null
 }
@@ -162,15 +148,7 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     const choice = chooseProposal(connection.proposals, proposals)
     if (choice === null) continue
     const suite = suiteOf(choice.chosen)
-    if (suite.ke !== group) {
-      throw new ExchangeFailure(
-        'peer-incompatible',
-        'KE_GROUP_MISMATCH',
-        `key exchange method ${groupName(group)} unacceptable, requesting ${groupName(suite.ke)}`,
-        NotifyType.INVALID_KE_PAYLOAD,
-        new Writer(2).u16(suite.ke).finish(),
-      )
-    }
+    if (suite.ke !== group) throw otherGroupWanted(group, suite.ke)
     const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
     // Another connection that would have agreed to the same suite may still turn out to be the right one.
     const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
@@ -205,7 +183,7 @@ export async function respondInit(session: Session, request: InitRequest): Promi
 
 function answerInit(session: Session, request: InitRequest, publicValue: Uint8Array, secret: Secret): void {
   const { sa, env, exchanges } = session
-  const nonce = env.entropy.bytes(NONCE_LENGTH)
+  const nonce = newNonce(env.entropy)
   const forced = request.candidates.some((connection) => connection.forceEncapsulation)
   sa.proposal = request.chosen
   env.report({ event: 'proposal-selected', sa, proposal: request.chosen })
@@ -277,25 +255,9 @@ function adoptKeys(
 }
 
 function firstGroup(connection: Connection): number {
-  for (const proposal of connection.proposals) {
-    const transform = proposal.transforms.find((candidate) => candidate.type === TransformType.KE)
-    if (transform !== undefined) return transform.id
-  }
-  throw new ExchangeFailure('caller', 'NO_KE_GROUP', `connection ${connection.name} proposes no key exchange group`)
-}
-
-function groupWanted(data: Uint8Array, connection: Connection): number {
-  if (data.length !== 2) throw misbehaved('INVALID_KE_PAYLOAD names no group')
-  const group = new Reader(data).u16()
-  const offered = connection.proposals.some((proposal) =>
-    proposal.transforms.some((transform) => transform.type === TransformType.KE && transform.id === group),
-  )
-  if (!offered)
-    throw new ExchangeFailure(
-      'peer-incompatible',
-      'KE_GROUP_NOT_OFFERED',
-      `requested key exchange method ${groupName(group)} not contained in any of our proposals`,
-    )
+  const group = preferredGroup(connection.proposals)
+  if (group === null)
+    throw new ExchangeFailure('caller', 'NO_KE_GROUP', `connection ${connection.name} proposes no key exchange group`)
   return group
 }
 

@@ -44,7 +44,7 @@ export async function handleKeepalive(session: Session, due: Milliseconds): Prom
       env.report({ event: 'keepalive-sent', sa })
       return
     case 'probe':
-      if (sa.state === 'established') void session.runExchange(() => probe(session), 'probe')
+      if (sa.state === 'established') void session.runExchange(probe, 'probe')
   }
 }
 

@@ -16,15 +16,19 @@ import type { ChildConnection, Connection } from './connection.ts'
 export type Role = 'initiator' | 'responder'
 
 /**
- * connecting: IKE_SA_INIT or IKE_AUTH under way; established: authenticated; deleting: we asked the peer to delete it;
- * closed: gone from every table, kept only by whoever still holds a reference.
+ * connecting: IKE_SA_INIT or IKE_AUTH under way; established: authenticated; rekeyed: another has taken its place, and
+ * whoever replaced it is about to delete it; deleting: we asked the peer to delete it; closed: gone from every table,
+ * kept only by whoever still holds a reference.
  */
-export type IkeSaState = 'connecting' | 'established' | 'deleting' | 'closed'
+export type IkeSaState = 'connecting' | 'established' | 'rekeyed' | 'deleting' | 'closed'
 
 export class IkeSa {
   /** Handed out by the gateway, shown to people; never on the wire. */
   readonly uniqueId: number
+  /** Whose Initiator flag is set in the header: who began the exchange that made this IKE_SA. */
   readonly role: Role
+  /** Who began the first IKE_SA of the line that this one comes at the end of. */
+  originalRole: Role
   readonly ownSpi: bigint
   /** 0 until the peer's first message told it. */
   peerSpi = 0n
@@ -59,6 +63,7 @@ export class IkeSa {
   ) {
     this.uniqueId = uniqueId
     this.role = role
+    this.originalRole = role
     this.ownSpi = ownSpi
     this.connection = connection
     this.local = local
@@ -101,4 +106,8 @@ export interface ChildSa {
   successor: ChildSa | null
   /** Lowest nonce of the exchange that made the successor, if one of ours was under way at that time (RFC 7296 2.8.1). */
   rivalNonce: Uint8Array | null
+  /** The peer was asked to delete it; it may be asking us at the same time (RFC 7296 1.4.1). */
+  deleteSent: boolean
+  /** When a deleted one is to go, or a rekey that came to nothing is to be tried again. */
+  dueAt: Milliseconds | null
 }

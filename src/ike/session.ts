@@ -11,18 +11,29 @@ import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type RetransmissionTimer } from './exchange.ts'
 import type { Opening } from './opening.ts'
-import type { ChildSa, IkeSa } from './sa.ts'
+import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
 
 /** Whoever keeps tables of sessions hears what changes in them. */
 export interface SessionKeeper {
+  /** A new IKE_SA that is to replace the one of `session`, in the tables so that messages reach it. */
+  successorOf(session: Session, role: Role): Session
   closed(session: Session): void
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
 }
 
 /** What an own exchange, or a run of them, is for. */
-export type Task = 'initiation' | 'delete-ike' | 'delete-child' | 'probe'
+export type Task = 'initiation' | 'create-child' | 'rekey-child' | 'delete-child' | 'rekey-ike' | 'delete-ike' | 'probe'
+
+/** An own exchange. It is told the session it runs on: what waited when the IKE_SA was rekeyed runs on the new one. */
+export type OwnExchange = (session: Session) => Promise<void>
+
+/** Our request to rekey the IKE_SA while it is under way. */
+export interface IkeRekey {
+  /** What the peer asked for in the same moment, and the lowest nonce of that (RFC 7296 2.8.2). */
+  rival: { readonly session: Session; readonly lowestNonce: Uint8Array } | null
+}
 
 export class Session implements DeadlineOwner, RetransmissionTimer {
   readonly sa: IkeSa
@@ -39,9 +50,12 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   initHash: string | null = null
   /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
+  ikeRekey: IkeRekey | null = null
+  /** The IKE_SA that this one is to replace, until it has. */
+  predecessor: Session | null = null
   readonly #deadlines: Deadlines<Session>
   readonly #keeper: SessionKeeper
-  #tasks: { readonly task: Task; readonly run: () => Promise<void> }[] = []
+  #tasks: { readonly task: Task; readonly run: OwnExchange }[] = []
   #runningTask: Task | null = null
   #closing: Promise<void> | null = null
 
@@ -103,11 +117,11 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
    * IKE_SA was closed before it could begin. An exchange handles its own failures; what it throws all the same is our
    * mistake, and costs this IKE_SA and no other.
    */
-  runExchange(exchange: () => Promise<void>, task: Task = 'probe'): Promise<void> {
+  runExchange(exchange: OwnExchange, task: Task = 'probe'): Promise<void> {
     return new Promise((resolve) => {
-      const run = (): Promise<void> =>
-        exchange()
-          .catch((error: unknown) => this.breakDown(error))
+      const run = (session: Session): Promise<void> =>
+        exchange(session)
+          .catch((error: unknown) => session.breakDown(error))
           .then(resolve)
       this.#tasks.push({ task, run })
       this.#startNextTask()
@@ -126,7 +140,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     this.#runningTask = next.task
     this.turns.enqueue(() =>
       this.turns.drive(() => {
-        void next.run().then(() => {
+        void next.run(this).then(() => {
           this.#runningTask = null
           this.#startNextTask()
           this.turns.park()
@@ -135,11 +149,97 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     )
   }
 
+  /** A new IKE_SA that is to replace this one, for whoever began the exchange. */
+  openSuccessor(role: Role): Session {
+    const successor = this.#keeper.successorOf(this, role)
+    successor.predecessor = this
+    successor.sa.originalRole = this.sa.originalRole
+    successor.sa.localId = this.sa.localId
+    successor.sa.remoteId = this.sa.remoteId
+    successor.sa.nat = this.sa.nat
+    return successor
+  }
+
+  /** From now on `successor` is the IKE_SA: it gets the CHILD_SAs and what waits to be done (RFC 7296 2.8). */
+  handOver(successor: Session): void {
+    const { sa, env } = this
+    assert(sa.state === 'established', 'only an IKE_SA that stands is replaced')
+    sa.state = 'rekeyed'
+    successor.predecessor = null
+    // It may have moved since the exchange began.
+    successor.sa.local = sa.local
+    successor.sa.remote = sa.remote
+    successor.sa.nat = sa.nat
+    successor.sa.state = 'established'
+    successor.sa.established = env.clock.now()
+    successor.espSeen = this.espSeen
+    for (const child of sa.children) {
+      successor.sa.children.push(child)
+      this.#keeper.childAdopted(successor, child)
+      env.traffic.transfer(child.traffic, sa, successor.sa)
+    }
+    sa.children.length = 0
+    for (const name of ['keepalive', 'children', 'rekey'] as const) this.clearDeadline(name)
+    successor.armChildren()
+    const waiting = this.#tasks
+    this.#tasks = []
+    env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
+    successor.#tasks.push(...waiting)
+    successor.#startNextTask()
+  }
+
   /** Adds a CHILD_SA that is installed, and tells so. */
-  adopt(child: ChildSa): void {
-    this.sa.children.push(child)
+  adopt(child: ChildSa, replaced: ChildSa | null = null): void {
+    const { sa, env } = this
+    sa.children.push(child)
     this.#keeper.childAdopted(this, child)
-    this.env.report({ event: 'child-established', sa: this.sa, child })
+    if (replaced === null) env.report({ event: 'child-established', sa, child })
+    else env.report({ event: 'child-rekeyed', sa, old: replaced, child })
+  }
+
+  /** Sets the deadline for the next of the CHILD_SAs that something is due of. */
+  armChildren(): void {
+    let next: Milliseconds | null = null
+    for (const { dueAt } of this.sa.children) if (dueAt !== null && (next === null || dueAt < next)) next = dueAt
+    if (next === null) this.clearDeadline('children')
+    else this.setDeadline('children', next)
+  }
+
+  /** From now on its successor is what we send on. */
+  async activate(successor: ChildSa): Promise<void> {
+    await this.#unlessRefused(
+      this.env.books.activate(successor.installed).then((isNew) => {
+        if (isNew) this.env.report({ event: 'child-activated', sa: this.sa, child: successor })
+      }),
+    )
+  }
+
+  /**
+   * The peer has let go of a CHILD_SA that was replaced: nothing is sent on it any more, and what the peer sent before
+   * is let in for a while (RFC 7296 2.8).
+   */
+  async retireChild(child: ChildSa): Promise<void> {
+    await this.stopChild(child)
+    child.state = 'deleted'
+    child.dueAt = this.env.clock.now() + this.env.settings().deleteRekeyedDelay
+    this.armChildren()
+  }
+
+  /** Nothing is sent on it any more; on its successor from now on, if the peer made one. */
+  async stopChild(child: ChildSa): Promise<void> {
+    if (child.successor !== null) await this.activate(child.successor)
+    child.successor = null
+    await this.#unlessRefused(this.env.books.retire(child.installed))
+  }
+
+  /** What the kernel refuses on the way is told and no reason to stop: the books try again at shutdown. */
+  async #unlessRefused(change: Promise<unknown>): Promise<void> {
+    try {
+      await change
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error
+      this.env.report({ event: 'kernel-refused', error })
+    }
   }
 
   /** Takes a CHILD_SA out of the books and the kernel. */
@@ -148,15 +248,18 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     if (at < 0) return
     this.sa.children.splice(at, 1)
     this.#keeper.childDropped(this, child)
+    // The peer takes back what it had made in place of another: that one stays.
+    for (const other of this.sa.children) {
+      if (other.successor !== child) continue
+      other.successor = null
+      other.rivalNonce = null
+      if (other.state === 'rekeyed') other.state = 'installed'
+    }
+    // The kernel threw it away before the peer, who replaced it, deleted it.
+    if (child.successor !== null && this.sa.state !== 'closed') await this.activate(child.successor)
     // With the states go their counters.
     const usage = await this.usageOf(child)
-    try {
-      await this.env.books.remove(child.installed)
-    } catch (error) {
-      // The books try again at shutdown; the CHILD_SA is over all the same.
-      if (!(error instanceof KernelError)) throw error
-      this.env.report({ event: 'kernel-refused', error })
-    }
+    await this.#unlessRefused(this.env.books.remove(child.installed))
     if (child.connection.reqid === 0) this.env.books.reqids.release(child.traffic)
     this.env.traffic.release(child.traffic, this.sa)
     this.env.report({ event: 'child-closed', sa: this.sa, child, reason, usage })
@@ -188,6 +291,11 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     this.exchanges.abandon()
     this.#keeper.closed(this)
     this.dropOpening()
+    const rival = this.ikeRekey?.rival?.session
+    this.ikeRekey = null
+    this.predecessor = null
+    // What the peer made to replace an IKE_SA that is over has nothing to take over.
+    rival?.enqueue(() => rival.close(reason))
     for (const child of [...this.sa.children]) await this.closeChild(child, reason)
     assert(this.sa.children.length === 0, 'a closed IKE_SA has no CHILD_SA')
     this.sa.keys?.destroy()

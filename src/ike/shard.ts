@@ -21,18 +21,23 @@ import { KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Datagram } from '../ports.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
+import { childRefusalNotify } from './child.ts'
 import { Cookies } from './cookies.ts'
+import { respondCreateChild } from './create-child-answer.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
 import { deleteChildSa, deleteIkeSa, respondInformational } from './delete.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { ExchangeFailure, misbehaved } from './failure.ts'
+import { misbehaved, notifyFor } from './failure.ts'
+import { Farewells } from './farewells.ts'
 import { readInitRequest, respondInit } from './init.ts'
 import { initiate } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
+import { handleChildDeadlines } from './rekey-child.ts'
+import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
 import { Session, type SessionKeeper } from './session.ts'
 
@@ -56,6 +61,7 @@ export class Shard implements SessionKeeper {
   readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
   readonly #halfOpenByAddress = new Map<string, number>()
   readonly #established = new Established()
+  readonly #farewells = new Farewells()
   readonly #upstream: (event: IkeEvent) => void
   #isStopping = false
 
@@ -113,10 +119,19 @@ export class Shard implements SessionKeeper {
     if (header.majorVersion !== 2) return this.#refuseVersion(arrival)
     if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#handleInitRequest(arrival)
     const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
-    if (session === undefined || header.fromInitiator !== (session.sa.role === 'responder'))
-      return this.#drop(datagram, 'unknown-spi', header)
+    if (session === undefined) return this.#sayFarewellAgain(arrival)
+    if (header.fromInitiator !== (session.sa.role === 'responder')) return this.#drop(datagram, 'unknown-spi', header)
     if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full', header)
     session.enqueue(() => this.#handleMessage(session, arrival))
+  }
+
+  /** To a peer that did not hear our last answer; whatever else comes for an IKE_SA that is over is dropped. */
+  #sayFarewellAgain(arrival: Arrival): void {
+    const { header } = arrival.message
+    const ownSpi = header.fromInitiator ? header.responderSpi : header.initiatorSpi
+    const answer = header.response ? null : this.#farewells.answerTo(ownSpi, arrival.bytes, this.#env.clock.now())
+    if (answer === null) return this.#drop(arrival, 'unknown-spi', header)
+    this.#env.network.send(withMarker(answer, arrival.local.port, this.#env.ports), arrival.local, arrival.remote)
   }
 
   /** Takes in news of the kernel. */
@@ -124,7 +139,7 @@ export class Shard implements SessionKeeper {
     const found = this.#childOf(news)
     // What the kernel has thrown away is over for the peer as well.
     if (news.event === 'expire' && news.hard && found !== undefined)
-      void found.session.runExchange(() => deleteChildSa(found.session, found.child), 'delete-child')
+      void found.session.runExchange((session) => deleteChildSa(session, found.child), 'delete-child')
     if (news.event === 'overrun') void this.#findLost()
     this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
   }
@@ -134,7 +149,7 @@ export class Shard implements SessionKeeper {
     try {
       for (const installed of await this.#env.books.findLost()) {
         const owner = this.#byChildSpi.get(installed.inbound.spi)
-        if (owner !== undefined) void owner.session.runExchange(() => deleteChildSa(owner.session, owner.child), 'delete-child')
+        if (owner !== undefined) void owner.session.runExchange((session) => deleteChildSa(session, owner.child), 'delete-child')
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error
@@ -186,7 +201,7 @@ export class Shard implements SessionKeeper {
   async #stopSession(session: Session, reason: CloseReason): Promise<void> {
     // What is not established yet has no peer to tell.
     if (session.sa.state === 'connecting') return session.run(() => session.close(reason))
-    await session.runExchange(() => deleteIkeSa(session, reason), 'delete-ike')
+    await session.runExchange((current) => deleteIkeSa(current, reason), 'delete-ike')
   }
 
   async #handleDeadline(session: Session, name: DeadlineName, due: Milliseconds): Promise<void> {
@@ -198,6 +213,12 @@ export class Shard implements SessionKeeper {
         return session.close('half-open-timeout')
       case 'keepalive':
         return handleKeepalive(session, due)
+      case 'children':
+        return handleChildDeadlines(session)
+      case 'rekey':
+        return void session.runExchange(rekeyIkeSa, 'rekey-ike')
+      case 'over':
+        return session.close('rekeyed')
     }
   }
 
@@ -223,29 +244,47 @@ export class Shard implements SessionKeeper {
         startKeepalives(session)
         return
       }
-      if (sa.state === 'connecting') throw misbehaved(`exchange type ${request.exchangeType} before IKE_AUTH`)
+      if (sa.state === 'connecting') await confirmByUse(session, request)
+      if (sa.state === 'connecting' && session.predecessor === null)
+        throw misbehaved(`exchange type ${request.exchangeType} before IKE_AUTH`)
       switch (request.exchangeType) {
         case ExchangeType.INFORMATIONAL: {
           const { payloads, closes } = await respondInformational(session, request)
-          exchanges.respond(request, payloads)
-          if (closes !== null) await session.close(closes)
+          const answer = exchanges.respond(request, payloads)
+          if (closes === null) return
+          this.#farewells.keep(sa.ownSpi, request.bytes, answer, this.#env.clock.now())
+          await session.close(closes === 'deleted-by-peer' && yieldToRival(session) ? 'rekeyed' : closes)
           return
         }
         case ExchangeType.CREATE_CHILD_SA:
-          // RFC 7296 1.3 lets an implementation with one CHILD_SA say so.
-          exchanges.respond(request, [notify(NotifyType.NO_ADDITIONAL_SAS)])
-          return
+          return await this.#answerCreateChild(session, request)
         default:
           throw misbehaved(`exchange type ${request.exchangeType} is not known`)
       }
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
-      const ends = sa.state !== 'established'
+      const ends = sa.state === 'connecting'
       if (ends) this.#env.report({ event: 'ike-failed', sa, error })
-      const isNotify = error instanceof ExchangeFailure && error.notify !== null
-      exchanges.respond(request, [isNotify ? notify(error.notify, error.data) : notify(NotifyType.AUTHENTICATION_FAILED)])
+      exchanges.respond(request, [notifyFor(error) ?? notify(NotifyType.AUTHENTICATION_FAILED)])
       if (ends) await session.close('failed')
+    }
+  }
+
+  /** What fails leaves the IKE_SA as it was (RFC 7296 2.21.3). */
+  async #answerCreateChild(session: Session, request: Received): Promise<void> {
+    const { sa, exchanges } = session
+    try {
+      if (isIkeRekey(request)) {
+        const { payloads, conclude } = await respondRekeyIkeSa(session, request)
+        exchanges.respond(request, payloads)
+        return conclude()
+      }
+      exchanges.respond(request, await respondCreateChild(session, request))
+    } catch (error) {
+      if (!(error instanceof EspalierError)) throw error
+      exchanges.respond(request, [childRefusalNotify(error) ?? notify(NotifyType.INVALID_SYNTAX)])
+      this.#env.report({ event: 'create-refused', sa, error })
     }
   }
 
@@ -310,8 +349,7 @@ export class Shard implements SessionKeeper {
   #refuseInit(arrival: Arrival, error: unknown): void {
     if (!(error instanceof EspalierError)) throw error
     this.#env.report({ event: 'request-refused', remote: arrival.remote, local: arrival.local, error })
-    const isNotify = error instanceof ExchangeFailure && error.notify !== null
-    this.#answerUnprotected(arrival, isNotify ? notify(error.notify, error.data) : notify(NotifyType.INVALID_SYNTAX))
+    this.#answerUnprotected(arrival, notifyFor(error) ?? notify(NotifyType.INVALID_SYNTAX))
   }
 
   #repeatInit(session: Session, arrival: Arrival): void {
@@ -380,6 +418,13 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
+  successorOf({ sa }: Session, role: Role): Session {
+    const successor = this.#newSession(role, sa.connection, sa.local, sa.remote)
+    this.#table.set(successor.sa.ownSpi, successor)
+    return successor
+  }
+
+  /** Part of SessionKeeper. */
   childAdopted(session: Session, child: ChildSa): void {
     this.#byChildSpi.set(child.inboundSpi, { session, child })
   }
@@ -407,6 +452,12 @@ export class Shard implements SessionKeeper {
   }
 
   #report(event: IkeEvent): void {
+    if (event.event === 'ike-rekeyed') {
+      const [old, session] = [this.#table.get(event.old.ownSpi), this.#table.get(event.sa.ownSpi)]
+      assert(old !== undefined && session !== undefined, 'both IKE_SAs of a rekey are in the table')
+      this.#established.remove(old)
+      this.#established.add(session)
+    }
     if (event.event === 'ike-established') {
       const session = this.#table.get(event.sa.ownSpi)
       assert(session !== undefined, 'an IKE_SA is in the table when it is established')

@@ -30,6 +30,12 @@ export class TrafficClaims {
     if (claims.length === 0) this.#claims.delete(selectors)
   }
 
+  /** The CHILD_SA goes over to the IKE_SA that replaces its own. */
+  transfer(selectors: string, from: IkeSa, to: IkeSa): void {
+    this.claim(selectors, to)
+    this.release(selectors, from)
+  }
+
   get size(): number {
     return this.#claims.size
   }

@@ -263,12 +263,13 @@ export class Books {
   }
 
   /**
-   * Adds the outbound half of a CHILD_SA that was installed without it: from now on it is what is sent on. Nothing
-   * happens if it is in already, or if all of it was removed. Rejects with the KernelError; then the half is still to come.
+   * Adds the outbound half of a CHILD_SA that was installed without it: from now on it is what is sent on. Resolves to
+   * false, and nothing happens, if it is in already or all of it was removed. Rejects with the KernelError; then the
+   * half is still to come.
    */
-  async activate(installed: InstalledChild): Promise<void> {
+  async activate(installed: InstalledChild): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (installed.outboundHalf !== 'pending') return
+      if (installed.outboundHalf !== 'pending') return false
       const added = await this.#one({ op: 'add-state', state: installed.outbound })
       if (added.kind === 'refused') throw added.error
       const outward = installed.policies.filter(({ direction }) => direction === 'out')
@@ -276,6 +277,7 @@ export class Books {
       this.#forgetPending(installed)
       installed.outboundHalf = 'installed'
       if (error !== null) throw error
+      return true
     })
   }
 

@@ -8,7 +8,8 @@
 import { formatIdentity, type Identity } from '../auth/identity.ts'
 import type { SecretKind } from '../auth/secrets.ts'
 import { unreachable } from '../base/assert.ts'
-import { messageOf } from '../base/errors.ts'
+import { type EspalierError, messageOf } from '../base/errors.ts'
+import { SECOND } from '../base/time.ts'
 import { ProtocolId } from '../iana/ikev2.ts'
 import type { DropReason, IkeEvent } from '../ike/events.ts'
 import { isPeerSilent } from '../ike/exchange.ts'
@@ -105,6 +106,13 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'not-initiated':
     case 'broken':
       return wordIkeSa(speaker, event)
+    case 'ike-rekeyed':
+    case 'ike-rekey-failed':
+    case 'child-rekeyed':
+    case 'child-activated':
+    case 'child-rekey-failed':
+    case 'create-refused':
+      return wordRekey(speaker, event)
     case 'child-establishing':
     case 'child-established':
     case 'child-failed':
@@ -326,6 +334,7 @@ function wordClosed(speaker: Speaker, { sa, reason }: Event<'ike-closed'>): void
   const facts = (): Fields => ({ reason })
   switch (reason) {
     case 'deleted-by-us':
+    case 'rekeyed':
     case 'shutdown':
       if (sa.established !== null) return speaker.tell('ike', 0, () => 'IKE_SA deleted', facts)
       return speaker.tell('ike', 1, () => 'destroying IKE_SA in state CONNECTING without notification', facts)
@@ -392,6 +401,76 @@ function wordChildSa(
         () => ({ reason, child: childFields(child) }),
       )
     }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordRekey(
+  speaker: Speaker,
+  event: Event<
+    'ike-rekeyed' | 'ike-rekey-failed' | 'child-rekeyed' | 'child-activated' | 'child-rekey-failed' | 'create-refused'
+  >,
+): void {
+  const { sa } = event
+  const seconds = (retryIn: number): number => Math.round(retryIn / SECOND)
+  const failure = ({ error }: { readonly error: EspalierError }): Fields => ({ code: error.code, accused: error.accused })
+  const keyed = (child: ChildSa): string =>
+    `CHILD_SA ${childName(child)} established with SPIs ${spi(child.inboundSpi)}_i ${spi(child.outboundSpi)}_o and TS ${traffic(child)}`
+  switch (event.event) {
+    case 'ike-rekeyed':
+      return speaker.tell(
+        'ike',
+        0,
+        () => `IKE_SA ${saName(sa)} rekeyed between ${ends(sa)}`,
+        () => ({ ...endpoints(sa), old: event.old.uniqueId }),
+      )
+    case 'ike-rekey-failed':
+      wordProposals(speaker, event.error)
+      speaker.add('ike', 1, () => event.error.message)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `IKE_SA rekeying failed, trying again in ${seconds(event.retryIn)} seconds`,
+        () => failure(event),
+        'warn',
+      )
+    case 'child-rekeyed': {
+      const { child, old } = event
+      speaker.tell(
+        'ike',
+        0,
+        () => `inbound ${keyed(child)}`,
+        () => ({ ...endpoints(sa), child: childFields(child), old: old.uniqueId }),
+      )
+      if (child.installed.outboundHalf === 'installed') speaker.add('ike', 0, () => `outbound ${keyed(child)}`)
+      return
+    }
+    case 'child-activated':
+      return speaker.tell(
+        'ike',
+        0,
+        () => `outbound ${keyed(event.child)}`,
+        () => ({ child: childFields(event.child) }),
+      )
+    case 'child-rekey-failed':
+      wordProposals(speaker, event.error)
+      speaker.add('ike', 1, () => event.error.message)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `CHILD_SA rekeying failed, trying again in ${seconds(event.retryIn)} seconds`,
+        () => ({ child: childFields(event.child), ...failure(event) }),
+        'warn',
+      )
+    case 'create-refused':
+      wordProposals(speaker, event.error)
+      return speaker.tell(
+        'ike',
+        1,
+        () => event.error.message,
+        () => failure(event),
+      )
     default:
       unreachable(event, 'every event has its words')
   }

@@ -17,7 +17,12 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
   const sa = new IkeSa(1, 'initiator', 7n, null, here, here, 0)
   // Of the environment an idle session needs nothing but somebody to report to.
   const env = { report: (event: IkeEvent) => events.push(event) } as unknown as Environment
-  const keeper = { closed: () => undefined, childAdopted: () => undefined, childDropped: () => undefined }
+  const keeper = {
+    successorOf: () => assert.fail('nothing is rekeyed here'),
+    closed: () => undefined,
+    childAdopted: () => undefined,
+    childDropped: () => undefined,
+  }
   return { session: new Session(sa, env, new Deadlines(() => undefined), keeper), events }
 }
 

@@ -158,6 +158,7 @@ test('every reason to close has words, and says IKE_SA deleted only of one that 
     'deleted-by-us': /^IKE_SA deleted$/,
     'deleted-by-peer': /^destroying IKE_SA home\[7\]$/,
     'shutdown': /^IKE_SA deleted$/,
+    'rekeyed': /^IKE_SA deleted$/,
     'half-open-timeout': /^deleting half open IKE_SA with 198\.51\.100\.7 after timeout$/,
     'peer-silent': /^destroying IKE_SA home\[7\]$/,
     'failed': /^destroying IKE_SA home\[7\]$/,

@@ -351,7 +351,7 @@ scenario('a peer that asks for a virtual address hears that there is none, and k
   assertChildless(gateway)
 })
 
-scenario('edge case 62: CREATE_CHILD_SA with NAT detection and CP in it is answered as any', async (world) => {
+scenario('edge case 62: CREATE_CHILD_SA with NAT detection, CP and an unknown notify in it is answered as any', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
@@ -361,6 +361,8 @@ scenario('edge case 62: CREATE_CHILD_SA with NAT detection and CP in it is answe
       notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
       notify(NotifyType.NAT_DETECTION_DESTINATION_IP, new Uint8Array(20)),
       notify(40_996),
+      ...peer.childOffer(0xcafe_0002),
+      { kind: 'Nonce', data: new Uint8Array(32).fill(7) },
       {
         kind: 'CP',
         cpType: CpType.CFG_REQUEST,
@@ -368,17 +370,24 @@ scenario('edge case 62: CREATE_CHILD_SA with NAT detection and CP in it is answe
       },
     ]),
   )
-  assert.deepEqual(peer.open(await peer.answer()), [notify(NotifyType.NO_ADDITIONAL_SAS)])
+  assert.deepEqual(
+    peer.open(await peer.answer()).map(({ kind }) => kind),
+    ['SA', 'Nonce', 'TSi', 'TSr'],
+  )
   assert.deepEqual(gateway.session.sa.nat, { supported: true, here: false, there: false, faked: false })
-  assert.equal(gateway.session.sa.children.length, 1)
+  assert.equal(gateway.session.sa.children.at(-1)?.outboundSpi, 0xcafe_0002)
 })
 
-scenario('an unknown exchange type is answered with INVALID_SYNTAX', async (world) => {
+scenario('a CREATE_CHILD_SA without a nonce, and an unknown exchange type, are answered with INVALID_SYNTAX', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
   await peer.auth()
-  peer.send(peer.protectedRequest(240, 2, []))
+  peer.send(
+    peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, 2, [notify(NotifyType.NAT_DETECTION_SOURCE_IP, new Uint8Array(20))]),
+  )
+  assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
+  peer.send(peer.protectedRequest(240, 3, []))
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
   assert.equal(gateway.session.sa.children.length, 1)
 })

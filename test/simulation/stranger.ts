@@ -210,7 +210,14 @@ export class Stranger implements Attachment {
         method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
         data: pskAuthentication(createPrf(SUITE.prf), key, octets),
       },
-      { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(0xcafe_0001).finish())] },
+      ...this.childOffer(0xcafe_0001, tsi, tsr),
+    ]
+  }
+
+  /** What offers a CHILD_SA, without a nonce. */
+  childOffer(spi: number, tsi = '10.2.0.0/16', tsr = '10.1.0.0/16'): readonly Payload[] {
+    return [
+      { kind: 'SA', proposals: [toWire(ESP_PROPOSAL, 1, new Writer(4).u32(spi).finish())] },
       { kind: 'TSi', selectors: [selector(tsi)] },
       { kind: 'TSr', selectors: [selector(tsr)] },
     ]

@@ -242,14 +242,19 @@ export class World implements Driver {
     checkSecrecy(this.nodes, this.network.trace, [...this.#secrets.values()])
   }
 
-  /** Nobody waits for an answer, for a half-open IKE_SA or for the kernel, and nothing is on the wire. */
+  /** Nobody waits for an answer, for the end of a replaced SA, for a half-open IKE_SA or for the kernel, and nothing is on the wire. */
   #isQuiet(): boolean {
     if (this.#queue.size > 0) return false
     return this.nodes.every(
       (node) =>
         node.kernelOperationsPending === 0 &&
         node.gateway.halfOpenCount === 0 &&
-        node.sessions().every((session) => !session.exchanges.isWaiting),
+        node
+          .sessions()
+          .every(
+            ({ sa, exchanges }) =>
+              !exchanges.isWaiting && sa.state !== 'rekeyed' && sa.children.every(({ dueAt }) => dueAt === null),
+          ),
     )
   }
 

@@ -1,0 +1,127 @@
+/**
+ * CREATE_CHILD_SA for a CHILD_SA (RFC 7296 1.3.1, 1.3.3), another one or in the place of an old one, as initiator
+ * (create-child-answer.ts has the responder):
+ *
+ *   HDR, SK { [N(REKEY_SA)], [N(USE_TRANSPORT_MODE)], SA, Ni, [KEi], TSi, TSr }  -->
+ *                               <--  HDR, SK { [N(USE_TRANSPORT_MODE)], SA, Nr, [KEr], TSi, TSr }
+ *
+ * KE is there where the proposals have a group: perfect forward secrecy is the proposals' choice.
+ */
+import { Writer } from '../base/bytes.ts'
+import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
+import { find, notify } from '../message/ikev2/find.ts'
+import { childSuiteOf } from '../negotiate/proposals.ts'
+import {
+  childDelete,
+  installChild,
+  offerChild,
+  readChildAnswer,
+  withdrawChild,
+  type Agreement,
+  type ChildContributions,
+  type ChildOffer,
+} from './child.ts'
+import type { ChildConnection } from './connection.ts'
+import { isPeerSilent, type Received } from './exchange.ts'
+import { ExchangeFailure, misbehaved } from './failure.ts'
+import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
+import { rejectUnknownCritical } from './init.ts'
+import { ask } from './liveness.ts'
+import { newNonce } from './nonces.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** The peer may want another group than we guess, once; one that goes on asking is given up. */
+const ATTEMPTS_MAX = 3
+/** RFC 7296 3.3.2: the group NONE. */
+const NO_GROUP = 0
+
+/** What an exchange made, before it is installed. */
+export interface MadeChild {
+  readonly offer: ChildOffer
+  readonly agreed: Agreement
+  readonly contributions: ChildContributions
+}
+
+/** The initiator's side: another CHILD_SA. Throws an EspalierError after everything of it is gone, with the peer too. */
+export async function createChild(session: Session, connection: ChildConnection): Promise<ChildSa> {
+  const { sa } = session
+  if (sa.state !== 'established')
+    throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
+  const child = await installMade(session, await requestChild(session, connection, null))
+  session.adopt(child)
+  return child
+}
+
+/** The exchange as initiator, up to keys. Throws an EspalierError after everything of it is gone, with the peer too. */
+export async function requestChild(session: Session, connection: ChildConnection, old: ChildSa | null): Promise<MadeChild> {
+  const { env, exchanges } = session
+  const offer = await offerChild(session, connection, 'with-ke')
+  let answer: Received | null = null
+  try {
+    let group = preferredGroup(connection.proposals)
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const keyExchange = group === null ? null : await env.keyExchanges.generate(group)
+      try {
+        const nonce = newNonce(env.entropy)
+        answer = await exchanges.request(ExchangeType.CREATE_CHILD_SA, [
+          ...(old === null ? [] : [notify(NotifyType.REKEY_SA, undefined, ProtocolId.ESP, spiBytes(old.inboundSpi))]),
+          ...offer.notifies,
+          offer.proposals,
+          { kind: 'Nonce', data: nonce },
+          ...(keyExchange === null ? [] : [{ kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue } as const]),
+          ...offer.selectors,
+        ])
+        if (answer.malformed !== null) throw answer.malformed
+        rejectUnknownCritical(answer)
+        const demanded = groupDemanded(answer.payloads, connection.proposals, group)
+        if (demanded !== null) {
+          env.report({ event: 'key-exchange-retry', sa: session.sa, refused: group ?? NO_GROUP, group: demanded })
+          group = demanded
+          continue
+        }
+        const agreed = readChildAnswer(session, offer, answer.payloads)
+        const peerNonce = find(answer.payloads, 'Nonce')
+        if (peerNonce === null) throw misbehaved('a CREATE_CHILD_SA response without Nonce payload')
+        const sharedSecret = await secretAsInitiator(childSuiteOf(agreed.proposal).ke, keyExchange, answer.payloads)
+        return {
+          offer,
+          agreed,
+          contributions: { nonceInitiator: nonce, nonceResponder: peerNonce.data.slice(), sharedSecret },
+        }
+      } finally {
+        keyExchange?.destroy()
+      }
+    }
+    throw misbehaved(`the peer answered ${ATTEMPTS_MAX} CREATE_CHILD_SA requests with another group each`)
+  } catch (error) {
+    await withdrawChild(session, offer)
+    if (isPeerSilent(error)) await session.close('peer-silent')
+    // The responder believes in a CHILD_SA that we could not take (RFC 7296 1.4.1).
+    else if (answer !== null && find(answer.payloads, 'SA') !== null) await ask(session, [childDelete([offer.inboundSpi])])
+    throw error
+  }
+}
+
+/** Installs what the exchange made, both directions. Throws KernelError after the peer was told to forget it. */
+export async function installMade(session: Session, made: MadeChild): Promise<ChildSa> {
+  try {
+    return await installChild(session, made.agreed, made.contributions)
+  } catch (error) {
+    await disown(session, made)
+    throw error
+  } finally {
+    made.contributions.sharedSecret?.destroy()
+  }
+}
+
+/** The CHILD_SA is not wanted after all: the peer, who has it, is told. */
+export async function disown(session: Session, made: MadeChild): Promise<void> {
+  made.contributions.sharedSecret?.destroy()
+  await withdrawChild(session, made.offer)
+  await ask(session, [childDelete([made.offer.inboundSpi])])
+}
+
+function spiBytes(spi: number): Uint8Array {
+  return new Writer(4).u32(spi).finish()
+}

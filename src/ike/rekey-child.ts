@@ -1,0 +1,140 @@
+/**
+ * A CHILD_SA is replaced by a new one with the same traffic (RFC 7296 1.3.3, 2.8), by us or by the peer, or by both at
+ * once (2.8.1): then the pair of SAs of the exchange with the lowest nonce goes, deleted by who began it, and the old
+ * CHILD_SA is deleted by who made the other.
+ */
+import { Reader, toHex } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
+import { findNotify } from '../message/ikev2/find.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
+import type { Entropy } from '../ports.ts'
+import { childDelete } from './child.ts'
+import { createChild, disown, installMade, requestChild, type MadeChild } from './create-child.ts'
+import { ExchangeFailure, notNow } from './failure.ts'
+import { ask } from './liveness.ts'
+import { compareNonces, lowestNonce } from './nonces.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** What came to nothing is tried again after 30 s less up to 20, so that both sides do not meet again (strongSwan). */
+const RETRY_INTERVAL: Milliseconds = 30 * SECOND
+const RETRY_JITTER: Milliseconds = 20 * SECOND
+
+export function retryDelay(entropy: Entropy): Milliseconds {
+  return RETRY_INTERVAL - Math.floor((RETRY_JITTER * entropy.bytes(1)[0]!) / 256)
+}
+
+/** Replaces a CHILD_SA. What does not come about is reported and tried again; nothing happens if it is being replaced or deleted. */
+export async function rekeyChild(session: Session, child: ChildSa): Promise<void> {
+  const { sa } = session
+  if (sa.state !== 'established' || child.state !== 'installed' || !sa.children.includes(child)) return
+  // The peer that made it may not know yet that it has it, and would have to say CHILD_SA_NOT_FOUND.
+  if (child.installed.outboundHalf === 'pending') return retryLater(session, child, retryDelay(session.env.entropy))
+  child.state = 'rekeying'
+  child.dueAt = null
+  try {
+    const made = await requestChild(session, child.connection, child)
+    const { nonceInitiator, nonceResponder } = made.contributions
+    const rival = child.rivalNonce
+    const isLost = rival !== null && compareNonces(lowestNonce(nonceInitiator, nonceResponder), rival) < 0
+    await (isLost ? yieldToPeer(session, child, made) : replace(session, child, made))
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    await afterFailure(session, child, error)
+  }
+}
+
+/** Both sides replaced it, and the peer's replacement stays: it deletes the old one. */
+async function yieldToPeer(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
+  if (child.state === 'rekeying') child.state = 'rekeyed'
+  await disown(session, made)
+}
+
+async function replace(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
+  session.adopt(await installMade(session, made), child)
+  // If the peer made one as well, it is about to delete that.
+  const redundant = child.successor
+  child.successor = null
+  if (redundant !== null) redundant.state = 'rekeyed'
+  // The peer may have deleted it on its own account meanwhile.
+  if (child.state !== 'rekeying') return
+  child.state = 'rekeyed'
+  child.deleteSent = true
+  await ask(session, [childDelete([child.inboundSpi])])
+  if (session.sa.children.includes(child)) await session.retireChild(child)
+}
+
+async function afterFailure(session: Session, child: ChildSa, error: EspalierError): Promise<void> {
+  const { sa, env } = session
+  // It went with its IKE_SA, or the peer deleted it meanwhile.
+  if (sa.state === 'closed' || child.state !== 'rekeying') return
+  // The peer refused because it was replacing it itself.
+  if (child.successor !== null) {
+    child.state = 'rekeyed'
+    return
+  }
+  child.state = 'installed'
+  if (error instanceof ExchangeFailure && error.notify === NotifyType.CHILD_SA_NOT_FOUND) return startAnew(session, child)
+  const retryIn = retryDelay(env.entropy)
+  retryLater(session, child, retryIn)
+  env.report({ event: 'child-rekey-failed', sa, child, error, retryIn })
+}
+
+function retryLater(session: Session, child: ChildSa, delay: Milliseconds): void {
+  child.dueAt = session.env.clock.now() + delay
+  session.armChildren()
+}
+
+/** The peer has lost it: so do we, and ask for a new one (RFC 7296 2.25). */
+async function startAnew(session: Session, child: ChildSa): Promise<void> {
+  await session.closeChild(child, 'deleted-by-peer')
+  try {
+    await createChild(session, child.connection)
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    session.env.report({ event: 'child-failed', sa: session.sa, name: child.connection.name, error })
+  }
+}
+
+/** The CHILD_SA that a request is to replace, null if it is to make another one. Throws ExchangeFailure with the notify (RFC 7296 2.25.1). */
+export function childToRekey(session: Session, request: readonly Payload[]): ChildSa | null {
+  const rekey = findNotify(request, NotifyType.REKEY_SA)
+  if (rekey === null) return null
+  const isEsp = rekey.protocol === ProtocolId.ESP && rekey.spi.length === 4
+  const child = isEsp && session.sa.children.find(({ outboundSpi }) => outboundSpi === new Reader(rekey.spi).u32())
+  if (child === false || child === undefined || child.state === 'deleted') {
+    throw new ExchangeFailure(
+      'peer-incompatible',
+      'CHILD_SA_NOT_FOUND',
+      `the peer wants to rekey a CHILD_SA that we do not have: SPI ${toHex(rekey.spi)}`,
+      NotifyType.CHILD_SA_NOT_FOUND,
+      undefined,
+      rekey.spi.slice(),
+    )
+  }
+  const isFree = child.state === 'installed' || (child.state === 'rekeying' && child.successor === null)
+  if (!isFree) throw notNow(`CHILD_SA ${child.connection.name}{${child.uniqueId}} has been replaced or is being deleted`)
+  return child
+}
+
+/** The peer's request was answered: `child` takes the place of `old` as soon as the peer deletes that. */
+export function replacedByPeer(old: ChildSa, child: ChildSa, lowest: Uint8Array): void {
+  old.successor = child
+  old.dueAt = null
+  if (old.state === 'rekeying') old.rivalNonce = lowest
+  else old.state = 'rekeyed'
+}
+
+/** What is due of the CHILD_SAs: deleted ones go, rekeys that came to nothing are tried again. */
+export async function handleChildDeadlines(session: Session): Promise<void> {
+  const now = session.env.clock.now()
+  for (const child of [...session.sa.children]) {
+    if (child.dueAt === null || child.dueAt > now) continue
+    child.dueAt = null
+    if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
+    else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
+  }
+  session.armChildren()
+}

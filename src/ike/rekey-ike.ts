@@ -1,0 +1,263 @@
+/**
+ * An IKE_SA is replaced by a new one that takes over its CHILD_SAs (RFC 7296 1.3.2, 2.8, 2.18):
+ *
+ *   HDR, SK { SA, Ni, KEi }  -->
+ *        <--  HDR, SK { SA, Nr, KEr }
+ *
+ * When both sides do so at once (2.8.2), the new IKE_SA of the exchange with the lowest nonce goes, deleted by who
+ * began it, and the old one is deleted by who began the other.
+ */
+import { assert } from '../base/assert.ts'
+import { Reader, toHex, Writer } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
+import { MINUTE, type Milliseconds } from '../base/time.ts'
+import { deriveRekeyedIkeKeys } from '../crypto/keys.ts'
+import type { Secret } from '../crypto/secret.ts'
+import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
+import { TransformType } from '../iana/transforms.ts'
+import { find, findErrorNotify } from '../message/ikev2/find.ts'
+import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
+import {
+  checkChosen,
+  chooseProposal,
+  suiteOf,
+  toWire,
+  toWireChosen,
+  type ChosenTransforms,
+  type SuiteProposal,
+} from '../negotiate/proposals.ts'
+import { deleteIkeSa } from './delete.ts'
+import { isPeerSilent, type Received } from './exchange.ts'
+import { ExchangeFailure, misbehaved, notNow, refusedByPeer } from './failure.ts'
+import { groupDemanded, preferredGroup, secretAsInitiator, secretAsResponder } from './groups.ts'
+import { rejectUnknownCritical } from './init.ts'
+import { startKeepalives } from './liveness.ts'
+import { compareNonces, lowestNonce, newNonce } from './nonces.ts'
+import { retryDelay } from './rekey-child.ts'
+import type { Session } from './session.ts'
+
+const ATTEMPTS_MAX = 3
+const IKE_SPI_LENGTH = 8
+/** How long the peer has to delete what it has replaced: longer than it sends one request again (165 s). */
+const DELETE_PATIENCE: Milliseconds = 4 * MINUTE
+
+/** Replaces the IKE_SA. What does not come about is reported and tried again. */
+export async function rekeyIkeSa(session: Session): Promise<void> {
+  const { sa, env } = session
+  if (sa.state !== 'established') return
+  session.ikeRekey = { rival: null }
+  const successor = session.openSuccessor('initiator')
+  let nonces: readonly [Uint8Array, Uint8Array]
+  try {
+    nonces = await request(session, successor)
+  } catch (error) {
+    const rival = endRekey(session)
+    await successor.close('failed')
+    if (isPeerSilent(error)) await session.close('peer-silent')
+    if (!(error instanceof EspalierError)) throw error
+    // The peer refused because it was doing the same: its IKE_SA takes over.
+    if (rival !== null) return takeOver(session, rival.session)
+    if (sa.state !== 'established') return
+    const retryIn = retryDelay(env.entropy)
+    session.setDeadline('rekey', env.clock.now() + retryIn)
+    env.report({ event: 'ike-rekey-failed', sa, error, retryIn })
+    return
+  }
+  const rival = endRekey(session)
+  if (rival !== null && compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0) {
+    takeOver(session, rival.session)
+    await discard(successor)
+    return
+  }
+  if (rival !== null) awaitDelete(rival.session)
+  takeOver(session, successor)
+  await deleteIkeSa(session, 'rekeyed')
+}
+
+/** The exchange as initiator: when it returns, the successor has keys. Throws an EspalierError. */
+async function request(session: Session, successor: Session): Promise<readonly [Uint8Array, Uint8Array]> {
+  const { sa, env, exchanges } = session
+  const proposals = proposalsOf(session)
+  let group = sa.suite?.ke ?? null
+  if (group === null || !hasGroup(proposals, group)) group = preferredGroup(proposals)
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    assert(group !== null, 'an IKE proposal has a key exchange group')
+    const keyExchange = await env.keyExchanges.generate(group)
+    try {
+      const nonce = newNonce(env.entropy)
+      const spi = spiBytes(successor.sa.ownSpi)
+      const answer = await exchanges.request(ExchangeType.CREATE_CHILD_SA, [
+        { kind: 'SA', proposals: proposals.map((proposal, i) => toWire(proposal, i + 1, spi)) },
+        { kind: 'Nonce', data: nonce },
+        { kind: 'KE', group, data: keyExchange.publicValue },
+      ])
+      if (answer.malformed !== null) throw answer.malformed
+      rejectUnknownCritical(answer)
+      const demanded = groupDemanded(answer.payloads, proposals, group)
+      if (demanded !== null) {
+        env.report({ event: 'key-exchange-retry', sa, refused: group, group: demanded })
+        group = demanded
+        continue
+      }
+      const error = findErrorNotify(answer.payloads)
+      if (error !== null) throw refusedByPeer(error.notifyType)
+      const { proposals: answered, nonce: peerNonce } = required(answer)
+      const [proposal, surplus] = answered
+      if (proposal === undefined || surplus !== undefined)
+        throw misbehaved('the peer chose none or several proposals instead of one')
+      const chosen = checkChosen(proposal, proposals)
+      if (chosen === null) throw misbehaved('the peer chose a proposal that we did not offer')
+      successor.sa.peerSpi = ikeSpi(proposal)
+      const secret = await secretAsInitiator(suiteOf(chosen).ke, keyExchange, answer.payloads)
+      assert(secret !== null, 'an IKE_SA has a key exchange')
+      adoptKeys(session, successor, chosen, secret, nonce, peerNonce)
+      return [nonce, peerNonce]
+    } finally {
+      keyExchange.destroy()
+    }
+  }
+  throw misbehaved(`the peer answered ${ATTEMPTS_MAX} requests to rekey the IKE_SA with another group each`)
+}
+
+/**
+ * The responder's side. `conclude` is called when the answer has left. Throws ExchangeFailure whose notify is the
+ * answer.
+ */
+export async function respondRekeyIkeSa(
+  session: Session,
+  request: Received,
+): Promise<{ readonly payloads: readonly Payload[]; readonly conclude: () => void }> {
+  const { sa, env } = session
+  rejectUnknownCritical(request)
+  if (sa.state !== 'established') throw notNow('the IKE_SA has been replaced or is being deleted')
+  if (session.ikeRekey?.rival) throw notNow('the IKE_SA is being replaced')
+  // RFC 7296 2.25.2: the CHILD_SAs must not change while they go over.
+  const { running } = session.tasks
+  if (running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
+    throw notNow('a CHILD_SA is being made, replaced or deleted')
+  const { proposals, nonce: peerNonce } = required(request)
+  const choice = chooseProposal(proposalsOf(session), proposals)
+  if (choice === null) {
+    throw new ExchangeFailure(
+      'peer-incompatible',
+      'NO_PROPOSAL_CHOSEN',
+      'no proposal of the peer fits for the IKE_SA that is to replace this one',
+      NotifyType.NO_PROPOSAL_CHOSEN,
+    )
+  }
+  const peerSpi = ikeSpi(choice)
+  const { secret, payload } = await secretAsResponder(suiteOf(choice.chosen).ke, request.payloads, env.keyExchanges)
+  const successor = session.openSuccessor('responder')
+  successor.sa.peerSpi = peerSpi
+  const nonce = newNonce(env.entropy)
+  adoptKeys(session, successor, choice.chosen, secret, peerNonce, nonce)
+  const rekey = session.ikeRekey
+  if (rekey !== null) rekey.rival = { session: successor, lowestNonce: lowestNonce(peerNonce, nonce) }
+  return {
+    payloads: [
+      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, spiBytes(successor.sa.ownSpi))] },
+      { kind: 'Nonce', data: nonce },
+      payload,
+    ],
+    conclude: () => {
+      if (rekey === null) takeOver(session, successor)
+    },
+  }
+}
+
+/** The peer deletes the IKE_SA while we rekey it. True if it rekeyed it too: then its own takes over (RFC 7296 2.25.2). */
+export function yieldToRival(session: Session): boolean {
+  const rival = endRekey(session)
+  if (rival === null || session.sa.state !== 'established') return false
+  takeOver(session, rival.session)
+  return true
+}
+
+/**
+ * The peer uses the IKE_SA it made in place of another while we have not decided yet: it has decided, and knows more
+ * than we do. One that it made in vain it would delete.
+ */
+export async function confirmByUse(successor: Session, request: Received): Promise<void> {
+  const isDelete = request.payloads.some((payload) => payload.kind === 'Delete' && payload.protocol === ProtocolId.IKE)
+  const { predecessor } = successor
+  if (predecessor === null || isDelete) return
+  await predecessor.run(() => void yieldToRival(predecessor))
+}
+
+/** Whether a CREATE_CHILD_SA request is about the IKE_SA itself: it has no traffic selectors (RFC 7296 1.3.2). */
+export function isIkeRekey(request: Received): boolean {
+  return find(request.payloads, 'TSi') === null && find(request.payloads, 'TSr') === null
+}
+
+function endRekey(session: Session): NonNullable<Session['ikeRekey']>['rival'] {
+  const rival = session.ikeRekey?.rival ?? null
+  session.ikeRekey = null
+  return rival
+}
+
+/** The successor is the IKE_SA from now on; the old one waits for its end. */
+function takeOver(session: Session, successor: Session): void {
+  if (session.sa.state !== 'established') return
+  session.handOver(successor)
+  startKeepalives(successor)
+  awaitDelete(session)
+}
+
+/** The peer is to delete it; if it does not, it goes without a word. */
+function awaitDelete(session: Session): void {
+  session.sa.state = 'rekeyed'
+  session.setDeadline('over', session.env.clock.now() + DELETE_PATIENCE)
+}
+
+/** Both sides replaced the IKE_SA, and the peer's stays: ours is deleted like any other. */
+async function discard(successor: Session): Promise<void> {
+  awaitDelete(successor)
+  await successor.runExchange((current) => deleteIkeSa(current, 'rekeyed'), 'delete-ike')
+}
+
+function adoptKeys(
+  old: Session,
+  successor: Session,
+  chosen: ChosenTransforms,
+  sharedSecret: Secret,
+  nonceInitiator: Uint8Array,
+  nonceResponder: Uint8Array,
+): void {
+  const { sa } = successor
+  assert(old.sa.keys !== null && old.sa.suite !== null, 'an IKE_SA that stands has keys')
+  const suite = suiteOf(chosen)
+  sa.proposal = chosen
+  sa.suite = suite
+  sa.keys = deriveRekeyedIkeKeys(
+    { suite, nonceInitiator, nonceResponder, sharedSecret, ...sa.spis },
+    { prf: old.sa.suite.prf, d: old.sa.keys.d },
+  )
+  sharedSecret.destroy()
+  successor.exchanges.protect(suite, sa.keys)
+}
+
+function proposalsOf(session: Session): readonly SuiteProposal[] {
+  assert(session.sa.connection !== null, 'an IKE_SA that stands has a connection')
+  return session.sa.connection.proposals
+}
+
+function hasGroup(proposals: readonly SuiteProposal[], group: number): boolean {
+  return proposals.some(({ transforms }) => transforms.some(({ type, id }) => type === TransformType.KE && id === group))
+}
+
+function required(received: Received): { readonly proposals: readonly WireProposal[]; readonly nonce: Uint8Array } {
+  const sa = find(received.payloads, 'SA')
+  const nonce = find(received.payloads, 'Nonce')
+  if (sa === null || nonce === null) throw misbehaved('a CREATE_CHILD_SA message without SA or Nonce payload')
+  return { proposals: sa.proposals, nonce: nonce.data.slice() }
+}
+
+function ikeSpi({ spi }: Pick<WireProposal, 'spi'>): bigint {
+  const value = spi.length === IKE_SPI_LENGTH ? new Reader(spi).u64() : 0n
+  if (value === 0n) throw misbehaved(`the SPI of the peer's new IKE_SA is '${toHex(spi)}', not 8 octets that are not all zero`)
+  return value
+}
+
+function spiBytes(spi: bigint): Uint8Array {
+  return new Writer(IKE_SPI_LENGTH).u64(spi).finish()
+}

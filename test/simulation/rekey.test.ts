@@ -1,0 +1,270 @@
+/** Rekeying (RFC 7296 1.3.2, 1.3.3, 2.8, 2.25): by either side, by both at once, in the way of each other and of deletes. */
+import assert from 'node:assert/strict'
+
+import { IpAddress } from '../../src/base/ip.ts'
+import { MINUTE, SECOND } from '../../src/base/time.ts'
+import { createChild } from '../../src/ike/create-child.ts'
+import { deleteChildSa, deleteIkeSa } from '../../src/ike/delete.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import type { ChildSa } from '../../src/ike/sa.ts'
+import type { Session } from '../../src/ike/session.ts'
+import type { SimulatedNode } from './node.ts'
+import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
+import { scenario, scenarioOverSeeds, type World } from './world.ts'
+
+interface Both {
+  readonly client: SimulatedNode
+  readonly gateway: SimulatedNode
+}
+
+async function tunnel(world: World, words: Parameters<typeof addGateway>[1] = {}): Promise<Both> {
+  // Patience for wires that lose a third of what they carry.
+  const settings = { retransmitTries: 30, retransmitBase: 1.2 }
+  const gateway = addGateway(world, words, { settings })
+  const client = addClient(world, words, { settings })
+  await world.initiate(client)
+  return { client, gateway }
+}
+
+/** The IKE_SA that stands. */
+function standing(node: SimulatedNode): Session {
+  const [session, ...others] = node.sessions().filter(({ sa }) => sa.state === 'established')
+  assert.ok(session !== undefined && others.length === 0, `${node.name} has one IKE_SA that stands`)
+  return session
+}
+
+/** Its CHILD_SA that is there to stay. */
+function current(node: SimulatedNode): ChildSa {
+  const [child, ...others] = standing(node).sa.children.filter(({ state }) => state === 'installed' || state === 'rekeying')
+  assert.ok(child !== undefined && others.length === 0, `${node.name} has one CHILD_SA that stands`)
+  return child
+}
+
+function beginChildRekey(node: SimulatedNode): Promise<void> {
+  const child = current(node)
+  return standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child')
+}
+
+function beginIkeRekey(node: SimulatedNode): Promise<void> {
+  return standing(node).runExchange(rekeyIkeSa, 'rekey-ike')
+}
+
+/** Once everything has come to rest: one IKE_SA, one CHILD_SA at each, the same ones, and packets flow. */
+async function assertOne(world: World, { client, gateway }: Both): Promise<void> {
+  await world.pass(10 * SECOND)
+  for (const node of [client, gateway]) {
+    assert.equal(node.sessions().length, 1, `${node.name} has one IKE_SA`)
+    assert.equal(standing(node).sa.children.length, 1, `${node.name} has one CHILD_SA`)
+    assert.deepEqual([node.kernel.states().length, node.kernel.policies().length], [2, 3])
+  }
+  assert.equal(standing(client).sa.ownSpi, standing(gateway).sa.peerSpi)
+  assert.equal(current(client).inboundSpi, current(gateway).outboundSpi)
+  assert.equal(current(client).outboundSpi, current(gateway).inboundSpi)
+  assert.ok(await flows(world, client, gateway))
+}
+
+for (const who of ['client', 'gateway'] as const) {
+  for (const proposals of [['aes128gcm16'], ['aes128gcm16-x25519']]) {
+    const how = proposals[0]!.endsWith('x25519') ? 'with a key exchange of its own' : 'without one'
+    scenario(`the ${who} rekeys the CHILD_SA, ${how}: reqid and policies stay, and no packet is lost`, async (world) => {
+      const both = await tunnel(world, { proposals })
+      const { client, gateway } = both
+      const before = { reqid: current(client).reqid, spi: current(client).inboundSpi, inward: policiesOf(client, 'in') }
+      const mark = world.mark
+      const rekeyed = beginChildRekey(both[who])
+      const traffic = Array.from({ length: 60 }, (_, i) => i)
+      for (const _ of traffic) {
+        client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+        gateway.sendPlain(packet(OFFICE_HOST, HOME_HOST))
+        await world.pass(2)
+      }
+      await world.outcome(rekeyed)
+      await world.pass(SECOND)
+      assert.deepEqual([client.delivered.length, gateway.delivered.length], [traffic.length, traffic.length])
+      // HDR, SK { N(REKEY_SA), SA, Ni, [KEi], TSi, TSr }  -->  and back, then the delete of the old one.
+      assert.deepEqual([world.countSent('CREATE_CHILD_SA', mark), world.countSent('INFORMATIONAL', mark)], [2, 2])
+      assert.notEqual(current(client).inboundSpi, before.spi)
+      assert.equal(current(client).reqid, before.reqid)
+      assert.deepEqual(policiesOf(client, 'in'), before.inward)
+      assert.equal(current(client).proposal.transforms.length, how === 'without one' ? 2 : 3)
+      await assertOne(world, both)
+    })
+  }
+
+  scenario(
+    `the ${who} rekeys the IKE_SA: its CHILD_SA goes over untouched, keepalives and later exchanges too`,
+    async (world) => {
+      const both = await tunnel(world)
+      const spi = current(both.client).inboundSpi
+      await world.outcome(beginIkeRekey(both[who]))
+      await world.pass(SECOND)
+      assert.equal(current(both.client).inboundSpi, spi)
+      assert.equal(standing(both[who]).sa.role, 'initiator')
+      assert.deepEqual(
+        [standing(both.client).sa.originalRole, standing(both.gateway).sa.originalRole],
+        ['initiator', 'responder'],
+      )
+      // Keys of the new IKE_SA are in use, from either side.
+      for (const node of [both.client, both.gateway]) await world.outcome(beginChildRekey(node))
+      assert.notEqual(current(both.client).inboundSpi, spi)
+      await assertOne(world, both)
+      for (const node of [both.client, both.gateway])
+        assert.deepEqual(
+          node.eventsOf('ike-closed').map(({ reason }) => reason),
+          ['rekeyed'],
+        )
+    },
+  )
+
+  scenario(`the peer of the ${who} wants another group: asked again, in a rekey of either kind`, async (world) => {
+    const [own, other] = [
+      { ikeProposals: ['aes128gcm16-prfsha256-curve25519-ecp256'], proposals: ['aes128gcm16-curve25519-ecp256'] },
+      { ikeProposals: ['aes128gcm16-prfsha256-ecp256'], proposals: ['aes128gcm16-ecp256'] },
+    ]
+    const gateway = addGateway(world, who === 'client' ? other : own)
+    const client = addClient(world, who === 'client' ? own : other)
+    await world.initiate(client)
+    const both = { client, gateway }
+    await world.outcome(beginChildRekey(both[who]))
+    await world.outcome(beginIkeRekey(both[who]))
+    // The group of the IKE_SA that is replaced is asked for first.
+    assert.deepEqual(
+      both[who].eventsOf('key-exchange-retry').map(({ group }) => group),
+      // The first one is IKE_SA_INIT's.
+      who === 'client' ? [19, 19] : [19],
+    )
+    await assertOne(world, both)
+  })
+}
+
+scenario('what waits while the IKE_SA is rekeyed is done on the new one', async (world) => {
+  const both = await tunnel(world)
+  const old = standing(both.client)
+  const done = Promise.all([beginIkeRekey(both.client), beginChildRekey(both.client)])
+  await world.outcome(done)
+  assert.equal(old.sa.state, 'closed')
+  assert.equal(both.client.eventsOf('child-rekeyed').length, 1)
+  await assertOne(world, both)
+})
+
+scenario('a second CHILD_SA of an IKE_SA, and the end of either', async (world) => {
+  const children = [
+    { name: 'net', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] },
+    { name: 'lab', local: ['10.3.0.0/16'], remote: ['10.2.0.0/16'] },
+  ]
+  const gateway = addGateway(world, { children })
+  const client = addClient(world, {
+    children: children.map(({ name, local, remote }) => ({ name, local: remote, remote: local })),
+  })
+  await world.initiate(client)
+  const session = standing(client)
+  let lab: ChildSa | null = null
+  await world.outcome(
+    session.runExchange(async (current) => {
+      lab = await createChild(current, current.sa.connection!.children[1]!)
+    }, 'create-child'),
+  )
+  assert.ok(await world.ping(client, HOME_HOST, '10.3.0.9'))
+  assert.ok(await world.ping(gateway, OFFICE_HOST, HOME_HOST))
+  await world.outcome(session.runExchange((current) => deleteChildSa(current, lab!), 'delete-child'))
+  await world.pass(SECOND)
+  for (const node of [client, gateway])
+    assert.deepEqual(
+      standing(node).sa.children.map(({ connection }) => connection.name),
+      ['net'],
+    )
+})
+
+scenario('a CHILD_SA that the peer has lost is made anew', async (world) => {
+  const both = await tunnel(world)
+  const lost = current(both.gateway)
+  // As after a bug or a restored backup: gone there, without a word.
+  await world.outcome(standing(both.gateway).run(() => standing(both.gateway).closeChild(lost, 'failed')))
+  await world.outcome(beginChildRekey(both.client))
+  assert.deepEqual(
+    both.client.eventsOf('child-closed').map(({ reason }) => reason),
+    ['deleted-by-peer'],
+  )
+  await assertOne(world, both)
+})
+
+for (const who of ['client', 'gateway'] as const) {
+  scenario(
+    `the kernel of the ${who} refuses the new CHILD_SA: the old one stays at work, and it is tried again`,
+    async (world) => {
+      const both = await tunnel(world)
+      both[who].refuse = ({ op }) => (op === 'add-state' ? 12 : null)
+      await world.outcome(beginChildRekey(both.client))
+      both[who].refuse = null
+      assert.ok(await flows(world, both.client, both.gateway))
+      assert.equal(both.client.eventsOf('child-rekey-failed').length, 1)
+      await world.pass(31 * SECOND)
+      assert.equal(both.client.eventsOf('child-rekeyed').length, 1)
+      await assertOne(world, both)
+    },
+  )
+}
+
+/** Begins several things at the two sides, some milliseconds apart, on a wire that may be bad. */
+function race(title: string, count: number, acts: readonly ((both: Both) => Promise<unknown>)[], isOver = false): void {
+  for (const quality of ['a good wire', 'a bad wire'] as const) {
+    scenarioOverSeeds(`${title}, over ${quality}`, count, async (world) => {
+      const dice = world.entropyFor('race')
+      if (dice.chance(0.3)) world.kernelLatency = dice.below(40)
+      const both = await tunnel(world, dice.chance(0.5) ? { proposals: ['aes128gcm16-curve25519'] } : {})
+      if (quality === 'a bad wire') {
+        for (const node of [both.client, both.gateway])
+          Object.assign(node.link, { jitter: dice.below(60), loss: dice.fraction() * 0.3, duplication: dice.fraction() * 0.3 })
+      }
+      const results: Promise<unknown>[] = []
+      for (const act of acts) {
+        results.push(act(both))
+        await world.pass(dice.below(50))
+      }
+      await world.outcome(Promise.all(results))
+      for (const node of [both.client, both.gateway]) Object.assign(node.link, { jitter: 0, loss: 0, duplication: 0 })
+      // An IKE_SA that the peer made in vain goes when it has not been deleted for long enough.
+      await world.pass(5 * MINUTE)
+      if (!isOver) return assertOne(world, both)
+      for (const node of [both.client, both.gateway])
+        assert.ok(node.sessions().every(({ sa }) => sa.children.length === 0) && node.kernel.states().length === 0)
+    })
+  }
+}
+
+const childBy = (who: keyof Both) => (both: Both) => beginChildRekey(both[who])
+const ikeBy = (who: keyof Both) => (both: Both) => beginIkeRekey(both[who])
+
+race('both rekey the CHILD_SA at once', 150, [childBy('client'), childBy('gateway')])
+race('both rekey the IKE_SA at once', 150, [ikeBy('client'), ikeBy('gateway')])
+race('one rekeys the CHILD_SA, the other the IKE_SA', 100, [childBy('client'), ikeBy('gateway')])
+race('one rekeys the IKE_SA, the other the CHILD_SA', 100, [ikeBy('gateway'), childBy('client')])
+race('both rekey both', 150, [childBy('gateway'), ikeBy('client'), ikeBy('gateway'), childBy('client')])
+race(
+  'one rekeys the CHILD_SA, the other deletes the IKE_SA',
+  60,
+  [
+    childBy('client'),
+    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
+  ],
+  true,
+)
+race(
+  'one rekeys the IKE_SA, the other deletes it',
+  60,
+  [
+    ikeBy('client'),
+    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
+  ],
+  true,
+)
+
+function policiesOf(node: SimulatedNode, direction: 'in' | 'fwd'): unknown[] {
+  return node.kernel.policies().filter((policy) => policy.direction === direction)
+}
+
+function packet(source: string, destination: string): Parameters<SimulatedNode['sendPlain']>[0] {
+  const parse = (text: string): ReturnType<typeof IpAddress.parse> => IpAddress.parse(text)
+  return { source: parse(source), destination: parse(destination), protocol: 17, sourcePort: 9, destinationPort: 9, length: 100 }
+}
