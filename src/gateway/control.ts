@@ -9,7 +9,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
+import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
+import { rekeyChild } from '../ike/rekey-child.ts'
+import { rekeyIkeSa } from '../ike/rekey-ike.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import { TIMED_OUT, type Timeouts } from './timeouts.ts'
@@ -95,8 +98,15 @@ export class Control {
     const { connection, child } = found
     if (child === null)
       throw new ControlRefused('NOT_SUPPORTED', 'an IKE_SA without a CHILD_SA is not supported yet, name the child as well')
-    this.#refuseBesides(connection, child)
+    const session = this.#usableSession(connection, child)
     if (options.limits) this.#enforceLimits()
+    if (session !== null) {
+      opened(session.sa.uniqueId)
+      const added = addChild(session, child).then(() => undefined)
+      // Nobody may be listening any more when it fails.
+      added.catch(() => undefined)
+      return options.patience === 'not-at-all' ? undefined : this.#wait(options.patience, added)
+    }
 
     const underWay = Promise.withResolvers<void>()
     const standing = this.#controlled
@@ -148,6 +158,16 @@ export class Control {
     }
   }
 
+  /** Sets going that what the filter names is rekeyed, and tells how many SAs that are (strongSwan). */
+  rekey(filter: SaFilter): number {
+    const found = this.matching(filter)
+    for (const { session, child } of found) {
+      if (child === null) void session.runExchange(rekeyIkeSa, 'rekey-ike')
+      else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
+    }
+    return found.length
+  }
+
   /** Whether it is gone; with no patience, true. */
   async #terminateIke(
     session: Session,
@@ -158,7 +178,7 @@ export class Control {
     const isUnheard = isForced || session.sa.state !== 'established'
     const ended = isUnheard
       ? session.run(() => deleteUnheard(session, 'deleted-by-us'))
-      : session.runExchange(() => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike')
+      : session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
     if (patience === 'not-at-all') return true
     if ((await this.#wait(patience, ended)) !== TIMED_OUT) return true
     if (!force) return false
@@ -167,7 +187,7 @@ export class Control {
   }
 
   async #terminateChild(session: Session, child: ChildSa, patience: Patience): Promise<boolean> {
-    const ended = session.runExchange(() => deleteChildSa(session, child), 'delete-child')
+    const ended = session.runExchange((current) => deleteChildSa(current, child), 'delete-child')
     if (patience === 'not-at-all') return true
     return (await this.#wait(patience, ended)) !== TIMED_OUT && !session.sa.children.includes(child)
   }
@@ -176,23 +196,23 @@ export class Control {
     return patience === 'for-ever' ? promise : this.#timeouts.within(patience, promise)
   }
 
-  /** strongSwan brings a child up in the IKE_SA of its connection, if there is one; that takes a CREATE_CHILD_SA. */
-  #refuseBesides(connection: Connection, child: ChildConnection): void {
+  /**
+   * The IKE_SA of its connection that a child is brought up in, null if there is none (strongSwan). Throws when the
+   * child is up already, or on its way.
+   */
+  #usableSession(connection: Connection, child: ChildConnection): Session | null {
     const session = this.#controlled.sessions().find(({ sa }) => {
       const isUsable = sa.state === 'connecting' || sa.state === 'established'
       return isUsable && sa.connection?.name === connection.name && isDeepStrictEqual(sa.connection, connection)
     })
-    if (session === undefined) return
+    if (session === undefined) return null
     const twin = session.sa.children.find((candidate) => candidate.connection.name === child.name)
     // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA.
     if (twin !== undefined)
       throw new ControlRefused('ALREADY_UP', `it is up already, as ${child.name}{${twin.uniqueId}} of ${session.toString()}`)
     if (session.sa.state === 'connecting')
       throw new ControlRefused('ALREADY_UP', `IKE_SA ${session.toString()} is being established already`)
-    throw new ControlRefused(
-      'NOT_SUPPORTED',
-      `IKE_SA ${session.toString()} is up, and a further CHILD_SA of an IKE_SA is not supported yet`,
-    )
+    return session
   }
 
   /** charon.init_limit_half_open and charon.init_limit_job_load, 0 = none. */

@@ -3,11 +3,11 @@
  * vici_config.c; swanctl.conf(5), start_action: "the inverse action is performed").
  *
  * CHILD_SAs of children that were to be started are closed, whoever began them, and an IKE_SA that has no others with
- * them. All other SAs go on. Where strongSwan would make the changed CHILD_SA in the same IKE_SA, the IKE_SA is made
- * anew: a further CHILD_SA in one that stands is not supported yet.
+ * them. All other SAs go on, and what is new or changed is made in the IKE_SA that stands.
  */
 import { EspalierError } from '../base/errors.ts'
 import type { ChildConnection, Connection } from '../ike/connection.ts'
+import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa } from '../ike/delete.ts'
 import type { IkeEvent } from '../ike/events.ts'
 import { NotInitiated } from '../ike/failure.ts'
@@ -58,7 +58,7 @@ export class StartActions implements Consequences {
     if (first === undefined) return
     const standing = this.#sessionsOf(connection.name)
     if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
-    if (standing[0] !== undefined) return this.#refuseFurther(standing[0], [first, ...others])
+    if (standing[0] !== undefined) return addFurther(standing[0], [first, ...others])
     const start: Start = { child: first.name, session: null, isUndone: false }
     this.#starts.set(connection.name, [...this.#startsOf(connection.name), start])
     this.#initiator
@@ -67,7 +67,7 @@ export class StartActions implements Consequences {
         if (start.isUndone) this.#close(session)
       })
       .then(
-        (session) => this.#refuseFurther(session, others),
+        (session) => addFurther(session, others),
         (error: unknown) => {
           if (!(error instanceof EspalierError)) throw error
           // What became of an IKE_SA was reported when it did.
@@ -91,7 +91,7 @@ export class StartActions implements Consequences {
       if (!isComplete(session)) continue
       const going = session.sa.children.filter((child) => names.has(child.connection.name))
       if (going.length === session.sa.children.length) this.#close(session)
-      else for (const child of going) void session.runExchange(() => deleteChildSa(session, child))
+      else for (const child of going) void session.runExchange((current) => deleteChildSa(current, child), 'delete-child')
     }
   }
 
@@ -127,15 +127,18 @@ export class StartActions implements Consequences {
     this.#leaving.add(session)
     // What is not established yet has no peer to tell.
     if (session.sa.state === 'connecting') void session.run(() => session.close('deleted-by-us'))
-    else void session.runExchange(() => deleteIkeSa(session, 'deleted-by-us'))
+    else void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
   }
+}
 
-  #refuseFurther({ sa }: Session, children: readonly ChildConnection[]): void {
-    for (const { name } of children) {
-      if (sa.children.some((child) => child.connection.name === name)) continue
-      const error = new EspalierError('caller', 'ONE_CHILD_ONLY', 'a second CHILD_SA of one IKE_SA is not supported yet')
-      this.#initiator.report({ event: 'child-failed', sa, name, error })
-    }
+/** Makes those of the children that are not up in the IKE_SA. */
+function addFurther(session: Session, children: readonly ChildConnection[]): void {
+  for (const child of children) {
+    if (session.sa.children.some(({ connection }) => connection.name === child.name)) continue
+    // What comes of it is reported.
+    addChild(session, child).catch((error: unknown) => {
+      if (!(error instanceof EspalierError)) throw error
+    })
   }
 }
 

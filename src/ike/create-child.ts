@@ -8,6 +8,7 @@
  * KE is there where the proposals have a group: perfect forward secrecy is the proposals' choice.
  */
 import { Writer } from '../base/bytes.ts'
+import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { find, notify } from '../message/ikev2/find.ts'
 import { childSuiteOf } from '../negotiate/proposals.ts'
@@ -50,6 +51,26 @@ export async function createChild(session: Session, connection: ChildConnection)
     throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
   const child = await installMade(session, await requestChild(session, connection, null))
   session.adopt(child)
+  return child
+}
+
+/**
+ * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, rejects
+ * with the EspalierError.
+ */
+export async function addChild(session: Session, connection: ChildConnection): Promise<ChildSa> {
+  let child: ChildSa | null = null
+  let failure = new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
+  await session.runExchange(async (current) => {
+    try {
+      child = await createChild(current, connection)
+    } catch (error) {
+      if (!(error instanceof EspalierError)) throw error
+      failure = error
+      current.env.report({ event: 'child-failed', sa: current.sa, name: connection.name, error })
+    }
+  }, 'create-child')
+  if (child === null) throw failure
   return child
 }
 

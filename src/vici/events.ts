@@ -1,6 +1,7 @@
 /**
- * What happens to SAs, as events for whoever registered for them: ike-updown, child-updown and alert, with strongSwan's
- * keys and names (its vici_query.c). ike-rekey, child-rekey and ike-update have nothing to tell of yet.
+ * What happens to SAs, as events for whoever registered for them: ike-updown, child-updown,
+ * ike-rekey, child-rekey, alert, with strongSwan's keys and names (its vici_query.c). ike-update has nothing to tell of
+ * yet.
  */
 import { ikeName } from '../gateway/control.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
@@ -11,7 +12,7 @@ import { KernelError } from '../kernel/vocabulary.ts'
 import type { Clock } from '../ports.ts'
 import type { EventName } from './event-names.ts'
 import { section, type ViciSection } from './message.ts'
-import { childrenSection, childSection, ikeEntries, ikeSection, type ChildState } from './sas.ts'
+import { childrenSection, childSection, ikeEntries, ikeSection } from './sas.ts'
 
 /** The part of the server that is needed: builds the message only when somebody has registered. */
 export interface EventSink {
@@ -40,14 +41,20 @@ export class SaEvents {
       case 'ike-established':
         this.#raiseIke(event.sa, true)
         break
+      case 'ike-rekeyed':
+        this.#ikeRekeyed(event.old, event.sa)
+        break
       case 'child-established':
         this.#raiseChild(event.sa, event.child, null, 'INSTALLED', true)
         break
+      case 'child-rekeyed':
+        this.#childRekeyed(event.sa, event.old, event.child)
+        break
       case 'child-closed':
-        this.#childClosed(event.sa, event.child, event.usage)
+        if (event.reason !== 'rekeyed') this.#childClosed(event.sa, event.child, event.usage)
         break
       case 'ike-closed':
-        this.#ikeClosed(event.sa, event.reason)
+        if (event.reason !== 'rekeyed') this.#ikeClosed(event.sa, event.reason)
         break
       case 'retransmitting':
         this.#retransmitted.add(event.sa)
@@ -103,13 +110,31 @@ export class SaEvents {
     for (const { child, usage } of children) this.#raiseChild(sa, child, usage, 'INSTALLED', false)
   }
 
+  #ikeRekeyed(old: IkeSa, sa: IkeSa): void {
+    const now = this.#clock.now()
+    this.#sink.raise('ike-rekey', () =>
+      section([ikeName(old), section(['old', ikeSection(old, now, null)], ['new', ikeSection(sa, now, null)])]),
+    )
+  }
+
+  #childRekeyed(sa: IkeSa, old: ChildSa, child: ChildSa): void {
+    this.#sink.raise('child-rekey', () => {
+      const both = section(
+        ['old', childSection(old, null, this.#clock, 'REKEYED')],
+        ['new', childSection(child, null, this.#clock)],
+      )
+      const children = section([child.connection.name, both])
+      return section([ikeName(sa), section(...ikeEntries(sa, this.#clock.now(), null), ['child-sas', children])])
+    })
+  }
+
   #raiseIke(sa: IkeSa, isUp: boolean): void {
     this.#sink.raise('ike-updown', () => section(up(isUp), [ikeName(sa), ikeSection(sa, this.#clock.now(), null)]))
   }
 
-  #raiseChild(sa: IkeSa, child: ChildSa, usage: ChildUsage | null, state: ChildState, isUp: boolean): void {
+  #raiseChild(sa: IkeSa, child: ChildSa, usage: ChildUsage | null, state: string, isUp: boolean): void {
     this.#sink.raise('child-updown', () => {
-      const children = childrenSection([[child, childSection(child, state, usage, this.#clock)]])
+      const children = childrenSection([[child, childSection(child, usage, this.#clock, state)]])
       return section(up(isUp), [ikeName(sa), section(...ikeEntries(sa, this.#clock.now(), null), ['child-sas', children])])
     })
   }

@@ -6,7 +6,7 @@
 import { formatIdentity, type Identity } from '../auth/identity.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { EsnId, TransformType } from '../iana/transforms.ts'
-import type { ChildSa, IkeSa, IkeSaState } from '../ike/sa.ts'
+import type { ChildSa, ChildSaState, IkeSa, IkeSaState } from '../ike/sa.ts'
 import type { Session, Task } from '../ike/session.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import type { Usage } from '../kernel/vocabulary.ts'
@@ -23,11 +23,18 @@ const { ENCR, INTEG, PRF, KE, ESN } = TransformType
 const IKE_STATES: Readonly<Record<IkeSaState, string>> = {
   connecting: 'CONNECTING',
   established: 'ESTABLISHED',
+  rekeyed: 'REKEYED',
   deleting: 'DELETING',
   closed: 'DELETING',
 }
 
-export type ChildState = 'INSTALLED' | 'DELETED'
+const CHILD_STATES: Readonly<Record<ChildSaState, string>> = {
+  installed: 'INSTALLED',
+  rekeying: 'REKEYING',
+  rekeyed: 'REKEYED',
+  deleting: 'DELETING',
+  deleted: 'DELETED',
+}
 
 /** `tasks` null: nobody is at it any more. */
 export function ikeEntries(sa: IkeSa, now: Milliseconds, tasks: Tasks | null): readonly Entry[] {
@@ -67,7 +74,12 @@ export function childrenSection(children: readonly (readonly [ChildSa, ViciSecti
 const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
 
 /** `usage` null: it has carried nothing yet, or the kernel does not tell. */
-export function childSection(child: ChildSa, state: ChildState, usage: ChildUsage | null, clock: Clock): ViciSection {
+export function childSection(
+  child: ChildSa,
+  usage: ChildUsage | null,
+  clock: Clock,
+  state = CHILD_STATES[child.state],
+): ViciSection {
   const now = clock.now()
   const { limits } = child.installed.inbound
   const carried = usage ?? { in: UNUSED, out: UNUSED }
@@ -149,6 +161,9 @@ export function tasksOf(session: Session): Tasks {
 const AUTH_TASKS = ['IKE_AUTH', 'CHILD_CREATE']
 const TASKS: Readonly<Record<Task, readonly string[]>> = {
   'initiation': ['IKE_INIT', 'IKE_NATD', ...AUTH_TASKS],
+  'create-child': ['CHILD_CREATE'],
+  'rekey-child': ['CHILD_REKEY'],
+  'rekey-ike': ['IKE_REKEY'],
   'delete-ike': ['IKE_DELETE'],
   'delete-child': ['CHILD_DELETE'],
   'probe': ['IKE_DPD'],

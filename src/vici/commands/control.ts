@@ -56,10 +56,11 @@ export const controlCommands: Handlers = {
   'rekey': (request, context) => {
     const filter = demandedSas(request, 'rekey')
     tell(context, `vici rekey${formatFilter(filter)}`)
-    const matches = context.operations.gateway.control.matching(filter).length
+    const { control } = context.operations.gateway
+    const isReauthentication = booleanOf(request, 'reauth', false)
+    const matches = isReauthentication ? control.matching(filter).length : control.rekey(filter)
     if (matches === 0) return counted('no matching SAs to rekey found', ['matches', 0])
-    const what = booleanOf(request, 'reauth', false) ? 'reauthenticating' : 'rekeying'
-    return counted(`${what} SAs is not supported yet`, ['matches', matches])
+    return counted(isReauthentication ? 'reauthenticating SAs is not supported yet' : null, ['matches', matches])
   },
 
   'redirect': (request, { operations: { gateway } }) => {

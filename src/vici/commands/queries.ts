@@ -57,7 +57,7 @@ function listedSa(
   const { sa } = session
   const children = sa.children
     .filter((child) => usages.has(child))
-    .map((child) => [child, childSection(child, 'INSTALLED', usages.get(child)!, clock)] as const)
+    .map((child) => [child, childSection(child, usages.get(child)!, clock)] as const)
   return section([
     ikeName(sa),
     section(...ikeEntries(sa, clock.now(), tasksOf(session)), ['child-sas', childrenSection(children)]),
