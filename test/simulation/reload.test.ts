@@ -103,7 +103,7 @@ scenario('what was started is made anew when its connection or its child is chan
   assert.ok(await flows(world, client, gateway))
 })
 
-scenario('a child beside the one that is up neither ends it nor is passed over in silence', async (world) => {
+scenario('a child beside the one that is up is asked for in its IKE_SA, whose peer may not want it', async (world) => {
   const [client, gateway] = await started(world)
   const { configured } = client.gateway
   const child = { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'], start: true }
@@ -119,7 +119,7 @@ scenario('a child beside the one that is up neither ends it nor is passed over i
   configured.loadConnection(connection({ ...STARTED, children: [child, { ...other, start: true }] }))
   await world.pass(SECOND)
   const failed = client.events.find((event) => event.event === 'child-failed')
-  assert.deepEqual([failed?.name, failed?.error.code], ['other', 'ONE_CHILD_ONLY'])
+  assert.deepEqual([failed?.name, failed?.error.code], ['other', 'PEER_SAID_TS_UNACCEPTABLE'])
   assert.deepEqual(numbers(client), [1])
   assert.ok(await flows(world, client, gateway))
 })

@@ -65,7 +65,7 @@ scenario('initiate names what it does not find, and what it is not told', async 
   assert.match(await errmsg({ ike: 'home' }), /^establishing IKE_SA 'home' failed: .* not supported yet/)
 })
 
-scenario('a child that is up is not brought up again', async (world) => {
+scenario('a child that is up is not brought up again; one that is not comes up in the IKE_SA that stands', async (world) => {
   addGateway(world)
   const client = addClient(world)
   const operator = new Operator(world, client)
@@ -75,12 +75,11 @@ scenario('a child that is up is not brought up again', async (world) => {
     errmsg: "establishing CHILD_SA 'net' failed: it is up already, as net{1} of home[1]",
   })
   await operator.command('terminate', { child: 'net' })
-  assert.deepEqual(await operator.command('initiate', { child: 'net' }), {
-    success: 'no',
-    errmsg: "establishing CHILD_SA 'net' failed: IKE_SA home[1] is up, and a further CHILD_SA of an IKE_SA is not supported yet",
-  })
+  assert.deepEqual(await operator.command('initiate', { child: 'net' }), { success: 'yes' })
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.map(({ uniqueId }) => uniqueId)], [1, [2]])
   await operator.command('terminate', { ike: 'home' })
   assert.deepEqual(await operator.command('initiate', { child: 'net' }), { success: 'yes' })
+  assert.equal(client.session.sa.uniqueId, 2)
 })
 
 scenario('an initiation that fails says so, as soon as it has', async (world) => {
@@ -307,14 +306,22 @@ scenario('what cannot be done yet is refused in words, after what strongSwan wou
   assert.equal(await refused('uninstall', {}), 'missing configuration name')
   assert.equal(await refused('uninstall', { child: 'net' }), "policy 'net' not found")
   await world.initiate(client)
-  assert.deepEqual(await operator.command('rekey', { child: 'net' }), {
-    success: 'no',
-    matches: '1',
-    errmsg: 'rekeying SAs is not supported yet',
-  })
   assert.match(await refused('rekey', { ike: 'home', reauth: 'yes' }), /^reauthenticating/)
   assert.match(await refused('redirect', { 'gateway': '192.0.2.1', 'ike-id': '1' }), /not supported yet/)
   assert.equal(client.session.sa.state, 'established')
+})
+
+scenario('CHILD_SAs and IKE_SAs are rekeyed by name and by number', async (world) => {
+  addGateway(world)
+  const client = addClient(world)
+  const operator = new Operator(world, client)
+  await world.initiate(client)
+  const done = { success: 'yes', matches: '1' }
+  assert.deepEqual(await operator.command('rekey', { child: 'net' }), done)
+  await world.pass(SECOND)
+  assert.deepEqual(await operator.command('rekey', { 'ike-id': '1' }), done)
+  await world.pass(10 * SECOND)
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.map(({ uniqueId }) => uniqueId)], [2, [2]])
 })
 
 scenario('reload-settings has the daemon read its settings anew', async (world) => {
