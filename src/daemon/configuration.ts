@@ -71,5 +71,5 @@ export function describeConfiguration(configuration: Configuration, paths: Confi
   const children = connections.reduce((sum, connection) => sum + connection.children.length, 0)
   const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
   const from = join(paths.swanctlDir, 'swanctl.conf')
-  return `${count(connections.length, 'connection')} with ${children} ${children === 1 ? 'child' : 'children'} and ${count(secrets.length, 'pre-shared key')} from ${from}`
+  return `${count(connections.length, 'connection')} with ${children} ${children === 1 ? 'child' : 'children'} and ${count(secrets.filter(({ kind }) => kind === 'ike').length, 'pre-shared key')} from ${from}`
 }

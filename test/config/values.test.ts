@@ -2,15 +2,22 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import { EspalierError } from '../../src/base/errors.ts'
+import { NO_ACTION } from '../../src/ike/connection.ts'
 import {
+  parseAction,
   parseAddressPattern,
   parseBoolean,
+  parseCount,
   parseDecimal,
+  parseDscp,
   parseInteger,
+  parseInterfaceId,
   parseList,
+  parseMark,
   parseSecret,
   parseSize,
   parseTime,
+  parseVirtualAddress,
   parseWord,
 } from '../../src/config/values.ts'
 
@@ -175,4 +182,60 @@ describe('secrets', () => {
       )
     }
   })
+})
+
+describe('marks and interface IDs', () => {
+  test('a mark has a value within its mask, or is handed out', () => {
+    const mark = (text: string): unknown => Object.values(parseMark(text, ['unique', 'unique-dir']))
+    assert.deepEqual(mark('10'), [10, 0xffff_ffff])
+    assert.deepEqual(mark('0x1ff/0xff'), [0xff, 0xff])
+    assert.deepEqual(mark('0xffffffff/0xffffffff'), [0xffff_ffff, 0xffff_ffff])
+    assert.deepEqual(mark('0/0x00000000'), [0, 0])
+    assert.deepEqual(mark('%unique'), ['unique', 0xffff_ffff])
+    assert.deepEqual(mark('%Unique-Dir/0xf0'), ['unique-dir', 0xf0])
+    assert.deepEqual(parseMark('%same/0xff', ['same']), { value: 'same', mask: 0xff })
+    for (const text of ['', 'x', '10/', '/10', '1/2/3', '%same', '%uniq', '-1', '0x100000000'])
+      assert.throws(
+        () => parseMark(text, ['unique', 'unique-dir']),
+        /expected a mark such as 10, 0x0a\/0xff or %unique or %unique-dir/,
+      )
+  })
+
+  test('an interface ID is a number, or handed out', () => {
+    assert.deepEqual(['0', '0xff', '4294967295', '%unique', '%UNIQUE-DIR'].map(parseInterfaceId), [
+      0,
+      255,
+      4_294_967_295,
+      'unique',
+      'unique-dir',
+    ])
+    for (const text of ['', '4294967296', '%uniques', 'eth0'])
+      assert.throws(() => parseInterfaceId(text), /expected an interface ID/)
+  })
+})
+
+test("actions are a set, in strongSwan's words of all ages", () => {
+  const [none, trap, start] = [NO_ACTION, { trap: true, start: false }, { trap: false, start: true }]
+  assert.deepEqual(['none', 'clear', 'trap', 'route', 'start', 'RESTART'].map(parseAction), [
+    none,
+    none,
+    trap,
+    trap,
+    start,
+    start,
+  ])
+  assert.deepEqual(parseAction('trap|start'), { trap: true, start: true })
+  assert.throws(() => parseAction('trap|stop'), /expected none, .* not 'stop'/)
+})
+
+test('a codepoint is binary, counts go up to 64 bits, virtual addresses may be any', () => {
+  assert.deepEqual(['0', '101110', '11101110'].map(parseDscp), [0, 46, 46])
+  assert.throws(() => parseDscp('46'), /expected six binary digits/)
+  assert.deepEqual(['0', '18446744073709551615', '0xff'].map(parseCount), [0n, 0xffff_ffff_ffff_ffffn, 255n])
+  for (const text of ['18446744073709551616', '-1', '01', '']) assert.throws(() => parseCount(text), /expected a whole number/)
+  assert.deepEqual(
+    ['%any', '%any6', '10.0.0.1'].map((text) => parseVirtualAddress(text).toString()),
+    ['0.0.0.0', '::', '10.0.0.1'],
+  )
+  assert.throws(() => parseVirtualAddress('10.0.0.0/8'), /expected an IP address/)
 })
