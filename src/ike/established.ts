@@ -4,7 +4,6 @@
  */
 import { formatIdentity, identitiesEqual, type Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import type { Connection } from './connection.ts'
 import type { IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -13,20 +12,25 @@ type Index<Key> = Map<Key, Session | Set<Session>>
 
 export class Established {
   readonly #byRemoteId: Index<string> = new Map()
-  readonly #byConnection: Index<Connection> = new Map()
+  /** By name: the connection an IKE_SA is of may be replaced by one with other children while it stands. */
+  readonly #byConnection: Index<string> = new Map()
 
   add(session: Session): void {
     const { remoteId, connection } = session.sa
     assert(remoteId !== null && connection !== null, 'an established IKE_SA knows its peer and its connection')
     enter(this.#byRemoteId, keyOf(remoteId), session)
-    enter(this.#byConnection, connection, session)
+    enter(this.#byConnection, connection.name, session)
   }
 
   /** Nothing happens for one that was never added. */
   remove(session: Session): void {
     const { remoteId, connection } = session.sa
     if (remoteId !== null) leave(this.#byRemoteId, keyOf(remoteId), session)
-    if (connection !== null) leave(this.#byConnection, connection, session)
+    if (connection !== null) leave(this.#byConnection, connection.name, session)
+  }
+
+  get size(): number {
+    return this.#byRemoteId.size + this.#byConnection.size
   }
 
   /**
@@ -40,7 +44,7 @@ export class Established {
         ? this.#byRemoteId.get(keyOf(remoteId))
         : connection === null
           ? undefined
-          : this.#byConnection.get(connection)
+          : this.#byConnection.get(connection.name)
     return (candidates === undefined ? [] : candidates instanceof Set ? [...candidates] : [candidates]).filter(
       ({ sa: other }) =>
         other !== sa &&
