@@ -20,15 +20,17 @@ export class OutOfBytes extends Error {
 
 export class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
+  /** What is added to a place in `#bytes` to name a place in the outermost input. */
   readonly #base: number
-  #at = 0
+  readonly #end: number
+  #at: number
 
   /** `base` is the offset of `bytes` in the outermost input, so that errors name a place in the datagram. */
-  constructor(bytes: Uint8Array, base = 0) {
+  constructor(bytes: Uint8Array, base = 0, start = 0, end = bytes.length) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#base = base
+    this.#at = start
+    this.#end = end
   }
 
   /** Offset of the next byte, counted from the start of the outermost input. */
@@ -37,27 +39,33 @@ export class Reader {
   }
 
   get remaining(): number {
-    return this.#bytes.length - this.#at
+    return this.#end - this.#at
   }
 
   #advance(count: number): number {
     const at = this.#at
-    if (count > this.#bytes.length - at) throw new OutOfBytes(this.offset, count, this.remaining)
+    if (count > this.#end - at) throw new OutOfBytes(this.offset, count, this.remaining)
     this.#at = at + count
     return at
   }
 
+  // Octet by octet: a message has two dozen readers, each of which would need a DataView.
+
   u8(): number {
-    return this.#view.getUint8(this.#advance(1))
+    return this.#bytes[this.#advance(1)]!
   }
   u16(): number {
-    return this.#view.getUint16(this.#advance(2))
+    const at = this.#advance(2)
+    return (this.#bytes[at]! << 8) | this.#bytes[at + 1]!
   }
   u32(): number {
-    return this.#view.getUint32(this.#advance(4))
+    const at = this.#advance(4)
+    const bytes = this.#bytes
+    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
   }
   u64(): bigint {
-    return this.#view.getBigUint64(this.#advance(8))
+    const at = this.#advance(8)
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, 8).getBigUint64(0)
   }
   /** A view on the next `count` bytes. */
   bytes(count: number): Uint8Array {
@@ -70,8 +78,8 @@ export class Reader {
   }
   /** A Reader over the next `count` bytes, whose errors still count from the outermost input. */
   sub(count: number): Reader {
-    const base = this.offset
-    return new Reader(this.bytes(count), base)
+    const at = this.#advance(count)
+    return new Reader(this.#bytes, this.#base, at, at + count)
   }
   skip(count: number): void {
     this.#advance(count)

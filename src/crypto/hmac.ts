@@ -6,42 +6,42 @@
  */
 import { hash as digest } from 'node:crypto'
 
-/** OpenSSL's names, with the length of the block that a key fills. */
-const BLOCK_LENGTHS = { sha1: 64, sha256: 64, sha384: 128, sha512: 128 } as const
-const BLOCK_LENGTH_MAX = 128
-const DIGEST_LENGTH_MAX = 64
+/** By OpenSSL's names: the length of the block that a key fills, and room for such a block and a digest. */
+const HASHES = {
+  sha1: { blockLength: 64, outer: new Uint8Array(64 + 20) },
+  sha256: { blockLength: 64, outer: new Uint8Array(64 + 32) },
+  sha384: { blockLength: 128, outer: new Uint8Array(128 + 48) },
+  sha512: { blockLength: 128, outer: new Uint8Array(128 + 64) },
+} as const
 const INNER_PAD = 0x36
 const OUTER_PAD = 0x5c
 /** Most messages of a handshake fit; what is longer gets memory of its own. */
 const SCRATCH_LENGTH = 2048
+const scratch = new Uint8Array(SCRATCH_LENGTH)
 
-export type HmacHash = keyof typeof BLOCK_LENGTHS
-
-const innerScratch = new Uint8Array(SCRATCH_LENGTH)
-const outerScratch = new Uint8Array(BLOCK_LENGTH_MAX + DIGEST_LENGTH_MAX)
+export type HmacHash = keyof typeof HASHES
 
 /** The MAC over the parts of `data` put one after the other, as long as the digest; `key` has any length. */
 export function hmac(hash: HmacHash, key: Uint8Array, data: readonly Uint8Array[]): Uint8Array {
-  const blockLength = BLOCK_LENGTHS[hash]
+  const { blockLength, outer } = HASHES[hash]
   const fitting = key.length > blockLength ? digest(hash, key, 'buffer') : key
   let length = blockLength
   for (const part of data) length += part.length
-  const inner = length > SCRATCH_LENGTH ? new Uint8Array(length) : innerScratch.subarray(0, length)
+  const inner = length > SCRATCH_LENGTH ? new Uint8Array(length) : scratch.subarray(0, length)
   for (let i = 0; i < blockLength; i++) {
     const byte = i < fitting.length ? fitting[i]! : 0
     inner[i] = byte ^ INNER_PAD
-    outerScratch[i] = byte ^ OUTER_PAD
+    outer[i] = byte ^ OUTER_PAD
   }
   let at = blockLength
   for (const part of data) {
     inner.set(part, at)
     at += part.length
   }
-  const innerDigest = digest(hash, inner, 'buffer')
-  outerScratch.set(innerDigest, blockLength)
-  const mac = digest(hash, outerScratch.subarray(0, blockLength + innerDigest.length), 'buffer')
+  outer.set(digest(hash, inner, 'buffer'), blockLength)
+  const mac = digest(hash, outer, 'buffer')
   // The key is in there, and in key derivation the data is as secret.
   inner.fill(0)
-  outerScratch.fill(0)
+  outer.fill(0)
   return mac
 }

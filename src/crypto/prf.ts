@@ -36,8 +36,19 @@ const AES_MACS: ReadonlyMap<number, AesMacKind> = new Map([
 const AES_KEY_LENGTH = 16
 const COUNTER_MAX = 255
 
+/** There is one of each: they keep nothing. */
+const PRFS = new Map<number, Prf>()
+
 /** `id` is a PRF that we do (crypto/algorithms.ts). */
 export function createPrf(id: number): Prf {
+  const known = PRFS.get(id)
+  if (known !== undefined) return known
+  const prf = prfOf(id)
+  PRFS.set(id, prf)
+  return prf
+}
+
+function prfOf(id: number): Prf {
   const algorithm = prfAlgorithm(id)
   assert(algorithm !== null, 'only PRFs that we do are negotiated')
   const { outputLength, keyLength } = algorithm

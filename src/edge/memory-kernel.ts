@@ -6,8 +6,9 @@
  * It is stricter than Linux where Linux would hide our mistake: adding an inbound state over a live one is refused
  * (Linux updates it and keeps the old keys).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
+import { concatBytes } from '../base/bytes.ts'
 import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
@@ -97,8 +98,8 @@ interface LiveState {
   readonly addedAt: Milliseconds
   /** Sent so far, or highest received. */
   sequence: bigint
-  /** Received, within the replay window. */
-  readonly seen: Set<bigint>
+  /** Received, within the replay window; null before the first packet, since most states never see one here. */
+  seen: Set<bigint> | null
   bytes: bigint
   packets: bigint
   lastUsed: Milliseconds | null
@@ -219,7 +220,7 @@ export class MemoryKernel implements Kernel {
       state: withoutKeys(state),
       addedAt: this.#clock.now(),
       sequence: 0n,
-      seen: new Set(),
+      seen: null,
       bytes: 0n,
       packets: 0n,
       lastUsed: null,
@@ -403,12 +404,13 @@ export class MemoryKernel implements Kernel {
   #isReplay(live: LiveState, sequence: bigint): boolean {
     const window = BigInt(live.state.replayWindow)
     if (window === 0n || sequence > live.sequence) return false
-    return live.sequence - sequence >= window || live.seen.has(sequence)
+    return live.sequence - sequence >= window || (live.seen?.has(sequence) ?? false)
   }
 
   #noteSequence(live: LiveState, sequence: bigint): void {
     if (sequence > live.sequence) live.sequence = sequence
     if (live.state.replayWindow === 0) return
+    live.seen ??= new Set()
     live.seen.add(sequence)
     for (const old of live.seen) if (live.sequence - old >= BigInt(live.state.replayWindow)) live.seen.delete(old)
   }
@@ -476,11 +478,14 @@ function reached(value: bigint, limit: bigint): boolean {
 /** What the kernel keeps of a state; who installed the keys may destroy them afterwards. */
 function withoutKeys(state: State): MemoryState {
   const { encryption, integrity, ...rest } = state
-  const digest = createHash('sha256')
-  digest.update(`${encryption.id} ${encryption.keyLength} ${integrity?.id} ${state.esn} ${encryption.key.length} `)
-  digest.update(encryption.key.dangerouslyReveal())
-  if (integrity !== null) digest.update(integrity.key.dangerouslyReveal())
-  return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal: digest.digest('hex') }
+  const sealed = concatBytes(
+    new TextEncoder().encode(`${encryption.id} ${encryption.keyLength} ${integrity?.id} ${state.esn} ${encryption.key.length} `),
+    encryption.key.dangerouslyReveal(),
+    integrity?.key.dangerouslyReveal() ?? new Uint8Array(),
+  )
+  const seal = hash('sha256', sealed, 'hex')
+  sealed.fill(0)
+  return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal }
 }
 
 /** Linux compares the parts under a mask, so a range of ports that is no aligned power of two matches more than it says. */

@@ -151,7 +151,9 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     if (suite.ke !== group) throw otherGroupWanted(group, suite.ke)
     const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
     // Another connection that would have agreed to the same suite may still turn out to be the right one.
-    const fitting = candidates.filter((other) => chooseProposal(other.proposals, [answerProposal]) !== null)
+    const fitting = candidates.filter(
+      (other) => other === connection || chooseProposal(other.proposals, [answerProposal]) !== null,
+    )
     return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
   }
   const { local, remote } = received

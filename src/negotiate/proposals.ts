@@ -287,23 +287,30 @@ function agree(
   options: ChoiceOptions,
 ): Transform[] | null {
   const chosen: Transform[] = []
-  const types = [...new Set([...preferred, ...others].map(({ type }) => type))].toSorted((a, b) => rankOf(a) - rankOf(b))
-  for (const type of types) {
+  for (const type of typesOf(preferred, others)) {
     if (options.ignoreKe === true && isKe(type)) continue
     if (type === INTEG && chosen.some((transform) => transform.type === ENCR && isAeadId(transform.id))) continue
-    const mine = preferred.filter((transform) => transform.type === type)
-    const theirs = others.filter((transform) => transform.type === type)
-    const common = mine.find((transform) => theirs.some((other) => isSame(transform, other)))
+    const common = preferred.find((transform) => transform.type === type && others.some((other) => isSame(transform, other)))
     if (common !== undefined) {
       // Ours are all the same to every SA; a peer's hang on its message.
       const own = 'otherAttributes' in common ? { type, id: common.id, keyLength: common.keyLength } : common
       if (!isNone(common)) chosen.push(own)
-    } else if (!mayBeLeftOut(protocol, type) || (mine.length > 0 && theirs.length > 0) || ![...mine, ...theirs].some(isNone)) {
-      return null
+      continue
     }
+    const ofType = (transform: Transform | WireTransformLike): boolean => transform.type === type
+    const isDisputed = preferred.some(ofType) && others.some(ofType)
+    const noneOfType = (transform: Transform | WireTransformLike): boolean => ofType(transform) && isNone(transform)
+    if (!mayBeLeftOut(protocol, type) || isDisputed || !(preferred.some(noneOfType) || others.some(noneOfType))) return null
   }
   // A copy has no room to grow into, which what is kept as long as an SA does not need.
   return [...chosen]
+}
+
+/** Every type that either side has, in the order of a listing. */
+function typesOf(...lists: readonly (readonly { readonly type: number }[])[]): readonly number[] {
+  const types: number[] = []
+  for (const list of lists) for (const { type } of list) if (!types.includes(type)) types.push(type)
+  return types.toSorted((a, b) => rankOf(a) - rankOf(b))
 }
 
 function isSame(a: Transform | WireTransformLike, b: Transform | WireTransformLike): boolean {
