@@ -27,9 +27,18 @@ export interface Configuration {
   readonly control: StreamAddress | null
 }
 
+/** swanctl.conf's sections as they are written, for who hands them on to a daemon. */
+export interface SwanctlSections {
+  readonly connections: readonly ResolvedSection[]
+  readonly secrets: readonly ResolvedSection[]
+  readonly pools: readonly ResolvedSection[]
+  readonly authorities: readonly ResolvedSection[]
+}
+
 export interface Loaded {
   /** Null if there is any error: a configuration is taken as a whole or not at all. */
   readonly configuration: Configuration | null
+  readonly sections: SwanctlSections
   readonly errors: readonly Problem[]
   readonly warnings: readonly Problem[]
 }
@@ -56,7 +65,12 @@ export function loadConfiguration(sources: Sources): Loaded {
   const read = swanctl === null ? NOTHING : readSwanctl(swanctl, strongswan.settings, report)
   const errors = inOrder(report.errors)
   const configuration = errors.length === 0 ? { ...read, ...strongswan } : null
-  return { configuration, errors, warnings: inOrder(report.warnings) }
+  return { configuration, sections: sectionsOf(swanctl), errors, warnings: inOrder(report.warnings) }
+}
+
+function sectionsOf(tree: Tree | null): SwanctlSections {
+  const of = (name: string): ResolvedSection[] => [...(tree?.root.sections.get(name)?.sections.values() ?? [])]
+  return { connections: of('connections'), secrets: of('secrets'), pools: of('pools'), authorities: of('authorities') }
 }
 
 /** strongswan.conf alone. */
@@ -64,13 +78,15 @@ export function loadSettings(sources: Omit<Sources, 'swanctlDir'>): {
   /** Null if there is any error. */
   readonly settings: IkeSettings | null
   readonly log: LogSettings
+  /** Where VICI clients find the daemon; null: nowhere. */
+  readonly control: StreamAddress | null
   readonly errors: readonly Problem[]
   readonly warnings: readonly Problem[]
 } {
   const report: Report = { errors: [], warnings: [] }
-  const { settings, log } = readStrongswan(sources, report)
+  const { settings, log, control } = readStrongswan(sources, report)
   const errors = inOrder(report.errors)
-  return { settings: errors.length === 0 ? settings : null, log, errors, warnings: inOrder(report.warnings) }
+  return { settings: errors.length === 0 ? settings : null, log, control, errors, warnings: inOrder(report.warnings) }
 }
 
 type FromStrongswan = Pick<Configuration, 'settings' | 'log' | 'control'>
@@ -87,12 +103,12 @@ function readStrongswan(sources: Omit<Sources, 'swanctlDir'>, report: Report): F
 
 function readSwanctl(tree: Tree, settings: IkeSettings, report: Report): FromSwanctl {
   checkSection(withoutTemplates(tree, SWANCTL, report), SWANCTL, '', report)
-  const sections = (name: string): ResolvedSection[] => [...(tree.root.sections.get(name)?.sections.values() ?? [])]
+  const { connections, pools } = sectionsOf(tree)
   const secrets = tree.root.sections.get('secrets')
   return {
-    connections: sections('connections').flatMap((section) => readConnection(section, settings, report) ?? []),
+    connections: connections.flatMap((section) => readConnection(section, settings, report) ?? []),
     secrets: secrets === undefined ? [] : readSecrets(secrets, report),
-    pools: sections('pools').flatMap((section) => readPool(section, report) ?? []),
+    pools: pools.flatMap((section) => readPool(section, report) ?? []),
   }
 }
 

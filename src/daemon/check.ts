@@ -3,7 +3,8 @@
  */
 import { messageOf } from '../base/errors.ts'
 import { configurationPaths, describeConfiguration, readConfiguration } from './configuration.ts'
-import { openKernel, type KernelKind } from './kernel.ts'
+import type { KernelKind } from './kernel-kind.ts'
+import { openKernel } from './kernel.ts'
 import { openSockets } from './sockets.ts'
 
 export interface CheckOptions {

@@ -3,7 +3,8 @@
  */
 import { join } from 'node:path'
 
-import { loadConfiguration, loadSettings, type Configuration } from '../config/load.ts'
+import { loadConfiguration, loadSettings, type Configuration, type Loaded } from '../config/load.ts'
+import { escapePattern } from '../config/files.ts'
 import type { LogSettings } from '../config/log.ts'
 import { formatProblem, type Problem } from '../config/problems.ts'
 import { diskFiles } from '../edge/files.ts'
@@ -34,6 +35,25 @@ export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguratio
   const { configuration, errors, warnings } = loadConfiguration({ ...paths, files: diskFiles })
   return { configuration, lines: linesOf(errors, warnings) }
 }
+
+/** Reads everything, for who hands it on to a daemon: also the sections as they are written, and problems as they are found. */
+export function readForClient(paths: ConfigurationPaths): Loaded {
+  return loadConfiguration({ ...paths, files: diskFiles })
+}
+
+/** Certificates and keys that strongSwan would read: its directories below swanctl's that have files, and how many. */
+export function unreadCredentials(paths: ConfigurationPaths): readonly { readonly directory: string; readonly files: number }[] {
+  const below = CREDENTIAL_DIRECTORIES.map((name) => join(paths.swanctlDir, name))
+  return below
+    .map((directory) => ({ directory, files: diskFiles.glob(join(escapePattern(directory), '*')).length }))
+    .filter(({ files }) => files > 0)
+}
+
+/** strongSwan: swanctl.h. */
+const CREDENTIAL_DIRECTORIES = [
+  ...['x509', 'x509ca', 'x509ocsp', 'x509aa', 'x509ac', 'x509crl', 'pubkey'],
+  ...['private', 'rsa', 'ecdsa', 'pkcs8', 'pkcs12'],
+]
 
 /** Reads strongswan.conf alone; null when there are errors. */
 export function readSettings(paths: ConfigurationPaths): {

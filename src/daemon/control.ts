@@ -1,13 +1,12 @@
 /**
- * The control socket, served and called.
+ * The control socket, served; connect.ts is the other end.
  */
 import { machine, release, type } from 'node:os'
 
-import { DEFAULT_CONTROL_SOCKET, formatStreamAddress, parseStreamAddress, type StreamAddress } from '../config/stream-address.ts'
+import { formatStreamAddress, type StreamAddress } from '../config/stream-address.ts'
 import { nextTurn, systemClock } from '../edge/clock.ts'
-import { connect, listen } from '../edge/streams.ts'
+import { listen } from '../edge/streams.ts'
 import type { IkeEvent } from '../ike/events.ts'
-import { ViciClient } from '../vici/client.ts'
 import { COMMANDS } from '../vici/commands.ts'
 import { raiseLog } from '../vici/log.ts'
 import { SaEvents } from '../vici/events.ts'
@@ -55,9 +54,4 @@ export function daemonFacts(reloadSettings: DaemonFacts['reloadSettings']): Daem
     system: { name: type(), release: release(), machine: machine() },
     reloadSettings,
   }
-}
-
-/** Connects to a daemon; without `uri`, where strongSwan's listens as well. Rejects with an EspalierError (caller VALUE_INVALID, system DAEMON_NOT_REACHABLE). */
-export async function connectControl(uri: string | null): Promise<ViciClient> {
-  return new ViciClient(await connect(uri === null ? DEFAULT_CONTROL_SOCKET : parseStreamAddress(uri)))
 }

@@ -21,7 +21,8 @@ import {
   type ConfigurationPaths,
 } from './configuration.ts'
 import { daemonFacts, openControl, type Control } from './control.ts'
-import { openKernel, type KernelKind, type OpenKernel } from './kernel.ts'
+import type { KernelKind } from './kernel-kind.ts'
+import { openKernel, type OpenKernel } from './kernel.ts'
 import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
@@ -206,8 +207,9 @@ class RunningDaemon {
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIME)))
     await Promise.race([this.#gateway?.stop('shutdown'), patience])
     clearTimeout(timer)
+    const datagrams = this.#network?.counters()
     await this.close()
-    this.#write(daemonLine('info', 'stopped', 'stopped'))
+    this.#write(daemonLine('info', 'stopped', 'stopped', { datagrams }))
   }
 
   #farewell(): string {

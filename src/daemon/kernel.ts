@@ -9,9 +9,7 @@ import type { Connection } from '../ike/connection.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
 import { espAlgorithms } from '../negotiate/algorithms.ts'
 import type { Kernel } from '../ports.ts'
-
-export const KERNELS = ['netlink', 'memory'] as const
-export type KernelKind = (typeof KERNELS)[number]
+import type { KernelKind } from './kernel-kind.ts'
 
 export interface OpenKernel {
   readonly kernel: Kernel

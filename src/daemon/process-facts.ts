@@ -2,7 +2,7 @@
  * What the process knows of itself, for VICI's `stats`.
  */
 import type { ProcessFacts } from '../vici/operations.ts'
-import type { KernelKind } from './kernel.ts'
+import type { KernelKind } from './kernel-kind.ts'
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 

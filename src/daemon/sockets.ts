@@ -4,7 +4,7 @@
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { UdpNetwork, type OnDatagram, type OnNetworkError } from '../edge/udp.ts'
 import type { IkeSettings } from '../ike/connection.ts'
-import type { KernelKind } from './kernel.ts'
+import type { KernelKind } from './kernel-kind.ts'
 
 /** Bursts of handshakes are short; 1 MiB holds some thousand first messages while one is being answered. */
 const RECEIVE_BUFFER_BYTES = 1 << 20

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 
 import packageJson from '../../package.json' with { type: 'json' }
-import { connectControl } from '../../src/daemon/control.ts'
+import { connectControl } from '../../src/daemon/connect.ts'
 import { section, textOf } from '../../src/vici/message.ts'
 import { writePacket, type Packet } from '../../src/vici/packet.ts'
 import { Espalier } from '../lab/support/espalier.ts'
