@@ -49,8 +49,15 @@ connections {
 }
 secrets { ike-1 { secret = "${PSK}" } }
 `
-// Cookies are another exchange, which a stranger causes and a peer pays for.
-const SETTINGS = 'charon { cookie_threshold = 0\n cookie_threshold_ip = 0\n dos_protection = no }\n'
+/** Cookies are another exchange, which a stranger causes and a peer pays for. The control socket is not where a daemon of this machine listens. */
+const settingsIn = (directory: string): string => `
+charon {
+  cookie_threshold = 0
+  cookie_threshold_ip = 0
+  dos_protection = no
+  plugins { vici { socket = unix://${directory}/espalier.vici } }
+}
+`
 
 /** charon as Debian sets it up, and with hash tables for many IKE_SAs, which whoever has many is told to set. */
 const PEERS: ReadonlyMap<string, CharonTables | null> = new Map([
@@ -155,9 +162,7 @@ class EspalierResponder implements Responder {
     const directory = join(await host.lab.directory(), host.name)
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
-    // Not where a daemon of this machine listens.
-    const control = `charon { plugins { vici { socket = unix://${directory}/vici\n} } }\n`
-    await writeFile(join(directory, 'strongswan.conf'), SETTINGS + control)
+    await writeFile(join(directory, 'strongswan.conf'), settingsIn(directory))
     const here = import.meta.dirname
     const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
     return new EspalierResponder(

@@ -8,7 +8,6 @@ import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import type { Connection } from '../../src/ike/connection.ts'
 import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
 import { connection, sharedSecret } from '../simulation/configuration.ts'
 
@@ -26,8 +25,6 @@ export interface Outcome {
 
 const [responder, ike, esp, psk] = process.argv.slice(2) as [string, string, string, string]
 
-/** Only the connection that is begun: thousands of finished ones would slow down the search for it. */
-const connections: Connection[] = []
 const network = new UdpNetwork(
   {
     port: 500,
@@ -58,7 +55,7 @@ const gateway = new Gateway(
     ports: { port: network.port, portNatT: network.portNatT },
   },
   {
-    connections,
+    connections: [],
     secrets: [sharedSecret({ text: psk })],
     pools: [],
     settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 },
@@ -86,9 +83,12 @@ async function handshake(): Promise<boolean> {
     local: [`10.${number >> 16}.${(number >> 8) & 0xff}.${number & 0xff}/32`],
     remote: ['192.168.0.0/16'],
   })
-  connections.splice(0, connections.length, begun)
+  gateway.configured.loadConnection(begun)
+  const initiated = gateway.initiate(name, 'net')
+  // It goes on without: thousands of connections would slow down the search for the next.
+  gateway.configured.unloadConnection(name)
   try {
-    const session = await gateway.initiate(name, 'net')
+    const session = await initiated
     return session.sa.children.length === 1
   } catch {
     return false
