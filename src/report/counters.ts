@@ -3,6 +3,7 @@
  */
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { DropReason, IkeEvent, MessageFacts } from '../ike/events.ts'
+import type { IkeSa } from '../ike/sa.ts'
 
 export const COUNTER_NAMES = [
   'ike-rekey-init',
@@ -39,6 +40,9 @@ export class Counters {
 
   readonly handle = (event: IkeEvent): void => {
     if (event.event === 'message-sent' || event.event === 'message-received') return this.#countMessage(event)
+    if (event.event === 'child-rekeyed') return this.#count('child-rekey', nameOf(event.sa))
+    if (event.event === 'ike-rekeyed')
+      return this.#count(event.sa.role === 'initiator' ? 'ike-rekey-init' : 'ike-rekey-resp', nameOf(event.old))
     if (event.event !== 'datagram-dropped') return
     const counter = DROPS[event.reason]
     if (counter !== undefined) this.#count(counter, null)
@@ -70,7 +74,7 @@ export class Counters {
     const exchange = EXCHANGES.get(message.exchangeType)
     if (exchange === undefined || message.isRetransmission) return
     const direction = message.event === 'message-sent' ? 'out' : 'in'
-    this.#count(`${exchange}-${direction}-${message.isResponse ? 'resp' : 'req'}`, message.sa?.connection?.name ?? null)
+    this.#count(`${exchange}-${direction}-${message.isResponse ? 'resp' : 'req'}`, nameOf(message.sa))
   }
 
   #count(counter: CounterName, connection: string | null): void {
@@ -95,6 +99,11 @@ const DROPS: Readonly<Partial<Record<DropReason, CounterName>>> = {
   'malformed': 'invalid',
   'not-authentic': 'invalid',
   'unknown-spi': 'invalid-spi',
+}
+
+/** Null at a responder until it knows who the peer is. */
+function nameOf(sa: IkeSa | null): string | null {
+  return sa?.connection?.name ?? null
 }
 
 function zeros(): Map<CounterName, number> {

@@ -252,6 +252,23 @@ scenario('stats counts IKE_SAs that are half open, and what is scheduled for the
   assert.equal(at(stats, 'uptime')['running'], '0 seconds')
 })
 
+scenario('rekeys are counted by who began them', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world)
+  const [here, there] = [new Operator(world, client), new Operator(world, gateway)]
+  await world.initiate(client)
+  await here.command('rekey', { child: 'net' })
+  await world.pass(MINUTE)
+  await here.command('rekey', { ike: 'home' })
+  await world.pass(MINUTE)
+  const rekeys = async (operator: Operator): Promise<readonly unknown[]> => {
+    const counters = at(await operator.command('get-counters', { name: 'home' }), 'counters', 'home')
+    return ['ike-rekey-init', 'ike-rekey-resp', 'child-rekey'].map((key) => counters[key])
+  }
+  assert.deepEqual(await rekeys(here), ['1', '0', '1'])
+  assert.deepEqual(await rekeys(there), ['0', '1', '1'])
+})
+
 scenario('counters are asked for and reset, in all and by connection', async (world) => {
   addGateway(world)
   const client = addClient(world)
