@@ -355,7 +355,7 @@ async function end({ gateway, a, b }: Place, cast: Cast): Promise<void> {
     cast.charon.waitForLog(/received DELETE for IKE_SA/, HANDSHAKE_MS),
     cast.espalier.event('ike-closed', HANDSHAKE_MS),
   ])
-  quote('client-b', cast.espalier.events('ike-closed').map(told))
+  quote('client-b', cast.espalier.events('delete-received').map(told))
   const left = async (): Promise<number> =>
     (await Promise.all([gateway, a.host, b.host].map(async (host) => (await xfrmStates(host)).length))).reduce(
       (sum, count) => sum + count,
