@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { TIMED_OUT, Timeouts } from '../../src/gateway/timeouts.ts'
 
-function timeouts(): { readonly waits: Timeouts; readonly armed: number[]; pass(to: number): void } {
+function timeouts(): { readonly waits: Timeouts; readonly armed: number[]; readonly pass: (to: number) => void } {
   let now = 100
   const armed: number[] = []
   const waits = new Timeouts(
