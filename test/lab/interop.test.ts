@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test'
 
-import { type Arrangement, type Case, Pair, type Peer, PEERS } from './support/pair.ts'
+import { type Arrangement, type Case, Pair, PEERS } from './support/pair.ts'
 
 const ESN = /\bflag\b.*\besn\b/
 const NO_ESN = /^(?![^]*\besn\b)/
@@ -23,12 +23,11 @@ const ESP: Readonly<Record<string, readonly RegExp[]>> = {
  * An IKE suite together with an ESP suite, which have nothing to do with each other: one connection proves both.
  * `chosen` is how charon words the IKE suite.
  */
-function suites(proposals: string, chosen: string, esp: string, esn: 'esn' | 'noesn', initiators: readonly Peer[] = PEERS): Case {
+function suites(proposals: string, chosen: string, esp: string, esn: 'esn' | 'noesn'): Case {
   return {
     name: `IKE ${proposals}, ESP ${esp}-${esn}`,
     proposals,
     esp: `${esp}-${esn}`,
-    initiators,
     kernel: [...ESP[esp]!, esn === 'esn' ? ESN : NO_ESN],
     seen: { charon: [new RegExp(`selected proposal: IKE:${chosen}$`, 'm')] },
   }
@@ -43,8 +42,8 @@ const SUITES: readonly Case[] = [
   suites('aes128-aesxcbc-prfaesxcbc-modp2048', 'AES_CBC_128/AES_XCBC_96/PRF_AES128_XCBC/MODP_2048', 'aes256-sha512', 'esn'),
   suites('chacha20poly1305-prfsha256-x25519', 'CHACHA20_POLY1305/PRF_HMAC_SHA2_256/CURVE_25519', 'chacha20poly1305', 'noesn'),
   suites('aes128ctr-aescmac-prfaescmac-ecp521', 'AES_CTR_128/AES_CMAC_96/PRF_AES128_CMAC/ECP_521', 'chacha20poly1305', 'esn'),
-  suites('aes128gcm16-prfsha256-ecp256', 'AES_GCM_16_128/PRF_HMAC_SHA2_256/ECP_256', 'aes128ctr-sha256', 'noesn', ['espalier']),
-  suites('aes256gcm16-prfsha512-x448', 'AES_GCM_16_256/PRF_HMAC_SHA2_512/CURVE_448', 'aes128ctr-sha256', 'esn', ['charon']),
+  suites('aes128gcm16-prfsha256-ecp256', 'AES_GCM_16_128/PRF_HMAC_SHA2_256/ECP_256', 'aes128ctr-sha256', 'noesn'),
+  suites('aes256gcm16-prfsha512-x448', 'AES_GCM_16_256/PRF_HMAC_SHA2_512/CURVE_448', 'aes128ctr-sha256', 'esn'),
   {
     name: 'INVALID_KE_PAYLOAD: the initiator guesses modp2048, the responder has ecp256 only, and wants no ESN',
     initiator: { proposals: 'aes128-sha256-modp2048-ecp256', esp: 'aes128gcm16-esn-noesn' },
@@ -58,6 +57,9 @@ const SUITES: readonly Case[] = [
     },
   },
 ]
+
+const REFUSED = /received AUTHENTICATION_FAILED notify error/
+const MISMATCHED = /tried \d+ shared keys? for '.*' - '.*', but MAC mismatched/
 
 const REFUSALS: readonly Case[] = [
   {
@@ -93,6 +95,15 @@ const REFUSALS: readonly Case[] = [
     },
   },
   {
+    name: "the initiator's pre-shared key is a wrong one",
+    initiator: { secret: 'a guess' },
+    fails: true,
+    seenFrom: {
+      charon: { charon: [REFUSED], espalier: [MISMATCHED] },
+      espalier: { charon: [MISMATCHED], espalier: [REFUSED] },
+    },
+  },
+  {
     name: 'unacceptable traffic selectors',
     initiator: { remoteTs: '172.16.0.0/16' },
     fails: true,
@@ -121,8 +132,12 @@ const TRAFFIC: readonly Case[] = [
     initiator: { remoteTs: '0.0.0.0/0, ::/0' },
   },
   { name: 'several selectors: IPv4 in IPv6 and IPv6 in IPv6', outside: 6, inside: [4, 6] },
-  { name: 'IPv6 in IPv4', inside: [6], initiators: ['espalier'] },
+  { name: 'IPv4 in IPv6', outside: 6 },
+  { name: 'IPv6 in IPv4', inside: [6] },
   { name: 'transport mode', mode: 'transport' },
+  { name: 'transport mode over IPv6', mode: 'transport', outside: 6 },
+  { name: 'mobike = no at the initiator: everything stays on port 500', initiator: { ike: 'mobike = no' }, floats: false },
+  { name: 'mobike = no at the responder: floats all the same', responder: { ike: 'mobike = no' } },
   { name: 'encap = yes at the initiator', initiator: { ike: 'encap = yes' }, encapsulated: true },
   { name: 'encap = yes at the responder', initiators: ['charon'], responder: { ike: 'encap = yes' }, encapsulated: true },
 ]
@@ -136,6 +151,18 @@ const COOKIES: readonly Case[] = [
       charon: { charon: [/parsed IKE_SA_INIT response 0 \[ N\(COOKIE\) \]/], espalier: [/"event":"cookie-demanded"/] },
       espalier: { charon: [/generating IKE_SA_INIT response 0 \[ N\(COOKIE\) \]/], espalier: [/"event":"cookie-returned"/] },
     },
+  },
+]
+
+/** The initiator is behind a NAT, the responder has a public address. */
+const NAT: readonly Case[] = [
+  { name: 'IPv4' },
+  { name: 'NAT66: IPv4 and IPv6 in UDP over IPv6', outside: 6, inside: [4, 6] },
+  { name: "TCP to one port of the responder's, and nothing else", onlyPort: 80 },
+  {
+    name: 'narrowing: the initiator asks for two networks, and gets one port of TCP',
+    initiator: { localTs: '10.0.0.0/8', remoteTs: '10.0.0.0/8' },
+    onlyPort: 80,
   },
 ]
 
@@ -154,6 +181,7 @@ const NATS: readonly Case[] = [
 ]
 
 matrix('direct', 'charon and espalier on one network', [...SUITES, ...REFUSALS, ...TRAFFIC, ...COOKIES])
+matrix('nat', 'charon and espalier, the initiator of which is behind a NAT', NAT)
 matrix('nats', 'charon and espalier behind a NAT each', NATS)
 
 function matrix(arrangement: Arrangement, title: string, cases: readonly Case[]): void {

@@ -77,7 +77,7 @@ export class Charon {
 
   /** Runs swanctl against this daemon; it must succeed. `charon.swanctl('--initiate', '--child', 'net')` */
   async swanctl(...args: string[]): Promise<string> {
-    return await this.host.run('swanctl', [...args, '--uri', this.uri], this.#options())
+    return await this.host.run('swanctl', [...args, '--uri', this.uri], this.swanctlOptions())
   }
 
   /** Initiates a CHILD_SA and, if there is none yet, its IKE_SA. Rejects when charon says it failed. */
@@ -110,7 +110,8 @@ export class Charon {
     await this.#daemon.stop('SIGKILL')
   }
 
-  #options(): RunOptions {
+  /** With which swanctl runs, wherever it does: it has settings of its own, in charon's directory. */
+  swanctlOptions(): RunOptions {
     return { env: environment(this.directory), timeoutMs: 120_000 }
   }
 }

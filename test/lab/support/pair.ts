@@ -3,10 +3,12 @@
  * begin. An arrangement is built once; a case only reloads both configurations, so that it costs seconds, not a minute.
  *
  *   direct   charon 192.0.2.1 ──── 192.0.2.2 espalier                 (and 2001:db8::1, ::2)
+ *   nat      charon 10.1.0.2 ──── router ──── 10.2.0.2 espalier       (and 2001:db8:1::2, 2001:db8:2::2)
  *   nats     charon 10.1.0.2 ─ router 192.0.2.1 ──── 192.0.2.2 router ─ 10.2.0.2 espalier
  *
- * Behind charon are 10.10.1.0/24 and fd00:10::/64, behind espalier 10.20.0.0/24 and fd00:20::/64. Both routers translate
- * what leaves and forward ports 500 and 4500.
+ * The router of `nat` translates both ways: whoever begins is behind a NAT, and the other one is not. Those of `nats`
+ * translate what leaves and forward ports 500 and 4500. Behind charon are 10.10.1.0/24 and fd00:10::/64, behind espalier
+ * 10.20.0.0/24 and fd00:20::/64.
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -16,12 +18,13 @@ import { Charon } from './charon.ts'
 import { Espalier, type LogLine } from './espalier.ts'
 import { type Host, Lab } from './network.ts'
 import { eventually } from './process.ts'
-import { TRANSFER_BYTES, transferBothWays } from './transfer.ts'
+import { connects, type Ends, TRANSFER_BYTES, transferBothWays } from './transfer.ts'
+import { countWire, takeWire, type Wire } from './wire.ts'
 import { type XfrmState, xfrmPolicies, xfrmStates } from './xfrm.ts'
 
 export type Peer = 'charon' | 'espalier'
 export type Role = 'initiator' | 'responder'
-export type Arrangement = 'direct' | 'nats'
+export type Arrangement = 'direct' | 'nat' | 'nats'
 
 export const PEERS: readonly Peer[] = ['charon', 'espalier']
 
@@ -31,6 +34,7 @@ export interface SideText {
   readonly esp?: string
   readonly remoteTs?: string
   readonly localTs?: string
+  readonly secret?: string
   /** More lines of the connection, `encap = yes`. */
   readonly ike?: string
 }
@@ -56,6 +60,10 @@ export interface Case extends SideText {
   readonly mode?: 'tunnel' | 'transport'
   /** ESP in UDP; as the arrangement has it unless told. */
   readonly encapsulated?: boolean
+  /** false: IKE stays on port 500, instead of going on on 4500. */
+  readonly floats?: false
+  /** The selectors let only TCP to this port of the responder's through. */
+  readonly onlyPort?: number
   /** Every one of them in each of the kernels' states, as `ip xfrm state` words them. */
   readonly kernel?: readonly RegExp[]
   /** No CHILD_SA comes of it. */
@@ -79,7 +87,17 @@ const HOME: Readonly<Record<Peer, Readonly<Record<4 | 6, string>>>> = {
   charon: { 4: '10.10.1.1', 6: 'fd00:10::1' },
   espalier: { 4: '10.20.0.1', 6: 'fd00:20::1' },
 }
+/** What a peer calls itself, and what it is called by one who begins. */
+const ADDRESS: Readonly<Record<Arrangement, typeof OUTSIDE>> = {
+  direct: OUTSIDE,
+  nat: { charon: { 4: '10.1.0.2', 6: '2001:db8:1::2' }, espalier: { 4: '10.2.0.2', 6: '2001:db8:2::2' } },
+  nats: OUTSIDE,
+}
+const INTERFACE: Readonly<Record<Arrangement, string>> = { direct: 'wan', nat: 'lan', nats: 'lan' }
 const ECHOES = 2
+/** Of TCP, that `onlyPort` does not let through. */
+const OTHER_PORT = 7778
+const SECRET = 'the gardener keeps the key'
 
 export class Pair {
   readonly arrangement: Arrangement
@@ -98,9 +116,12 @@ export class Pair {
   static async start(t: TestContext, arrangement: Arrangement): Promise<Pair> {
     const lab = new Lab(t)
     const hosts = { charon: await lab.host('charon'), espalier: await lab.host('espalier') }
-    await (arrangement === 'direct' ? connectDirectly(lab, hosts) : connectThroughNats(lab, hosts))
-    for (const peer of PEERS) await hosts[peer].stub('home', [`${HOME[peer][4]}/24`, `${HOME[peer][6]}/64`])
-    const [charon, espalier] = await startDaemons(hosts)
+    await { direct: connectDirectly, nat: connectThroughNat, nats: connectThroughNats }[arrangement](lab, hosts)
+    for (const peer of PEERS) {
+      await hosts[peer].stub('home', [`${HOME[peer][4]}/24`, `${HOME[peer][6]}/64`])
+      await countWire(hosts[peer], INTERFACE[arrangement])
+    }
+    const [charon, espalier] = await Promise.all([startCharon(hosts.charon), startEspalier(hosts.espalier)])
     return new Pair(arrangement, hosts, charon, espalier)
   }
 
@@ -146,60 +167,125 @@ export class Pair {
       await initiated
       await this.#event('child-established', begun)
       await this.#lookAtKernels(what, initiator)
-      await this.#charon.swanctl('--terminate', '--ike', name)
+      await this.#carry(what, initiator)
+      if (what.encapsulated === undefined) await this.#lookAtNat(initiator, begun)
+      await this.#terminate(name, initiator)
     }
     // All that were begun have ended.
     const count = (event: string): number => this.#events(event, begun).length
     await eventually('espalier lets go', () =>
       count('ike-closed') >= Math.min(1, count('ike-established') + count('ike-initiating')) ? true : undefined,
     )
-    for (const peer of PEERS) await this.#empty(peer)
+    for (const peer of PEERS) {
+      await this.#empty(peer)
+      this.#lookAtWire(what, peer, await takeWire(this.hosts[peer]))
+    }
+  }
+
+  /** Whoever began ends it, and the other one hears of it. */
+  async #terminate(name: string, initiator: Peer): Promise<void> {
+    const args = ['--terminate', '--ike', name]
+    if (initiator === 'charon') {
+      await this.#charon.swanctl(...args)
+      return
+    }
+    await this.hosts.espalier.run('swanctl', [...args, '--uri', this.#espalier.uri], this.#charon.swanctlOptions())
+    await this.#charon.waitForLog(new RegExp(`received DELETE for IKE_SA ${name}\\[`), 5_000)
+  }
+
+  /** What goes through the tunnel: the initiator's end and the responder's, for each IP version. */
+  #flows(what: Case, initiator: Peer): readonly Ends[] {
+    const responder = initiator === 'charon' ? 'espalier' : 'charon'
+    const flow = (at: Readonly<Record<Peer, Readonly<Record<4 | 6, string>>>>, version: 4 | 6): Ends => ({
+      from: this.hosts[initiator],
+      source: at[initiator][version],
+      to: this.hosts[responder],
+      destination: at[responder][version],
+      ...(what.onlyPort === undefined ? {} : { port: what.onlyPort }),
+    })
+    if (what.mode === 'transport') return [flow(ADDRESS[this.arrangement], what.outside ?? 4)]
+    return (what.inside ?? [4]).map((version) => flow(HOME, version))
+  }
+
+  /** Echoes and a megabyte both ways, or the megabyte alone if there is a port for nothing else. */
+  async #carry(what: Case, initiator: Peer): Promise<void> {
+    const flows = this.#flows(what, initiator)
+    const passing = what.onlyPort === undefined ? ECHOES : 0
+    for (const flow of flows) {
+      const { from, source, to, destination } = flow
+      const [there, back, elsewhere] = await Promise.all([
+        from.ping(destination, source, ECHOES),
+        to.ping(source, destination, ECHOES),
+        what.onlyPort === undefined ? null : connects({ ...flow, port: OTHER_PORT }),
+      ])
+      assert.deepEqual({ there, back }, { there: passing, back: passing }, `echoes between ${source} and ${destination}`)
+      if (what.onlyPort !== undefined) assert.equal(elsewhere, false, 'to another port')
+    }
+    // Requests one way and answers the other: whatever was sent went through here.
+    for (const { packets, text } of await xfrmStates(this.hosts.espalier)) assert.equal(packets, 2 * passing * flows.length, text)
+    for (const flow of flows) await transferBothWays(flow)
   }
 
   async #lookAtKernels(what: Case, initiator: Peer): Promise<void> {
-    const inside = what.mode === 'transport' ? [] : (what.inside ?? [4])
-    const pairs =
-      what.mode === 'transport'
-        ? [{ charon: OUTSIDE.charon[4], espalier: OUTSIDE.espalier[4] }]
-        : inside.map((version) => ({ charon: HOME.charon[version], espalier: HOME.espalier[version] }))
-    for (const ends of pairs) {
-      const [there, back] = await Promise.all([
-        this.hosts.charon.ping(ends.espalier, ends.charon, ECHOES),
-        this.hosts.espalier.ping(ends.charon, ends.espalier, ECHOES),
-      ])
-      assert.deepEqual({ there, back }, { there: ECHOES, back: ECHOES }, `echoes between ${ends.charon} and ${ends.espalier}`)
-    }
     const states: Record<Peer, XfrmState[]> = { charon: [], espalier: [] }
-    const isEncapsulated = what.encapsulated ?? this.arrangement === 'nats'
     for (const peer of PEERS) {
       states[peer] = await xfrmStates(this.hosts[peer])
       assert.equal(states[peer].length, 2, `one state in and one out at ${peer}`)
       for (const state of states[peer]) {
-        assert.equal(state.encapsulation?.type ?? null, isEncapsulated ? 'espinudp' : null, state.text)
+        assert.equal(state.encapsulation?.type ?? null, this.#isEncapsulated(what) ? 'espinudp' : null, state.text)
         assert.equal(state.mode, what.mode ?? 'tunnel')
-        // Requests one way and answers the other: whatever was sent went through here.
-        assert.equal(state.packets, 2 * ECHOES * pairs.length, state.text)
         for (const pattern of what.kernel ?? []) assert.match(state.text, pattern)
       }
-      const other = peer === 'charon' ? 'espalier' : 'charon'
-      const expected =
-        what.mode === 'transport'
-          ? [`${OUTSIDE[peer][4]}/32 ${OUTSIDE[other][4]}/32`]
-          : inside.map((version) => `${NETWORK[peer][version]} ${NETWORK[other][version]}`)
-      const found = (await xfrmPolicies(this.hosts[peer]))
-        .filter((policy) => policy.direction === 'out')
-        .map((policy) => `${policy.source} ${policy.destination}`)
-      assert.deepEqual(found.toSorted(), expected.toSorted(), `outbound policies at ${peer}, ${initiator} having begun`)
+      const policies = (await xfrmPolicies(this.hosts[peer])).filter((policy) => policy.direction === 'out')
+      assert.deepEqual(
+        policies.map((policy) => policy.selector).toSorted(),
+        this.#outbound(what, peer, initiator).toSorted(),
+        `outbound policies at ${peer}, ${initiator} having begun`,
+      )
     }
     const spis = (peer: Peer): number[] => states[peer].map((state) => state.spi).toSorted((a, b) => a - b)
     assert.deepEqual(spis('charon'), spis('espalier'))
-    for (const ends of pairs) {
-      const { charon, espalier } = this.hosts
-      await transferBothWays({ from: charon, source: ends.charon, to: espalier, destination: ends.espalier })
+  }
+
+  /** The selectors of the outbound policies, as `ip xfrm policy` words them. */
+  #outbound(what: Case, peer: Peer, initiator: Peer): string[] {
+    const other = peer === 'charon' ? 'espalier' : 'charon'
+    const port = what.onlyPort === undefined ? '' : ` proto tcp ${peer === initiator ? 'dport' : 'sport'} ${what.onlyPort}`
+    if (what.mode === 'transport') {
+      const version = what.outside ?? 4
+      const length = version === 4 ? 32 : 128
+      return [`src ${OUTSIDE[peer][version]}/${length} dst ${OUTSIDE[other][version]}/${length}${port}`]
     }
-    for (const state of await xfrmStates(this.hosts.espalier)) {
-      assert.ok(state.bytes >= pairs.length * TRANSFER_BYTES, `the megabyte went through here:\n${state.text}`)
-    }
+    return (what.inside ?? [4]).map((version) => `src ${NETWORK[peer][version]} dst ${NETWORK[other][version]}${port}`)
+  }
+
+  /** Who found whom behind a NAT. */
+  async #lookAtNat(initiator: Peer, begun: number): Promise<void> {
+    const { nat } = await this.#event('ike-established', begun)
+    const here = this.arrangement === 'nats' || (this.arrangement === 'nat' && initiator === 'espalier')
+    const there = this.arrangement === 'nats' || (this.arrangement === 'nat' && initiator === 'charon')
+    assert.deepEqual(nat, { supported: true, here, there, faked: false })
+  }
+
+  #isEncapsulated(what: Case): boolean {
+    return what.encapsulated ?? this.arrangement !== 'direct'
+  }
+
+  /** In which form everything left this peer. */
+  #lookAtWire(what: Case, peer: Peer, wire: Wire): void {
+    const at = (kind: string): string => `${kind} from ${peer}: ${JSON.stringify(wire)}`
+    const bytes = what.fails === true ? 0 : (what.inside ?? [4]).length * TRANSFER_BYTES
+    const isEncapsulated = this.#isEncapsulated(what)
+    const [form, other] = isEncapsulated ? [wire.udpEsp, wire.bareEsp] : [wire.bareEsp, wire.udpEsp]
+    assert.ok(form.bytes >= bytes, at('the megabyte as ESP'))
+    assert.equal(other.packets, 0, at('ESP in the other form'))
+    if (what.fails === true) assert.equal(form.packets, 0, at('ESP'))
+    assert.ok(wire.ike500.packets > 0, at('IKE on port 500'))
+    if (what.floats === false) assert.equal(wire.ike4500.packets, 0, at('IKE on port 4500'))
+    else if (what.fails !== true) assert.ok(wire.ike4500.packets > 0, at('IKE on port 4500'))
+    assert.equal(wire.keepalives.packets, 0, at('keepalives'))
+    // What the selectors leave out goes unprotected, and so does the word that a stranger has no port open any more.
+    if (what.onlyPort === undefined && what.afterStranger !== true) assert.equal(wire.clear.packets, 0, at('anything else'))
   }
 
   async #empty(peer: Peer): Promise<void> {
@@ -223,15 +309,20 @@ export class Pair {
     const own = self === initiator ? what.initiator : what.responder
     const text: SideText = { ...what, ...own }
     const inside = what.inside ?? [4]
+    // The responder's TCP port, if that is all there is: [tcp/80] at its end and [tcp] at the other.
+    const only = (peer: Peer): string =>
+      what.onlyPort === undefined ? '' : peer === initiator ? '[tcp]' : `[tcp/${what.onlyPort}]`
     const networks = (peer: Peer): string =>
-      what.mode === 'transport' ? 'dynamic' : inside.map((version) => NETWORK[peer][version]).join(', ')
+      what.mode === 'transport' ? 'dynamic' : inside.map((version) => `${NETWORK[peer][version]}${only(peer)}`).join(', ')
     const local = this.arrangement === 'direct' ? `local_addrs = ${OUTSIDE[self][what.outside ?? 4]}` : ''
+    // A responder hears of the initiator from wherever a NAT puts it.
+    const isCalled = this.arrangement === 'nat' && self !== initiator
     return `
 connections {
   ${name} {
     version = 2
     ${local}
-    remote_addrs = ${OUTSIDE[other][what.outside ?? 4]}
+    remote_addrs = ${isCalled ? '%any' : ADDRESS[this.arrangement][other][what.outside ?? 4]}
     ${text.proposals === undefined ? '' : `proposals = ${text.proposals}`}
     ${text.ike ?? ''}
     local {
@@ -256,7 +347,7 @@ connections {
 secrets {
   ike-other {
     id-other = ${other}.example
-    secret = "the gardener keeps the key"
+    secret = "${text.secret ?? SECRET}"
   }
 }
 `
@@ -292,8 +383,9 @@ secrets {
     for (const peer of PEERS) {
       await this.hosts[peer].run('ip', ['xfrm', 'state', 'flush'])
       await this.hosts[peer].run('ip', ['xfrm', 'policy', 'flush'])
+      await takeWire(this.hosts[peer])
     }
-    ;[this.#charon, this.#espalier] = await startDaemons(this.hosts)
+    ;[this.#charon, this.#espalier] = await Promise.all([startCharon(this.hosts.charon), startEspalier(this.hosts.espalier)])
   }
 }
 
@@ -308,13 +400,15 @@ function strangersRequest(): string {
   return `${random(8)}0000000000000000 21202208 00000000 ${length}${rest}`.replaceAll(' ', '')
 }
 
-async function startDaemons(hosts: Readonly<Record<Peer, Host>>): Promise<[Charon, Espalier]> {
-  // One half-open IKE_SA makes both ask for cookies; without a stranger there is none when a request comes in.
-  const settings = 'cookie_threshold = 1'
-  return await Promise.all([
-    Charon.start(hosts.charon, { configuration: '', settings }),
-    Espalier.start(hosts.espalier, { configuration: '', settings }),
-  ])
+/** One half-open IKE_SA makes either ask for cookies; without a stranger there is none when a request comes in. */
+const SETTINGS = 'cookie_threshold = 1'
+
+async function startCharon(host: Host): Promise<Charon> {
+  return await Charon.start(host, { configuration: '', settings: SETTINGS })
+}
+
+async function startEspalier(host: Host): Promise<Espalier> {
+  return await Espalier.start(host, { configuration: '', settings: SETTINGS })
 }
 
 async function connectDirectly(lab: Lab, hosts: Readonly<Record<Peer, Host>>): Promise<void> {
@@ -326,6 +420,21 @@ async function connectDirectly(lab: Lab, hosts: Readonly<Record<Peer, Host>>): P
     await hosts[peer].route(NETWORK[other][4], OUTSIDE[other][4])
     await hosts[peer].route(NETWORK[other][6], OUTSIDE[other][6])
   }
+}
+
+async function connectThroughNat(lab: Lab, hosts: Readonly<Record<Peer, Host>>): Promise<void> {
+  const router = await lab.router('router')
+  for (const [index, peer] of PEERS.entries()) {
+    const lan = { 4: `10.${index + 1}.0`, 6: `2001:db8:${index + 1}:` }
+    const addresses = (last: number): string[] => [`${lan[4]}.${last}/24`, `${lan[6]}:${last}/64`]
+    await lab.cable(router, `lan-${peer}`, addresses(1), hosts[peer], 'lan', addresses(2))
+    await hosts[peer].route('default', `${lan[4]}.1`)
+    await hosts[peer].route('default', `${lan[6]}:1`)
+  }
+  await router.nft(`
+    table inet nat {
+      chain postrouting { type nat hook postrouting priority srcnat; meta l4proto udp masquerade random; }
+    }`)
 }
 
 async function connectThroughNats(lab: Lab, hosts: Readonly<Record<Peer, Host>>): Promise<void> {

@@ -22,6 +22,8 @@ export interface XfrmState {
 export interface XfrmPolicy {
   readonly source: string
   readonly destination: string
+  /** In ip's words: "src 10.1.0.0/24 dst 10.2.0.0/24 proto tcp dport 80". */
+  readonly selector: string
   readonly direction: string
   readonly priority: number
   readonly templates: readonly { source: string; destination: string; protocol: string; reqid: number; mode: string }[]
@@ -56,6 +58,7 @@ export async function xfrmPolicies(host: Host): Promise<XfrmPolicy[]> {
     .map((text) => ({
       source: word(text, /^src (\S+)/),
       destination: word(text, /^src \S+ dst (\S+)/),
+      selector: word(text, /^(src \S+ dst \S+.*?) +uid /),
       direction: word(text, /\bdir (\S+)/),
       priority: Number(word(text, /\bpriority (\d+)/)),
       templates: [...text.matchAll(/tmpl src (\S+) dst (\S+)\s+proto (\S+) .*?reqid (\d+).*? mode (\S+)/g)].map((match) => ({
