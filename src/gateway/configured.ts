@@ -26,8 +26,8 @@ export type Change = 'added' | 'updated' | 'replaced' | 'unchanged'
 export interface Consequences {
   /** Runs the start actions of `children`. */
   start(connection: Connection, children: readonly ChildConnection[]): void
-  /** Undoes the start actions of `children`; everything else of the connection stays. */
-  undo(connection: Connection, children: readonly ChildConnection[]): void
+  /** Undoes the start actions of `children`; everything else of the connection stays, IKE_SAs without a CHILD_SA as well unless `closesEmptied`. */
+  undo(connection: Connection, children: readonly ChildConnection[], closesEmptied: boolean): void
   /** Many changes at once: the IKE_SAs are looked through once, not once for every connection. */
   together(work: () => void): void
   /** IKE_SAs of `before` go on under `after`, which differs in its children. */
@@ -109,7 +109,7 @@ export class Configured {
     if (before === null) this.#consequences.start(connection, connection.children)
     else if (change === 'updated') this.#replaceChildren(before, connection)
     else {
-      this.#consequences.undo(before, before.children)
+      this.#consequences.undo(before, before.children, true)
       this.#consequences.start(connection, connection.children)
     }
     return change
@@ -119,14 +119,11 @@ export class Configured {
     const isIn = (child: ChildConnection, children: readonly ChildConnection[]): boolean =>
       children.some((other) => isDeepStrictEqual(child, other))
     this.#consequences.continue(before, after)
-    this.#consequences.undo(
-      before,
-      before.children.filter((child) => !isIn(child, after.children)),
-    )
-    this.#consequences.start(
-      after,
-      after.children.filter((child) => !isIn(child, before.children)),
-    )
+    const removed = before.children.filter((child) => !isIn(child, after.children))
+    const added = after.children.filter((child) => !isIn(child, before.children))
+    // An IKE_SA is only kept for what is to be made in it (strongSwan: replace_children).
+    this.#consequences.undo(before, removed, !added.some((child) => child.startAction.start))
+    this.#consequences.start(after, added)
   }
 
   /** False if there is none of this name. */
@@ -134,7 +131,7 @@ export class Configured {
     const before = this.#connections.remove(name)
     if (before === null) return false
     this.#report({ event: 'configuration-changed', what: 'connection', name, change: 'removed', secret: null })
-    this.#consequences.undo(before, before.children)
+    this.#consequences.undo(before, before.children, true)
     return true
   }
 

@@ -11,6 +11,7 @@ import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa } from '../ike/delete.ts'
 import type { IkeEvent } from '../ike/events.ts'
 import { NotInitiated } from '../ike/failure.ts'
+import type { ChildSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import type { Consequences } from './configured.ts'
 
@@ -33,8 +34,9 @@ export class StartActions implements Consequences {
   readonly #initiator: Initiator
   /** By the name of their connection; one that was undone may still be there when the next begins. */
   readonly #starts = new Map<string, readonly Start[]>()
-  /** IKE_SAs that are to be deleted, from when that was decided: what is started does not count on them. */
+  /** IKE_SAs and CHILD_SAs that are to be deleted, from when that was decided: what is started does not count on them. */
   readonly #leaving = new WeakSet<Session>()
+  readonly #leavingChildren = new WeakSet<ChildSa>()
   /** Sessions by the name of their connection, while many connections are looked at. */
   #byConnection: ReadonlyMap<string | undefined, readonly Session[]> | null = null
 
@@ -58,7 +60,7 @@ export class StartActions implements Consequences {
     if (first === undefined) return
     const standing = this.#sessionsOf(connection.name)
     if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
-    if (standing[0] !== undefined) return addFurther(standing[0], [first, ...others])
+    if (standing[0] !== undefined) return this.#addFurther(standing[0], [first, ...others])
     const start: Start = { child: first.name, session: null, isUndone: false }
     this.#starts.set(connection.name, [...this.#startsOf(connection.name), start])
     this.#initiator
@@ -67,7 +69,7 @@ export class StartActions implements Consequences {
         if (start.isUndone) this.#close(session)
       })
       .then(
-        (session) => addFurther(session, others),
+        (session) => this.#addFurther(session, others),
         (error: unknown) => {
           if (!(error instanceof EspalierError)) throw error
           // What became of an IKE_SA was reported when it did.
@@ -79,7 +81,7 @@ export class StartActions implements Consequences {
   }
 
   /** Part of Consequences. */
-  undo(connection: Connection, children: readonly ChildConnection[]): void {
+  undo(connection: Connection, children: readonly ChildConnection[], closesEmptied: boolean): void {
     const names = new Set(children.filter((child) => child.startAction.start).map(({ name }) => name))
     for (const start of this.#startsOf(connection.name)) {
       if (!names.has(start.child)) continue
@@ -90,8 +92,8 @@ export class StartActions implements Consequences {
       // What CHILD_SA comes of it is not known yet: that counts as another one (strongSwan: check_queued_tasks).
       if (!isComplete(session)) continue
       const going = session.sa.children.filter((child) => names.has(child.connection.name))
-      if (going.length === session.sa.children.length) this.#close(session)
-      else for (const child of going) void session.runExchange((current) => deleteChildSa(current, child), 'delete-child')
+      if (closesEmptied && going.length === session.sa.children.length) this.#close(session)
+      else for (const child of going) this.#closeChild(session, child)
     }
   }
 
@@ -129,16 +131,21 @@ export class StartActions implements Consequences {
     if (session.sa.state === 'connecting') void session.run(() => session.close('deleted-by-us'))
     else void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
   }
-}
 
-/** Makes those of the children that are not up in the IKE_SA. */
-function addFurther(session: Session, children: readonly ChildConnection[]): void {
-  for (const child of children) {
-    if (session.sa.children.some(({ connection }) => connection.name === child.name)) continue
-    // What comes of it is reported.
-    addChild(session, child).catch((error: unknown) => {
-      if (!(error instanceof EspalierError)) throw error
-    })
+  #closeChild(session: Session, child: ChildSa): void {
+    this.#leavingChildren.add(child)
+    void session.runExchange((current) => deleteChildSa(current, child), 'delete-child')
+  }
+
+  /** Makes those of the children that are not up in the IKE_SA. */
+  #addFurther(session: Session, children: readonly ChildConnection[]): void {
+    for (const child of children) {
+      if (session.sa.children.some((up) => up.connection.name === child.name && !this.#leavingChildren.has(up))) continue
+      // What comes of it is reported.
+      addChild(session, child).catch((error: unknown) => {
+        if (!(error instanceof EspalierError)) throw error
+      })
+    }
   }
 }
 
