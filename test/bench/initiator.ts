@@ -1,14 +1,19 @@
 /**
  * The other side of the bench: brings up one tunnel after another with the responder, a few at a time, each as another
  * peer with another address behind it. It is told how many over its channel and answers how it went.
+ *
+ * A shard and no gateway: thousands of connections that are configured would slow down the search for the next.
  */
 import { Alarm, systemClock } from '../../src/edge/clock.ts'
 import { systemEntropy } from '../../src/edge/entropy.ts'
 import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
-import { Gateway } from '../../src/gateway/gateway.ts'
 import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
+import { Shard } from '../../src/ike/shard.ts'
+import { TrafficClaims } from '../../src/ike/traffic-claims.ts'
+import { Books } from '../../src/kernel/books.ts'
+import { fakeSource } from '../../src/nat/detection.ts'
 import { connection, sharedSecret } from '../simulation/configuration.ts'
 
 export interface Order {
@@ -37,31 +42,35 @@ const network = new UdpNetwork(
     reusePort: false,
     dscp: 0,
   },
-  (datagram) => gateway.handleDatagram(datagram),
+  (datagram) => shard.handleDatagram(datagram),
   (error) => process.stderr.write(`initiator: ${error.message}\n`),
 )
 const alarm = new Alarm(() => {
-  gateway.handleDeadlines()
-  return gateway.nextDeadline()
+  shard.handleDeadlines()
+  return shard.nextDeadline()
 })
 let retransmissions = 0
-const gateway = new Gateway(
+let sas = 0
+const secrets = [sharedSecret({ text: psk })]
+const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 }
+const shard = new Shard(
   {
     network,
-    kernel: new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} }),
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),
     ports: { port: network.port, portNatT: network.portNatT },
-  },
-  {
-    connections: [],
-    secrets: [sharedSecret({ text: psk })],
-    pools: [],
-    settings: { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 },
-  },
-  (event) => {
-    if (event.event === 'retransmitting') retransmissions++
+    books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
+    traffic: new TrafficClaims(),
+    fakeSource: fakeSource(systemEntropy.bytes(4)),
+    settings: () => settings,
+    connections: () => [],
+    secrets: () => secrets,
+    nextIkeSaNumber: () => ++sas,
+    nextChildSaNumber: () => ++sas,
+    report: (event) => {
+      if (event.event === 'retransmitting') retransmissions++
+    },
   },
   (at) => alarm.arm(at),
 )
@@ -83,12 +92,8 @@ async function handshake(): Promise<boolean> {
     local: [`10.${number >> 16}.${(number >> 8) & 0xff}.${number & 0xff}/32`],
     remote: ['192.168.0.0/16'],
   })
-  gateway.configured.loadConnection(begun)
-  const initiated = gateway.initiate(name, 'net')
-  // It goes on without: thousands of connections would slow down the search for the next.
-  gateway.configured.unloadConnection(name)
   try {
-    const session = await initiated
+    const session = await shard.initiate(begun, begun.children[0]!)
     return session.sa.children.length === 1
   } catch {
     return false
