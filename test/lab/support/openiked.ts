@@ -68,8 +68,9 @@ export class OpenIked {
   }
 }
 
-/** Where the libraries are that were unpacked with it: in a directory named after this machine's processor. */
+/** Where the libraries are that were unpacked with it, and OpenSSL's providers: below a directory named after the processor. */
 async function environment(): Promise<Record<string, string>> {
-  const libraries = join(root, 'usr/lib')
-  return { LD_LIBRARY_PATH: (await readdir(libraries)).map((name) => join(libraries, name)).join(':') }
+  const [libraries] = (await readdir(join(root, 'usr/lib'))).filter((name) => name.endsWith('-linux-gnu'))
+  const path = join(root, 'usr/lib', libraries ?? '')
+  return { LD_LIBRARY_PATH: path, OPENSSL_MODULES: join(path, 'ossl-modules') }
 }
