@@ -173,15 +173,15 @@ describe('espalier check', () => {
 })
 
 describe('a mistyped command', () => {
-  test('is answered with the nearest one and status 1', async (t) => {
+  test('is answered with the nearest one and status 2', async (t) => {
     const { status, stderr } = await espalier(t, ['deamon'], '')
-    assert.equal(status, 1)
-    assert.match(stderr, /unknown command 'deamon'\n\(Did you mean daemon\?\)/)
+    assert.equal(status, 2)
+    assert.match(stderr, /unknown command 'deamon' \(Did you mean daemon\?\)/)
   })
 
   test('an option value that does not exist is answered with those that do', async (t) => {
     const { status, stderr } = await espalier(t, ['daemon', '--kernel', 'windows'], '')
-    assert.equal(status, 1)
+    assert.equal(status, 2)
     assert.match(stderr, /Allowed choices are netlink, memory/)
   })
 })

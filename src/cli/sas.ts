@@ -1,0 +1,149 @@
+/**
+ * IKE_SAs and their CHILD_SAs, as `list-sas` tells of them, for a person to read at a glance.
+ */
+import type { ViciSection } from '../vici/message.ts'
+import { entriesOf, namedJson, numberOf, sectionsOf, wordOf, wordsOf, type Json } from './answers.ts'
+import type { Cell, CellLine } from './table.ts'
+import { formatAlgorithm, formatSize, formatTime } from './words.ts'
+
+export interface ListedIke {
+  readonly name: string
+  readonly id: number
+  readonly section: ViciSection
+  readonly children: readonly ListedChild[]
+}
+export interface ListedChild {
+  readonly name: string
+  readonly id: number
+  readonly section: ViciSection
+}
+
+/** The SAs of list-sa events. */
+export function readSas(events: readonly ViciSection[]): readonly ListedIke[] {
+  return events.flatMap(sectionsOf).map(([name, section]) => ({
+    name,
+    id: numberOf(section, 'uniqueid') ?? 0,
+    section,
+    children: entriesOf(section, 'child-sas').map(([key, child]) => ({
+      name: wordOf(child, 'name') ?? key,
+      id: numberOf(child, 'uniqueid') ?? 0,
+      section: child,
+    })),
+  }))
+}
+
+/** As logs write it. */
+export function formatIke({ name, id }: ListedIke): string {
+  return `${name}[${id}]`
+}
+export function formatChild({ name, id }: ListedChild): string {
+  return `${name}{${id}}`
+}
+
+/** Those of a connection or with CHILD_SAs of that name. */
+export function sasNamed(sas: readonly ListedIke[], name: string): readonly ListedIke[] {
+  return sas.filter((ike) => ike.name === name || ike.children.some((child) => child.name === name))
+}
+
+// -- the table -----------------------------------------------------------------------------------------------------
+
+export const SA_TITLES = ['SA', 'PEER', 'HERE', 'CIPHER', 'AGE', 'REKEY IN']
+
+export function saRows(sas: readonly ListedIke[]): readonly (readonly Cell[])[] {
+  return sas.flatMap((ike) => [ikeRow(ike), ...ike.children.map(childRow)])
+}
+
+function ikeRow(ike: ListedIke): readonly Cell[] {
+  const { section } = ike
+  const state = wordOf(section, 'state') ?? ''
+  const style = state === 'ESTABLISHED' ? 'green' : state === 'CONNECTING' ? 'yellow' : 'red'
+  return [
+    [{ text: formatIke(ike), style }, ...(style === 'green' ? [] : [` ${state.toLowerCase()}`])],
+    side(section, 'remote'),
+    side(section, 'local'),
+    cipher(section),
+    age(numberOf(section, 'established')),
+    next(numberOf(section, 'rekey-time'), numberOf(section, 'reauth-time')),
+  ]
+}
+
+/** Address, identity, and what the NAT detection has found out about that side. */
+function side(section: ViciSection, which: 'local' | 'remote'): readonly CellLine[] {
+  const host = wordOf(section, `${which}-host`) ?? '?'
+  const port = wordOf(section, `${which}-port`) ?? '?'
+  const identity = wordOf(section, `${which}-id`)
+  const eap = wordOf(section, `${which}-eap-id`)
+  const isFaked = which === 'local' && wordOf(section, 'nat-fake') === 'yes'
+  const isBehindNat = wordOf(section, `nat-${which}`) === 'yes'
+  // Without a NAT there is nothing to say before both have said who they are.
+  const nat: CellLine = isBehindNat
+    ? { text: 'behind NAT', style: 'yellow' }
+    : { text: isFaked ? 'NAT pretended' : 'no NAT', style: 'dim' }
+  return [
+    `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    ...(identity === null || identity === '%any' ? [] : [identity]),
+    ...(eap === null ? [] : [`EAP ${eap}`]),
+    ...wordsOf(section, `${which}-vips`).map((address) => `gets ${address}`),
+    nat,
+  ]
+}
+
+function childRow(child: ListedChild): readonly Cell[] {
+  const { section } = child
+  const state = wordOf(section, 'state') ?? ''
+  const isUp = state === 'INSTALLED'
+  const mode = wordOf(section, 'mode') ?? 'TUNNEL'
+  return [
+    [{ text: `  ${formatChild(child)}`, style: isUp ? 'green' : 'yellow' }, ...(isUp ? [] : [`   ${state.toLowerCase()}`])],
+    [...wordsOf(section, 'remote-ts'), traffic(section, 'in')],
+    [...wordsOf(section, 'local-ts'), traffic(section, 'out')],
+    [
+      ...cipher(section),
+      ...(mode === 'TUNNEL' ? [] : [mode.toLowerCase()]),
+      ...(wordOf(section, 'encap') === 'yes' ? ['in UDP'] : []),
+    ],
+    age(numberOf(section, 'install-time')),
+    next(numberOf(section, 'rekey-time'), null),
+  ]
+}
+
+function traffic(section: ViciSection, direction: 'in' | 'out'): CellLine {
+  const bytes = numberOf(section, `bytes-${direction}`)
+  if (bytes === null) return ''
+  const ago = numberOf(section, `use-${direction}`)
+  return { text: `${direction} ${formatSize(bytes)}${ago === null ? '' : `, ${formatTime(ago)} ago`}`, style: 'cyan' }
+}
+
+/** Encryption with integrity, and under it the key exchange; the PRF goes with them and is left to --json. */
+function cipher(section: ViciSection): readonly string[] {
+  const encryption = formatAlgorithm(wordOf(section, 'encr-alg'), wordOf(section, 'encr-keysize'))
+  const integrity = formatAlgorithm(wordOf(section, 'integ-alg'), wordOf(section, 'integ-keysize'))
+  const exchange = formatAlgorithm(wordOf(section, 'dh-group'), null)
+  const first = [encryption, integrity].filter((word) => word !== null).join('-')
+  return [first, exchange].filter((word) => word !== null && word !== '') as string[]
+}
+
+function age(seconds: number | null): string {
+  return seconds === null ? '-' : formatTime(seconds)
+}
+
+/** What comes first. */
+function next(rekey: number | null, reauthentication: number | null): string {
+  const [least, word] =
+    reauthentication !== null && (rekey === null || reauthentication < rekey) ? [reauthentication, ' (reauth)'] : [rekey, '']
+  if (least === null) return 'never'
+  return least <= 0 ? `now${word}` : `${formatTime(least)}${word}`
+}
+
+// -- JSON ----------------------------------------------------------------------------------------------------------
+
+/** An object with all of strongSwan's keys; its CHILD_SAs are an array, and what NAT detection found is always there. */
+export function saJson({ name, section, children }: ListedIke): Json {
+  const flags = Object.fromEntries(['initiator', 'nat-local', 'nat-remote', 'nat-fake', 'nat-any'].map((key) => [key, false]))
+  return {
+    name,
+    ...flags,
+    ...namedJson(name, section),
+    'child-sas': children.map((child) => ({ encap: false, ...namedJson(child.name, child.section) })),
+  }
+}
