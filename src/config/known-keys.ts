@@ -5,7 +5,7 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import { LOG_GROUPS } from './log-groups.ts'
-import { parseBoolean, parseInteger, parseSize, parseTime } from './values.ts'
+import { parseBoolean, parseInteger, parseTime } from './values.ts'
 
 export type Treatment =
   /** Read and acted on. `fallback`: the default, as one writes it. */
@@ -55,8 +55,6 @@ const rules = (given: Partial<SectionRules>): SectionRules => ({ ...NOTHING, ...
 const whole = (treatment: Treatment, ...keys: string[]): SectionRules => rules({ whole: treatment, keys: silently(...keys) })
 const silently = (...names: string[]): Record<string, Treatment> => Object.fromEntries(names.map((name) => [name, SILENT]))
 
-const LIFETIMES = 'CHILD_SAs are not rekeyed and have no limit yet'
-const IKE_LIFETIMES = 'IKE_SAs are neither rekeyed nor reauthenticated yet'
 const CERTIFICATES = 'certificates and public keys are not read yet'
 const CONSTRAINT =
   'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
@@ -75,15 +73,30 @@ const CHILD: SectionRules = rules({
       'Traffic on our side, separated by commas: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, `dynamic` (our own address), each with `[protocol/port]` behind it.',
     ),
     remote_ts: honoured('dynamic', "Traffic on the peer's side, written as in `local_ts`."),
-    rekey_time: unhonoured(LIFETIMES, isZeroTime),
-    life_time: unhonoured(LIFETIMES, isZeroTime),
-    rand_time: unhonoured(LIFETIMES, isZeroTime),
-    rekey_bytes: unhonoured(LIFETIMES, isZeroSize),
-    life_bytes: unhonoured(LIFETIMES, isZeroSize),
-    rand_bytes: unhonoured(LIFETIMES, isZeroSize),
-    rekey_packets: unhonoured(LIFETIMES, isZero),
-    life_packets: unhonoured(LIFETIMES, isZero),
-    rand_packets: unhonoured(LIFETIMES, isZero),
+    rekey_time: honoured(
+      '1h',
+      'When a CHILD_SA is replaced by a new one with new keys; 0 for never. With only `life_time` given: that divided by 1.1.',
+    ),
+    life_time: honoured(
+      '66m',
+      'When a CHILD_SA that was not replaced is gone: it is deleted with the peer and made anew. Unless given, 110 % of `rekey_time`.',
+    ),
+    rand_time: honoured('6m', 'Up to how much is taken off `rekey_time` at random. Unless given, `life_time` less `rekey_time`.'),
+    rekey_bytes: honoured('0', 'Octets in one direction after which a CHILD_SA is replaced; 0 for any number.'),
+    life_bytes: honoured('0', 'Octets in one direction after which it is gone. Unless given, 110 % of `rekey_bytes`.'),
+    rand_bytes: honoured(
+      '0',
+      'Up to how many are taken off `rekey_bytes` at random. Unless given, `life_bytes` less `rekey_bytes`.',
+    ),
+    rekey_packets: honoured(
+      '0',
+      'Packets in one direction after which a CHILD_SA is replaced; 0 for any number, of which there are four billion without `esn`.',
+    ),
+    life_packets: honoured('0', 'Packets in one direction after which it is gone. Unless given, 110 % of `rekey_packets`.'),
+    rand_packets: honoured(
+      '0',
+      'Up to how many are taken off `rekey_packets` at random. Unless given, `life_packets` less `rekey_packets`.',
+    ),
     updown: unhonoured('no script is run, so what it opens in the firewall stays closed'),
     hostaccess: SILENT,
     mode: honoured('tunnel', '`tunnel` or `transport`; other modes are refused.'),
@@ -91,7 +104,7 @@ const CHILD: SectionRules = rules({
     policies_fwd_out: unhonoured('no outbound forward policies are installed', isNo),
     dpd_action: unhonoured('no liveness checks are made yet', oneOf('clear', 'none')),
     ipcomp: unhonoured('packets are not compressed', isNo),
-    inactivity: unhonoured('idle CHILD_SAs are not closed', isZeroTime),
+    inactivity: honoured('0', 'After what time without a packet in either direction a CHILD_SA is closed; 0 for never.'),
     reqid: honoured('0', "A fixed reqid for the kernel's states and policies; 0 hands out one."),
     priority: honoured('0', 'A fixed priority of the policies; 0 calculates one from the selectors.'),
     interface: refused('policies without the interface would apply to other traffic', isEmpty),
@@ -198,10 +211,19 @@ const CONNECTION: SectionRules = rules({
     ),
     keyingtries: honoured('1', 'How often to try an initiation that got no answer; 0 for ever.'),
     unique: unhonoured('an older IKE_SA of the same peer goes if INITIAL_CONTACT says so, and only then', oneOf('no')),
-    reauth_time: unhonoured(IKE_LIFETIMES, isZeroTime),
-    rekey_time: unhonoured(IKE_LIFETIMES, isZeroTime),
-    over_time: unhonoured(IKE_LIFETIMES, isZeroTime),
-    rand_time: unhonoured(IKE_LIFETIMES, isZeroTime),
+    reauth_time: honoured(
+      '0',
+      'When the IKE_SA and its CHILD_SAs are made anew from the beginning, authentication included; 0 for never. See `charon.make_before_break`.',
+    ),
+    rekey_time: honoured('4h', 'When the IKE_SA gets new keys; 0 for never, which is the default where `reauth_time` is given.'),
+    over_time: honoured(
+      '24m',
+      'How long after either should have happened the IKE_SA is deleted if neither did. Unless given, 10 % of the longer of the two.',
+    ),
+    rand_time: honoured(
+      '24m',
+      'Up to how much is taken off `rekey_time` and `reauth_time` at random. Unless given, `over_time`.',
+    ),
     pools: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
     if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
     if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
@@ -329,8 +351,7 @@ const CHARON: SectionRules = rules({
     accept_private_algs: unhonoured('private algorithm numbers are not accepted', isNo),
     block_threshold: unhonoured('half-open IKE_SAs of one address are limited by cookies only', isZero),
     close_ike_on_child_failure: unhonoured('an IKE_SA without CHILD_SA stays', isNo),
-    delete_rekeyed: unhonoured(LIFETIMES, isNo),
-    delete_rekeyed_delay: unhonoured(LIFETIMES),
+    delete_rekeyed_delay: honoured('5', 'Seconds for which packets are let in on a CHILD_SA that was replaced and deleted.'),
     dns1: unhonoured(VIRTUAL_ADDRESSES),
     dns2: unhonoured(VIRTUAL_ADDRESSES),
     nbns1: unhonoured(VIRTUAL_ADDRESSES),
@@ -344,14 +365,17 @@ const CHARON: SectionRules = rules({
     hash_and_url: unhonoured(CERTIFICATES, isNo),
     ignore_routing_tables: unhonoured('all routing tables are looked at'),
     ikesa_limit: unhonoured('the number of IKE_SAs is not limited', isZero),
-    inactivity_close_ike: unhonoured('idle CHILD_SAs are not closed', isNo),
+    inactivity_close_ike: honoured('no', 'An idle CHILD_SA that is the only one takes its IKE_SA with it.'),
     initiator_only: refused('requests of other initiators would be answered', isNo),
     install_routes: unhonoured('no routes are installed', isNo),
     install_virtual_ip: unhonoured(VIRTUAL_ADDRESSES, isNo),
     install_virtual_ip_on: unhonoured(VIRTUAL_ADDRESSES),
     interfaces_ignore: refused('IKE would be answered on these interfaces', isEmpty),
     interfaces_use: refused('IKE would be answered on other interfaces, too', isEmpty),
-    make_before_break: unhonoured(IKE_LIFETIMES),
+    make_before_break: honoured(
+      'yes',
+      'Reauthenticate by making the new IKE_SA first and deleting the old one afterwards; `no` deletes first.',
+    ),
     prefer_best_path: unhonoured('a working path is kept', isNo),
     prefer_configured_proposals: unhonoured('the order of our proposals decides', isYes),
     prefer_temporary_addrs: unhonoured('the kernel chooses the address', isNo),
@@ -371,6 +395,7 @@ const CHARON: SectionRules = rules({
       // IKEv1, certificates, EAP: nothing of the kind is done, and the connections that ask for it are told so.
       'accept_unencrypted_mainmode_messages',
       'cisco_flexvpn',
+      'delete_rekeyed',
       'cisco_unity',
       'dh_exponent_ansi_x9_42',
       'force_eap_only_authentication',
@@ -496,9 +521,7 @@ function isZero(value: string): boolean {
 function isZeroTime(value: string): boolean {
   return holds(() => parseTime(value) === 0)
 }
-function isZeroSize(value: string): boolean {
-  return holds(() => parseSize(value) === 0n)
-}
+
 function isEmpty(value: string): boolean {
   return value === ''
 }

@@ -57,6 +57,9 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),
     initLimitHalfOpen: read('init_limit_half_open', count, DEFAULT_IKE_SETTINGS.initLimitHalfOpen),
     initLimitJobLoad: read('init_limit_job_load', count, DEFAULT_IKE_SETTINGS.initLimitJobLoad),
+    deleteRekeyedDelay: read('delete_rekeyed_delay', seconds, DEFAULT_IKE_SETTINGS.deleteRekeyedDelay),
+    makeBeforeBreak: read('make_before_break', parseBoolean, DEFAULT_IKE_SETTINGS.makeBeforeBreak),
+    inactivityCloseIke: read('inactivity_close_ike', parseBoolean, DEFAULT_IKE_SETTINGS.inactivityCloseIke),
     replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),
   }
   const portValues = layers.find((values) => values.has('port_nat_t')) ?? layers.find((values) => values.has('port'))

@@ -11,6 +11,7 @@ import type { Milliseconds } from '../base/time.ts'
 import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
 import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
+import { reauthenticate } from '../ike/reauthenticate.ts'
 import { rekeyChild } from '../ike/rekey-child.ts'
 import { rekeyIkeSa } from '../ike/rekey-ike.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
@@ -158,11 +159,12 @@ export class Control {
     }
   }
 
-  /** Sets going that what the filter names is rekeyed, and tells how many SAs that are (strongSwan). */
-  rekey(filter: SaFilter): number {
+  /** Sets going that what the filter names is rekeyed, IKE_SAs reauthenticated if asked for, and tells how many SAs that are (strongSwan). */
+  rekey(filter: SaFilter, isReauthentication: boolean): number {
     const found = this.matching(filter)
     for (const { session, child } of found) {
-      if (child === null) void session.runExchange(rekeyIkeSa, 'rekey-ike')
+      if (child === null && isReauthentication) session.enqueue(() => reauthenticate(session))
+      else if (child === null) void session.runExchange(rekeyIkeSa, 'rekey-ike')
       else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
     }
     return found.length

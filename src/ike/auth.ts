@@ -30,6 +30,7 @@ import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
 import { rejectUnknownCritical, throwOnErrorNotify } from './init.ts'
+import { beginLife } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { connectionsFor } from './matching.ts'
 import type { Opening } from './opening.ts'
@@ -181,6 +182,7 @@ function establish(session: Session): void {
   sa.state = 'established'
   sa.established = env.clock.now()
   env.report({ event: 'ike-established', sa })
+  beginLife(session, null)
 }
 
 /** The peer's identity, after its AUTH was found right. Throws AUTHENTICATION_FAILED. */

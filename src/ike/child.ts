@@ -12,7 +12,7 @@ import { deriveChildKeys } from '../crypto/keys.ts'
 import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import type { Secret } from '../crypto/secret.ts'
 import type { ChildInstallation, OutboundTime } from '../kernel/books.ts'
-import { NO_LIMITS, KernelError } from '../kernel/vocabulary.ts'
+import { KernelError } from '../kernel/vocabulary.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { wireSelector } from '../message/ikev2/ts.ts'
@@ -29,6 +29,7 @@ import {
 import { formatSelector, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
+import { childLimits } from './lifetimes.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -279,7 +280,7 @@ export async function installChild(
       copyEcn: connection.copyEcn,
       copyDscpOut: connection.copyDscp === 'out' || connection.copyDscp === 'yes',
       copyDscpIn: connection.copyDscp === 'in' || connection.copyDscp === 'yes',
-      limits: NO_LIMITS,
+      limits: childLimits(connection.lifetime, suite.esn, env.entropy),
       priority: connection.priority,
       acquireSequence: 0,
     }
@@ -304,6 +305,9 @@ export async function installChild(
       rivalNonce: null,
       deleteSent: false,
       dueAt: null,
+      expiry: 'none',
+      idleAt: connection.inactivity === 0 ? null : env.clock.now() + connection.inactivity,
+      packetsSeen: 0n,
     }
   } catch (error) {
     if (connection.reqid === 0) env.books.reqids.release(traffic)

@@ -253,6 +253,10 @@ export interface IkeSettings {
   readonly replayWindow: number
   /** How long what the peer sent on a CHILD_SA is let in after that was replaced and deleted. */
   readonly deleteRekeyedDelay: Milliseconds
+  /** A new IKE_SA is made before the one that it reauthenticates is deleted, or after. */
+  readonly makeBeforeBreak: boolean
+  /** An IKE_SA whose only CHILD_SA is idle goes with it. */
+  readonly inactivityCloseIke: boolean
 }
 
 export const DEFAULT_IKE_SETTINGS: IkeSettings = {
@@ -272,4 +276,6 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   initLimitJobLoad: 0,
   replayWindow: 32,
   deleteRekeyedDelay: 5_000,
+  makeBeforeBreak: true,
+  inactivityCloseIke: false,
 }

@@ -13,10 +13,12 @@ export type DeadlineName =
   | 'children'
   /** The IKE_SA is to be rekeyed. */
   | 'rekey'
-  /** It goes without another word: replaced by one that should have deleted it, or past its life. */
+  /** The IKE_SA is to be made anew from the beginning. */
+  | 'reauth'
+  /** Its time is over: it goes without another word if another has replaced it, else the peer hears of it. */
   | 'over'
 
-const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive', 'children', 'rekey', 'over']
+const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive', 'children', 'rekey', 'reauth', 'over']
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
 export interface DeadlineOwner {
@@ -25,7 +27,15 @@ export interface DeadlineOwner {
 
 /** A table with all places empty: places that come and go would make a dictionary of it, 160 octets for every IKE_SA. */
 export function noDeadlines(): DeadlineOwner['deadlines'] {
-  return { 'retransmit': null, 'half-open': null, 'keepalive': null, 'children': null, 'rekey': null, 'over': null }
+  return {
+    'retransmit': null,
+    'half-open': null,
+    'keepalive': null,
+    'children': null,
+    'rekey': null,
+    'reauth': null,
+    'over': null,
+  }
 }
 
 export class Deadlines<Owner extends DeadlineOwner> {

@@ -71,6 +71,17 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
   await session.close(reason)
 }
 
+/** Its time is over. One that was replaced should have been deleted by whoever did so; any other is deleted now (strongSwan). */
+export async function endLife(session: Session): Promise<void> {
+  const { sa, env } = session
+  if (sa.state !== 'established') return session.close('rekeyed')
+  env.report({ event: 'ike-expired', sa })
+  void session.runExchange(async (current) => {
+    // It was rekeyed after all while this waited.
+    if (current === session) await deleteIkeSa(current, 'deleted-by-us')
+  }, 'delete-ike')
+}
+
 /** Closes the IKE_SA at once: a peer that knows it is told, when no request of ours is on the way, and its answer not waited for. */
 export async function deleteUnheard(session: Session, reason: CloseReason): Promise<void> {
   const { sa, exchanges } = session

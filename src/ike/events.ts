@@ -102,6 +102,22 @@ export type IkeEvent =
   /** `sa` replaces `old` and has its CHILD_SAs. */
   | { readonly event: 'ike-rekeyed'; readonly old: IkeSa; readonly sa: IkeSa }
   | { readonly event: 'ike-rekey-failed'; readonly sa: IkeSa; readonly error: EspalierError; readonly retryIn: Milliseconds }
+  /** It has begun to live; `sa` says when it is to be rekeyed and reauthenticated, and `over` after how long it goes if neither happens. */
+  | { readonly event: 'lifetime-set'; readonly sa: IkeSa; readonly over: Milliseconds }
+  /** It has lived for as long as it may, and was neither rekeyed nor reauthenticated. */
+  | { readonly event: 'ike-expired'; readonly sa: IkeSa }
+  | { readonly event: 'reauthenticating'; readonly sa: IkeSa }
+  /** Not now, not at all, or tried and failed; `retryIn` null: not again. */
+  | {
+      readonly event: 'reauthentication-failed'
+      readonly sa: IkeSa
+      readonly why: 'busy' | 'childless' | 'failed'
+      readonly retryIn: Milliseconds | null
+    }
+  /** The kernel has thrown it away at a hard limit; another one is made. */
+  | { readonly event: 'child-recreating'; readonly sa: IkeSa; readonly child: ChildSa }
+  /** It has carried nothing for its time of inactivity and goes, or all of the IKE_SA. */
+  | { readonly event: 'child-idle'; readonly sa: IkeSa; readonly child: ChildSa; readonly closesIkeSa: boolean }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
   | {
       readonly event: 'child-closed'

@@ -12,13 +12,13 @@ import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './liveness.ts'
-import type { Session } from './session.ts'
+import type { Session, Way } from './session.ts'
 
 /** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */
 export type OpenSession = (local: Endpoint, remote: Endpoint) => Session
 
 /**
- * Brings a connection up with one child. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
+ * Brings a connection up with one child, between its addresses or those given. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
  * failed, which is reported); rejects with an EspalierError after everything of it is gone.
  */
 export async function initiate(
@@ -27,9 +27,10 @@ export async function initiate(
   connection: Connection,
   child: ChildConnection,
   isStopping: () => boolean,
+  between: Way | null = null,
 ): Promise<Session> {
   for (let attempt = 1; ; attempt++) {
-    const { local, remote } = await endpointsOf(env, connection)
+    const { local, remote } = between ?? (await endpointsOf(env, connection))
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
     if (isStopping())
       throw new NotInitiated(
@@ -69,10 +70,7 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
   return failure
 }
 
-async function endpointsOf(
-  env: Environment,
-  connection: Connection,
-): Promise<{ readonly local: Endpoint; readonly remote: Endpoint }> {
+async function endpointsOf(env: Environment, connection: Connection): Promise<Way> {
   const candidates = await addressesOf(env, connection.remoteAddresses)
   if (candidates.length === 0) {
     throw new NotInitiated(

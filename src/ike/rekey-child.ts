@@ -126,15 +126,3 @@ export function replacedByPeer(old: ChildSa, child: ChildSa, lowest: Uint8Array)
   if (old.state === 'rekeying') old.rivalNonce = lowest
   else old.state = 'rekeyed'
 }
-
-/** What is due of the CHILD_SAs: deleted ones go, rekeys that came to nothing are tried again. */
-export async function handleChildDeadlines(session: Session): Promise<void> {
-  const now = session.env.clock.now()
-  for (const child of [...session.sa.children]) {
-    if (child.dueAt === null || child.dueAt > now) continue
-    child.dueAt = null
-    if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
-    else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
-  }
-  session.armChildren()
-}

@@ -31,6 +31,7 @@ import { isPeerSilent, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, notNow, refusedByPeer } from './failure.ts'
 import { groupDemanded, preferredGroup, secretAsInitiator, secretAsResponder } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
+import { beginLife } from './lifetimes.ts'
 import { startKeepalives } from './liveness.ts'
 import { compareNonces, lowestNonce, newNonce } from './nonces.ts'
 import { retryDelay } from './rekey-child.ts'
@@ -45,6 +46,8 @@ const DELETE_PATIENCE: Milliseconds = 4 * MINUTE
 export async function rekeyIkeSa(session: Session): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established') return
+  // strongSwan: what is about to be replaced altogether is not rekeyed; should that fail, it is.
+  if (session.isReauthenticating) return void rekeyLater(session)
   session.ikeRekey = { rival: null }
   const successor = session.openSuccessor('initiator')
   let nonces: readonly [Uint8Array, Uint8Array]
@@ -58,9 +61,7 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     // The peer refused because it was doing the same: its IKE_SA takes over.
     if (rival !== null) return takeOver(session, rival.session)
     if (sa.state !== 'established') return
-    const retryIn = retryDelay(env.entropy)
-    session.setDeadline('rekey', env.clock.now() + retryIn)
-    env.report({ event: 'ike-rekey-failed', sa, error, retryIn })
+    env.report({ event: 'ike-rekey-failed', sa, error, retryIn: rekeyLater(session) })
     return
   }
   const rival = endRekey(session)
@@ -72,6 +73,15 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
   if (rival !== null) awaitDelete(rival.session)
   takeOver(session, successor)
   await deleteIkeSa(session, 'rekeyed')
+}
+
+/** Returns in how long. */
+function rekeyLater(session: Session): Milliseconds {
+  const { sa, env } = session
+  const retryIn = retryDelay(env.entropy)
+  sa.rekeyAt = env.clock.now() + retryIn
+  session.setDeadline('rekey', sa.rekeyAt)
+  return retryIn
 }
 
 /** The exchange as initiator: when it returns, the successor has keys. Throws an EspalierError. */
@@ -199,6 +209,7 @@ function endRekey(session: Session): NonNullable<Session['ikeRekey']>['rival'] {
 function takeOver(session: Session, successor: Session): void {
   if (session.sa.state !== 'established') return
   session.handOver(successor)
+  beginLife(successor, session.sa.reauthAt)
   startKeepalives(successor)
   awaitDelete(session)
 }

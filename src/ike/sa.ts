@@ -48,6 +48,9 @@ export class IkeSa {
   readonly children: ChildSa[] = []
   readonly created: Milliseconds
   established: Milliseconds | null = null
+  /** When it is to be replaced, by a new one that inherits it or from the beginning; null = never. */
+  rekeyAt: Milliseconds | null = null
+  reauthAt: Milliseconds | null = null
   /** When anything last left towards the peer (IKE), and last came authenticated from it. */
   lastOutbound: Milliseconds = 0
   lastInbound: Milliseconds = 0
@@ -110,4 +113,10 @@ export interface ChildSa {
   deleteSent: boolean
   /** When a deleted one is to go, or a rekey that came to nothing is to be tried again. */
   dueAt: Milliseconds | null
+  /** What limit the kernel has told of. */
+  expiry: 'none' | 'soft' | 'hard'
+  /** When to look next whether it is used at all; null = never. */
+  idleAt: Milliseconds | null
+  /** Packets it had carried at the last such look. */
+  packetsSeen: bigint
 }

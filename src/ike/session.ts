@@ -3,9 +3,11 @@
  * how all of it ends.
  */
 import { assert } from '../base/assert.ts'
+import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { ChildConnection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
@@ -14,17 +16,35 @@ import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
 
+/** From where to where. */
+export interface Way {
+  readonly local: Endpoint
+  readonly remote: Endpoint
+}
+
 /** Whoever keeps tables of sessions hears what changes in them. */
 export interface SessionKeeper {
   /** A new IKE_SA that is to replace the one of `session`, in the tables so that messages reach it. */
   successorOf(session: Session, role: Role): Session
+  /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
+  initiateAnew(session: Session, child: ChildConnection): Promise<Session>
+  /** Other IKE_SAs that stand, between the same two identities. */
+  twinsOf(session: Session): readonly Session[]
   closed(session: Session): void
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
 }
 
 /** What an own exchange, or a run of them, is for. */
-export type Task = 'initiation' | 'create-child' | 'rekey-child' | 'delete-child' | 'rekey-ike' | 'delete-ike' | 'probe'
+export type Task =
+  | 'initiation'
+  | 'create-child'
+  | 'rekey-child'
+  | 'delete-child'
+  | 'rekey-ike'
+  | 'reauth-ike'
+  | 'delete-ike'
+  | 'probe'
 
 /** An own exchange. It is told the session it runs on: what waited when the IKE_SA was rekeyed runs on the new one. */
 export type OwnExchange = (session: Session) => Promise<void>
@@ -53,6 +73,10 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   ikeRekey: IkeRekey | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
+  /** The IKE_SA that has replaced this one by a rekey. */
+  successor: Session | null = null
+  /** Another IKE_SA is being made from the beginning, to replace this one. */
+  isReauthenticating = false
   readonly #deadlines: Deadlines<Session>
   readonly #keeper: SessionKeeper
   #tasks: { readonly task: Task; readonly run: OwnExchange }[] = []
@@ -160,6 +184,16 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     return successor
   }
 
+  /** Another IKE_SA with the same peer, from the beginning, with one CHILD_SA. Rejects with an EspalierError. */
+  initiateAnew(child: ChildConnection): Promise<Session> {
+    return this.#keeper.initiateAnew(this, child)
+  }
+
+  /** Other IKE_SAs with the same peer that stand. */
+  get twins(): readonly Session[] {
+    return this.#keeper.twinsOf(this)
+  }
+
   /** From now on `successor` is the IKE_SA: it gets the CHILD_SAs and what waits to be done (RFC 7296 2.8). */
   handOver(successor: Session): void {
     const { sa, env } = this
@@ -179,11 +213,12 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
       env.traffic.transfer(child.traffic, sa, successor.sa)
     }
     sa.children.length = 0
-    for (const name of ['keepalive', 'children', 'rekey'] as const) this.clearDeadline(name)
+    for (const name of ['keepalive', 'children', 'rekey', 'reauth'] as const) this.clearDeadline(name)
     successor.armChildren()
     const waiting = this.#tasks
     this.#tasks = []
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
+    this.successor = successor
     successor.#tasks.push(...waiting)
     successor.#startNextTask()
   }
@@ -192,6 +227,7 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   adopt(child: ChildSa, replaced: ChildSa | null = null): void {
     const { sa, env } = this
     sa.children.push(child)
+    if (child.idleAt !== null) this.armChildren()
     this.#keeper.childAdopted(this, child)
     if (replaced === null) env.report({ event: 'child-established', sa, child })
     else env.report({ event: 'child-rekeyed', sa, old: replaced, child })
@@ -200,7 +236,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   /** Sets the deadline for the next of the CHILD_SAs that something is due of. */
   armChildren(): void {
     let next: Milliseconds | null = null
-    for (const { dueAt } of this.sa.children) if (dueAt !== null && (next === null || dueAt < next)) next = dueAt
+    for (const { dueAt, idleAt } of this.sa.children)
+      for (const at of [dueAt, idleAt]) if (at !== null && (next === null || at < next)) next = at
     if (next === null) this.clearDeadline('children')
     else this.setDeadline('children', next)
   }
@@ -253,7 +290,12 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
       if (other.successor !== child) continue
       other.successor = null
       other.rivalNonce = null
-      if (other.state === 'rekeyed') other.state = 'installed'
+      if (other.state !== 'rekeyed') continue
+      other.state = 'installed'
+      // The kernel may have asked for another one meanwhile, and does not ask again.
+      if (other.expiry === 'none') continue
+      other.dueAt = this.env.clock.now()
+      this.armChildren()
     }
     // The kernel threw it away before the peer, who replaced it, deleted it.
     if (child.successor !== null && this.sa.state !== 'closed') await this.activate(child.successor)

@@ -22,10 +22,11 @@ import type { Datagram } from '../ports.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { childRefusalNotify } from './child.ts'
+import { handleChildDeadlines, handleHardExpiry, handleSoftExpiry } from './child-life.ts'
 import { Cookies } from './cookies.ts'
 import { respondCreateChild } from './create-child-answer.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
-import { deleteChildSa, deleteIkeSa, respondInformational } from './delete.ts'
+import { deleteIkeSa, endLife, respondInformational } from './delete.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
@@ -36,10 +37,10 @@ import { readInitRequest, respondInit } from './init.ts'
 import { initiate } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
-import { handleChildDeadlines } from './rekey-child.ts'
+import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
-import { Session, type SessionKeeper } from './session.ts'
+import { Session, type SessionKeeper, type Way } from './session.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
@@ -91,15 +92,20 @@ export class Shard implements SessionKeeper {
     return this.#deadlines.size
   }
 
-  /** See ike/initiate.ts. `opened` hears of every IKE_SA that is begun for it. */
-  initiate(connection: Connection, child: ChildConnection, opened?: (session: Session) => void): Promise<Session> {
+  /** See initiate.ts. `opened` hears of every IKE_SA that is begun for it. */
+  initiate(
+    connection: Connection,
+    child: ChildConnection,
+    opened?: (session: Session) => void,
+    between: Way | null = null,
+  ): Promise<Session> {
     const open = (local: Endpoint, remote: Endpoint): Session => {
       const session = this.#newSession('initiator', connection, local, remote)
       this.#table.set(session.sa.ownSpi, session)
       opened?.(session)
       return session
     }
-    return initiate(this.#env, open, connection, child, () => this.#isStopping)
+    return initiate(this.#env, open, connection, child, () => this.#isStopping, between)
   }
 
   /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */
@@ -137,19 +143,18 @@ export class Shard implements SessionKeeper {
   /** Takes in news of the kernel. */
   handleKernelEvent(news: KernelEvent): void {
     const found = this.#childOf(news)
-    // What the kernel has thrown away is over for the peer as well.
-    if (news.event === 'expire' && news.hard && found !== undefined)
-      void found.session.runExchange((session) => deleteChildSa(session, found.child), 'delete-child')
+    if (news.event === 'expire' && found !== undefined)
+      (news.hard ? handleHardExpiry : handleSoftExpiry)(found.session, found.child)
     if (news.event === 'overrun') void this.#findLost()
     this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
   }
 
-  /** Events were lost, hard expiries perhaps among them: what the kernel no longer has is over for the peer as well. */
+  /** Events were lost, expiries perhaps among them. */
   async #findLost(): Promise<void> {
     try {
       for (const installed of await this.#env.books.findLost()) {
         const owner = this.#byChildSpi.get(installed.inbound.spi)
-        if (owner !== undefined) void owner.session.runExchange((session) => deleteChildSa(session, owner.child), 'delete-child')
+        if (owner !== undefined) handleHardExpiry(owner.session, owner.child)
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error
@@ -217,8 +222,10 @@ export class Shard implements SessionKeeper {
         return handleChildDeadlines(session)
       case 'rekey':
         return void session.runExchange(rekeyIkeSa, 'rekey-ike')
+      case 'reauth':
+        return reauthenticate(session)
       case 'over':
-        return session.close('rekeyed')
+        return endLife(session)
     }
   }
 
@@ -422,6 +429,17 @@ export class Shard implements SessionKeeper {
     const successor = this.#newSession(role, sa.connection, sa.local, sa.remote)
     this.#table.set(successor.sa.ownSpi, successor)
     return successor
+  }
+
+  /** Part of SessionKeeper. */
+  initiateAnew({ sa: { connection, local, remote } }: Session, child: ChildConnection): Promise<Session> {
+    assert(connection !== null, 'an IKE_SA that stands has a connection')
+    return this.initiate(connection, child, undefined, { local, remote })
+  }
+
+  /** Part of SessionKeeper. */
+  twinsOf({ sa }: Session): readonly Session[] {
+    return this.#established.twinsOf(sa)
   }
 
   /** Part of SessionKeeper. */

@@ -65,8 +65,8 @@ export interface ChildInstallation {
   readonly copyEcn: boolean
   readonly copyDscpOut: boolean
   readonly copyDscpIn: boolean
-  /** Of each direction: a soft limit is therefore told of twice. */
-  readonly limits: Limits
+  /** Of each direction. Both may tell of a soft one. */
+  readonly limits: Readonly<Record<State['direction'], Limits>>
   /** Priority of its policies; 0 = calculated from each selector. */
   readonly priority: number
   /** Sequence number of the ACQUIRE this answers, 0 if none. */
@@ -546,7 +546,7 @@ function stateOf(
   selector: Selector | null,
   acquireSequence: number,
 ): State {
-  const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn, limits } = child
+  const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn } = child
   const encapsulation = child.encapsulation === null ? null : encapsulationOf(direction, child.encapsulation)
   // Property by property: objects put together from others take half as much room again.
   return {
@@ -566,7 +566,7 @@ function stateOf(
     copyEcn,
     copyDscpOut,
     copyDscpIn,
-    limits,
+    limits: child.limits[direction],
     acquireSequence,
   }
 }

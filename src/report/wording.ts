@@ -113,6 +113,13 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'child-rekey-failed':
     case 'create-refused':
       return wordRekey(speaker, event)
+    case 'lifetime-set':
+    case 'ike-expired':
+    case 'reauthenticating':
+    case 'reauthentication-failed':
+    case 'child-recreating':
+    case 'child-idle':
+      return wordLife(speaker, event)
     case 'child-establishing':
     case 'child-established':
     case 'child-failed':
@@ -140,6 +147,15 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     }
     case 'kernel-event': {
       const { news } = event
+      if (news.event === 'expire') {
+        return speaker.tell(
+          'knl',
+          1,
+          () =>
+            `creating ${news.hard ? 'delete' : 'rekey'} job for CHILD_SA ESP/0x${spi(news.id.spi)}/${news.id.destination.toString()}`,
+          () => ({ spi: spi(news.id.spi), hard: news.hard }),
+        )
+      }
       return speaker.tell(
         'knl',
         2,
@@ -399,6 +415,75 @@ function wordChildSa(
         () =>
           `closing CHILD_SA ${childName(child)} with SPIs ${spi(child.inboundSpi)}_i${carried(usage?.in.bytes)} ${spi(child.outboundSpi)}_o${carried(usage?.out.bytes)} and TS ${traffic(child)}`,
         () => ({ reason, child: childFields(child) }),
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordLife(
+  speaker: Speaker,
+  event: Event<
+    'lifetime-set' | 'ike-expired' | 'reauthenticating' | 'reauthentication-failed' | 'child-recreating' | 'child-idle'
+  >,
+): void {
+  const { sa } = event
+  const seconds = (time: number): number => Math.round(time / SECOND)
+  switch (event.event) {
+    case 'lifetime-set': {
+      const { rekeyAt, reauthAt, established } = sa
+      const after = (at: number): number => seconds(at - (established ?? at))
+      if (rekeyAt !== null) speaker.add('ike', 1, () => `scheduling rekeying in ${after(rekeyAt)}s`)
+      if (reauthAt !== null) speaker.add('ike', 1, () => `scheduling reauthentication in ${after(reauthAt)}s`)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `maximum IKE_SA lifetime ${seconds(event.over)}s`,
+        () => ({
+          rekeySeconds: rekeyAt === null ? null : after(rekeyAt),
+          reauthSeconds: reauthAt === null ? null : after(reauthAt),
+          overSeconds: seconds(event.over),
+        }),
+      )
+    }
+    case 'ike-expired':
+      return speaker.tell('ike', 1, () => `IKE_SA ${saName(sa)} has reached its maximum lifetime, deleting it`)
+    case 'reauthenticating':
+      return speaker.tell('ike', 0, () => `reauthenticating IKE_SA ${saName(sa)}`)
+    case 'reauthentication-failed': {
+      const { why, retryIn } = event
+      const delay = retryIn === null ? '' : `, delaying for ${seconds(retryIn)}s`
+      const sentence = {
+        busy: `unable to reauthenticate while SAs are being changed${delay}`,
+        childless: 'unable to reauthenticate IKE_SA, no CHILD_SA to recreate',
+        failed: `reauthenticating IKE_SA failed${delay}`,
+      }
+      return speaker.tell(
+        'ike',
+        1,
+        () => sentence[why],
+        () => ({ why, retryIn }),
+      )
+    }
+    case 'child-recreating':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `queue CHILD_SA recreate after hard expire`,
+        () => ({ child: childFields(event.child) }),
+      )
+    case 'child-idle': {
+      const { child, closesIkeSa } = event
+      const idle = seconds(child.connection.inactivity)
+      return speaker.tell(
+        'job',
+        1,
+        () =>
+          closesIkeSa
+            ? `deleting IKE_SA after ${idle} seconds of CHILD_SA inactivity`
+            : `deleting CHILD_SA after ${idle} seconds of inactivity`,
+        () => ({ child: childFields(child) }),
       )
     }
     default:

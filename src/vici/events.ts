@@ -70,6 +70,9 @@ export class SaEvents {
         // strongSwan: a peer that never answered at all was not reached.
         if (event.sa.state === 'connecting') this.#alert('peer-init-unreachable', event.sa)
         break
+      case 'ike-expired':
+        this.#alert('ike-sa-expired', event.sa)
+        break
       case 'ike-failed':
         this.#alertAbout(IKE_ALERTS, event.error.code, event.sa)
         break

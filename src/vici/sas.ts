@@ -57,8 +57,16 @@ export function ikeEntries(sa: IkeSa, now: Milliseconds, tasks: Tasks | null): r
     ['nat-fake', sa.nat.faked ? 'yes' : null],
     ['nat-any', sa.nat.here || sa.nat.there || sa.nat.faked ? 'yes' : null],
     ...algorithmEntries(sa.proposal, [ENCR, INTEG, PRF, KE]),
-    ['established', sa.state === 'established' && sa.established !== null ? elapsed(sa.established, now) : null],
+    ...(sa.state === 'established' && sa.established !== null ? lifeEntries(sa, sa.established, now) : []),
     ...taskEntries(tasks),
+  ]
+}
+
+function lifeEntries({ rekeyAt, reauthAt }: IkeSa, established: Milliseconds, now: Milliseconds): readonly Entry[] {
+  return [
+    ['established', elapsed(established, now)],
+    ['rekey-time', rekeyAt === null ? null : left(rekeyAt, 0, now)],
+    ['reauth-time', reauthAt === null ? null : left(reauthAt, 0, now)],
   ]
 }
 
@@ -81,7 +89,10 @@ export function childSection(
   state = CHILD_STATES[child.state],
 ): ViciSection {
   const now = clock.now()
-  const { limits } = child.installed.inbound
+  const { inbound, outbound } = child.installed
+  // Whichever direction's comes first.
+  const softSeconds = Math.min(...[inbound, outbound].map(({ limits }) => limits.softSeconds || Infinity))
+  const { hardSeconds } = inbound.limits
   const carried = usage ?? { in: UNUSED, out: UNUSED }
   return section(
     ['name', child.connection.name],
@@ -97,8 +108,8 @@ export function childSection(
     ['esn', hasEsn(child.proposal) ? '1' : null],
     ...usageEntries('in', carried.in, clock.wall()),
     ...usageEntries('out', carried.out, clock.wall()),
-    ['rekey-time', limits.softSeconds > 0 ? left(child.installedAt, limits.softSeconds, now) : null],
-    ['life-time', limits.hardSeconds > 0 ? left(child.installedAt, limits.hardSeconds, now) : null],
+    ['rekey-time', softSeconds < Infinity ? left(child.installedAt, softSeconds, now) : null],
+    ['life-time', hardSeconds > 0 ? left(child.installedAt, hardSeconds, now) : null],
     ['install-time', elapsed(child.installedAt, now)],
     ['local-ts', child.localSelectors.map(formatSelector)],
     ['remote-ts', child.remoteSelectors.map(formatSelector)],
@@ -164,6 +175,7 @@ const TASKS: Readonly<Record<Task, readonly string[]>> = {
   'create-child': ['CHILD_CREATE'],
   'rekey-child': ['CHILD_REKEY'],
   'rekey-ike': ['IKE_REKEY'],
+  'reauth-ike': ['IKE_REAUTH'],
   'delete-ike': ['IKE_DELETE'],
   'delete-child': ['CHILD_DELETE'],
   'probe': ['IKE_DPD'],

@@ -225,13 +225,9 @@ describe('configurations of real gateways', () => {
         'swanctl/swanctl.conf:7 connections.all.dpd_delay',
         'swanctl/swanctl.conf:9 connections.all.fragmentation',
         'swanctl/swanctl.conf:13 connections.all.unique',
-        'swanctl/swanctl.conf:15 connections.all.rekey_time',
         'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
         'swanctl/swanctl.conf:31 connections.all.children.net.updown',
-        'swanctl/swanctl.conf:33 connections.all.children.net.rekey_time',
-        'swanctl/swanctl.conf:36 connections.all.children.net.rand_bytes',
         'swanctl/swanctl.conf:38 connections.all.children.net.close_action',
-        'swanctl/swanctl.conf:40 connections.all.children.net.inactivity',
         'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
         'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
         'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
@@ -520,7 +516,7 @@ describe('values', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n replay_window = 64\n}`
+      init_limit_job_load = 12\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -538,6 +534,9 @@ describe('values', () => {
       initLimitHalfOpen: 11,
       initLimitJobLoad: 12,
       replayWindow: 64,
+      deleteRekeyedDelay: 7_000,
+      makeBeforeBreak: false,
+      inactivityCloseIke: true,
     })
     assert.equal(onlyChild(loaded).replayWindow, 64)
   })
@@ -555,16 +554,12 @@ describe('values', () => {
   const harmless: [string, string, string][] = [
     ['dpd_action', 'clear', 'restart'],
     ['ipcomp', 'no', 'yes'],
-    ['rekey_time', '0s', '3h'],
-    ['life_bytes', '0', '1g'],
-    ['rekey_packets', '0', '1000'],
     ['hw_offload', 'no', 'packet'],
     ['tfc_padding', '0', 'mtu'],
     ['per_cpu_sas', 'no', 'encap'],
     ['close_action', 'none', 'trap'],
     ['icmp', 'no', 'yes'],
     ['sha256_96', 'no', 'yes'],
-    ['inactivity', '0', '10m'],
     ['policies_fwd_out', 'no', 'yes'],
     ['mark_in_sa', 'no', 'yes'],
   ]

@@ -19,6 +19,8 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
   const env = { report: (event: IkeEvent) => events.push(event) } as unknown as Environment
   const keeper = {
     successorOf: () => assert.fail('nothing is rekeyed here'),
+    initiateAnew: () => assert.fail('nothing is reauthenticated here'),
+    twinsOf: () => [],
     closed: () => undefined,
     childAdopted: () => undefined,
     childDropped: () => undefined,

@@ -96,7 +96,7 @@ export function installation(inboundSpi: number, change: Partial<ChildInstallati
     copyEcn: true,
     copyDscpOut: true,
     copyDscpIn: false,
-    limits: NO_LIMITS,
+    limits: { in: NO_LIMITS, out: NO_LIMITS },
     priority: 0,
     acquireSequence: 0,
     ...change,

@@ -316,7 +316,8 @@ sys.stdin.read()`
   })
 
   test('time limits expire, softly and hard', async () => {
-    const plan = await child(GCM, { limits: { ...NO_LIMITS, softSeconds: 1, hardSeconds: 3 } })
+    const limits = { ...NO_LIMITS, softSeconds: 1, hardSeconds: 3 }
+    const plan = await child(GCM, { limits: { in: limits, out: limits } })
     const installed = await books.install(plan)
     const expiries = (hard: boolean): readonly number[] =>
       events.flatMap((event) => (event.event === 'expire' && event.hard === hard ? [event.id.spi] : []))
@@ -330,7 +331,8 @@ sys.stdin.read()`
   })
 
   test('packet limits expire', async () => {
-    const plan = await child(GCM, { limits: { ...NO_LIMITS, softPackets: 1n, hardPackets: 3n } })
+    const limits = { ...NO_LIMITS, softPackets: 1n, hardPackets: 3n }
+    const plan = await child(GCM, { limits: { in: limits, out: limits } })
     const installed = await books.install(plan)
     installPeer(plan)
     poke('10.1.0.1', '10.2.0.1', 5)

@@ -2,6 +2,7 @@
 import type { SharedSecret } from '../../src/auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import { IpRange } from '../../src/base/ip.ts'
+import type { Milliseconds } from '../../src/base/time.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import {
@@ -10,7 +11,9 @@ import {
   DEFAULT_IKE_SETTINGS,
   type AddressPattern,
   type ChildConnection,
+  type ChildLifetime,
   type Connection,
+  type IkeLifetime,
   type IkeSettings,
 } from '../../src/ike/connection.ts'
 import { parseProposal } from '../../src/negotiate/proposals.ts'
@@ -29,6 +32,9 @@ export interface ChildWords {
   readonly local?: readonly string[]
   readonly remote?: readonly string[]
   readonly start?: boolean
+  /** Of what is not said there is no limit. */
+  readonly childLifetime?: Partial<ChildLifetime>
+  readonly inactivity?: Milliseconds
 }
 
 export interface ConnectionWords extends ChildWords {
@@ -43,6 +49,7 @@ export interface ConnectionWords extends ChildWords {
   readonly encap?: boolean
   readonly mobike?: boolean
   readonly keyingTries?: number
+  readonly lifetime?: Partial<IkeLifetime>
   /** Instead of the one child described by the rest. */
   readonly children?: readonly ChildWords[]
 }
@@ -59,10 +66,17 @@ export function connection(words: ConnectionWords): Connection {
     forceEncapsulation: words.encap ?? false,
     mobike: words.mobike ?? true,
     keyingTries: words.keyingTries ?? 1,
+    lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
     local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
     remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },
     children: (words.children ?? [words]).map(child),
   }
+}
+
+const UNLIMITED: ChildLifetime = {
+  time: { rekey: 0, life: 0, rand: 0 },
+  bytes: { rekey: 0n, life: 0n, rand: 0n },
+  packets: { rekey: 0n, life: 0n, rand: 0n },
 }
 
 function child(words: ChildWords): ChildConnection {
@@ -74,6 +88,8 @@ function child(words: ChildWords): ChildConnection {
     localSelectors: (words.local ?? ['dynamic']).map(parseSelectorTemplate),
     remoteSelectors: (words.remote ?? ['dynamic']).map(parseSelectorTemplate),
     startAction: { trap: false, start: words.start === true },
+    lifetime: words.childLifetime === undefined ? DEFAULT_CHILD.lifetime : { ...UNLIMITED, ...words.childLifetime },
+    inactivity: words.inactivity ?? DEFAULT_CHILD.inactivity,
   }
 }
 

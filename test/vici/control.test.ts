@@ -306,7 +306,6 @@ scenario('what cannot be done yet is refused in words, after what strongSwan wou
   assert.equal(await refused('uninstall', {}), 'missing configuration name')
   assert.equal(await refused('uninstall', { child: 'net' }), "policy 'net' not found")
   await world.initiate(client)
-  assert.match(await refused('rekey', { ike: 'home', reauth: 'yes' }), /^reauthenticating/)
   assert.match(await refused('redirect', { 'gateway': '192.0.2.1', 'ike-id': '1' }), /not supported yet/)
   assert.equal(client.session.sa.state, 'established')
 })
@@ -322,6 +321,21 @@ scenario('CHILD_SAs and IKE_SAs are rekeyed by name and by number', async (world
   assert.deepEqual(await operator.command('rekey', { 'ike-id': '1' }), done)
   await world.pass(10 * SECOND)
   assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.map(({ uniqueId }) => uniqueId)], [2, [2]])
+})
+
+scenario('an IKE_SA is reauthenticated by name, a CHILD_SA named with it is rekeyed', async (world) => {
+  addGateway(world)
+  const client = addClient(world)
+  const operator = new Operator(world, client)
+  await world.initiate(client)
+  const done = { success: 'yes', matches: '1' }
+  assert.deepEqual(await operator.command('rekey', { ike: 'home', reauth: 'yes' }), done)
+  await world.pass(10 * SECOND)
+  assert.equal(client.eventsOf('ike-established').length, 2)
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.map(({ uniqueId }) => uniqueId)], [2, [2]])
+  assert.deepEqual(await operator.command('rekey', { ike: 'home', child: 'net', reauth: 'yes' }), done)
+  await world.pass(10 * SECOND)
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.map(({ uniqueId }) => uniqueId)], [2, [3]])
 })
 
 scenario('reload-settings has the daemon read its settings anew', async (world) => {

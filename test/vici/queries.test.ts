@@ -11,7 +11,7 @@ import { at, Operator, plain, text } from './operator.ts'
 scenario('list-sas has the keys of strongSwan in its order', async (world) => {
   const nat = world.addNat('nat', '198.51.100.1')
   const gateway = addGateway(world)
-  const client = addClient(world, {}, { behind: nat })
+  const client = addClient(world, { lifetime: { rand: 0, reauth: 600 * MINUTE } }, { behind: nat })
   await world.initiate(client)
   assert.ok(await world.ping(client, HOME_HOST, OFFICE_HOST))
   await world.pass(5 * SECOND)
@@ -41,6 +41,8 @@ scenario('list-sas has the keys of strongSwan in its order', async (world) => {
     ['prf-alg', 'PRF_HMAC_SHA2_256'],
     ['dh-group', 'CURVE_25519'],
     ['established', text(ike, 'established')],
+    ['rekey-time', text(ike, 'rekey-time')],
+    ['reauth-time', text(ike, 'reauth-time')],
   ])
   assert.equal(Object.keys(at(listed!, 'home')).at(-1), 'child-sas')
   assert.ok(children !== undefined)
@@ -65,6 +67,8 @@ scenario('list-sas has the keys of strongSwan in its order', async (world) => {
     ['bytes-out', '84'],
     ['packets-out', '1'],
     ['use-out', text(shown, 'use-out')],
+    ['rekey-time', text(shown, 'rekey-time')],
+    ['life-time', text(shown, 'life-time')],
     ['install-time', text(shown, 'install-time')],
     ['local-ts', ['10.2.0.0/16']],
     ['remote-ts', ['10.1.0.0/16']],
@@ -72,11 +76,17 @@ scenario('list-sas has the keys of strongSwan in its order', async (world) => {
   // A ping that took a second, and five seconds since; all in whole seconds of the clock.
   for (const [value, seconds] of [
     [text(ike, 'established'), 7],
+    [text(ike, 'rekey-time'), 4 * 3600 - 7],
+    [text(ike, 'reauth-time'), 10 * 3600 - 7],
+    [text(shown, 'life-time'), 66 * 60 - 7],
     [text(shown, 'install-time'), 7],
     [text(shown, 'use-out'), 6],
     [text(shown, 'use-in'), 6],
   ] as const)
     assert.ok(Math.abs(Number(value) - seconds) <= 1, `${value} is about ${seconds}`)
+  // Six minutes of the hour are thrown for.
+  const soonest = Number(text(shown, 'rekey-time'))
+  assert.ok(soonest >= 54 * 60 - 8 && soonest <= 3600 - 6, `${soonest} is within 54 and 60 minutes`)
 
   const [atGateway] = await new Operator(world, gateway).listSas()
   const other = at(atGateway!, 'home')
@@ -89,6 +99,7 @@ scenario('keys of algorithms that are not AEADs, and of what is not there', asyn
     ikeProposals: ['aes256-sha384-modp2048'],
     proposals: ['aes192-sha256-esn'],
     mobike: false,
+    childLifetime: {},
   }
   const client = addClient(world, { ...words, encap: true })
   addGateway(world, words)
@@ -233,7 +244,7 @@ scenario('stats has the keys of strongSwan', async (world) => {
     uptime: { running: '3 minutes', since: 'Nov 22 15:04:05 2026' },
     workers: { total: '1', idle: '0', active: { critical: '0', high: '0', medium: '1', low: '0' } },
     queues: { critical: '0', high: '0', medium: '0', low: '0' },
-    scheduled: '0',
+    scheduled: '2',
     ikesas: { 'total': '1', 'half-open': '0' },
     plugins: ['vici'],
     mallinfo: { sbrk: '7', mmap: '3', used: '5', free: '2' },

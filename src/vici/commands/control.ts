@@ -56,11 +56,8 @@ export const controlCommands: Handlers = {
   'rekey': (request, context) => {
     const filter = demandedSas(request, 'rekey')
     tell(context, `vici rekey${formatFilter(filter)}`)
-    const { control } = context.operations.gateway
-    const isReauthentication = booleanOf(request, 'reauth', false)
-    const matches = isReauthentication ? control.matching(filter).length : control.rekey(filter)
-    if (matches === 0) return counted('no matching SAs to rekey found', ['matches', 0])
-    return counted(isReauthentication ? 'reauthenticating SAs is not supported yet' : null, ['matches', matches])
+    const matches = context.operations.gateway.control.rekey(filter, booleanOf(request, 'reauth', false))
+    return counted(matches === 0 ? 'no matching SAs to rekey found' : null, ['matches', matches])
   },
 
   'redirect': (request, { operations: { gateway } }) => {

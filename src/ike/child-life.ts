@@ -1,0 +1,107 @@
+/**
+ * What is due of CHILD_SAs: limits that the kernel has seen reached (RFC 4301 4.4.2.1), rekeys that are to be tried
+ * again, those that are over, and those that nobody uses.
+ */
+import { EspalierError } from '../base/errors.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { createChild } from './create-child.ts'
+import { deleteChildSa, deleteIkeSa } from './delete.ts'
+import { rekeyChild } from './rekey-child.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** A soft limit was reached: it is to be replaced. Each direction tells, and an updated state tells again. */
+export function handleSoftExpiry(session: Session, child: ChildSa): void {
+  if (child.expiry !== 'none') return
+  child.expiry = 'soft'
+  void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
+}
+
+/** A hard limit was reached, and the kernel has thrown one direction away. */
+export function handleHardExpiry(session: Session, child: ChildSa): void {
+  if (child.expiry === 'hard') return
+  child.expiry = 'hard'
+  void session.runExchange((current) => replaceExpired(current, child), 'create-child')
+}
+
+/**
+ * It is over for the peer as well, and there is to be another one, whatever its close_action (strongSwan). That comes
+ * first, so that its traffic never finds itself without a policy and leaves in the clear.
+ */
+async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
+  const { sa, env } = session
+  if (sa.state !== 'established' || !sa.children.includes(child) || child.deleteSent) return
+  // The peer's delete was to come, or has come: there is another one already.
+  if (child.state === 'rekeyed' || child.state === 'deleted' || child.successor !== null)
+    return session.closeChild(child, 'rekeyed')
+  if (hasTwin(session, child)) return deleteChildSa(session, child)
+  env.report({ event: 'child-recreating', sa, child })
+  try {
+    const recreated = await createChild(session, child.connection)
+    await deleteChildSa(session, child)
+    // The peer did the same at the same time, and what the IKE_SA's first initiator made stays.
+    if (sa.originalRole === 'responder' && hasTwin(session, recreated)) await deleteChildSa(session, recreated)
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    env.report({ event: 'child-failed', sa, name: child.connection.name, error })
+    await deleteChildSa(session, child)
+  }
+}
+
+function hasTwin({ sa }: Session, child: ChildSa): boolean {
+  return sa.children.some(
+    (other) => other !== child && other.state === 'installed' && other.expiry !== 'hard' && other.traffic === child.traffic,
+  )
+}
+
+/** The deadline of its CHILD_SAs was reached. */
+export async function handleChildDeadlines(session: Session): Promise<void> {
+  const now = session.env.clock.now()
+  for (const child of [...session.sa.children]) {
+    if (child.dueAt !== null && child.dueAt <= now) {
+      child.dueAt = null
+      if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
+      else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
+    }
+    if (child.idleAt !== null && child.idleAt <= now) await checkUse(session, child)
+  }
+  session.armChildren()
+}
+
+/** strongSwan: idle is what carried nothing in either direction since it was installed, or for as long as its child says. */
+async function checkUse(session: Session, child: ChildSa): Promise<void> {
+  const { sa, env } = session
+  const { inactivity } = child.connection
+  const now = env.clock.now()
+  child.idleAt = child.state === 'deleting' || child.state === 'deleted' ? null : now + inactivity
+  const last = await lastUse(session, child)
+  if (child.idleAt === null || last === null) return
+  if (now - last < inactivity) {
+    child.idleAt = last + inactivity
+    return
+  }
+  // One that is being replaced goes anyway.
+  if (child.state !== 'installed' || sa.state !== 'established') return
+  const closesIkeSa = sa.children.length === 1 && env.settings().inactivityCloseIke
+  env.report({ event: 'child-idle', sa, child, closesIkeSa })
+  if (closesIkeSa) void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+  else void session.runExchange((current) => deleteChildSa(current, child), 'delete-child')
+}
+
+/** When a CHILD_SA last carried a packet, or was installed; null when the kernel does not know it any more. */
+async function lastUse(session: Session, child: ChildSa): Promise<Milliseconds | null> {
+  const { clock } = session.env
+  const usage = await session.usageOf(child)
+  if (usage === null) return null
+  let last = child.installedAt
+  for (const { lastUsedSeconds } of [usage.in, usage.out]) {
+    // The kernel counts whole seconds: some time in this one.
+    if (lastUsedSeconds !== null) last = Math.max(last, clock.now() - (clock.wall() - (lastUsedSeconds + 1) * SECOND))
+  }
+  const packets = usage.in.packets + usage.out.packets
+  const isCounted = packets > 0n && usage.in.lastUsedSeconds === null && usage.out.lastUsedSeconds === null
+  // A kernel below 6.2 does not tell: a count that moved since the last look means some time after that.
+  if (isCounted && packets !== child.packetsSeen) last = clock.now()
+  child.packetsSeen = packets
+  return last
+}

@@ -1,0 +1,87 @@
+/**
+ * How long SAs live. An IKE_SA has deadlines, a CHILD_SA limits in the kernel, which tells when one is reached: at a
+ * soft one it is replaced, at a hard one it is gone. Which share of the random part is taken off a soft limit is thrown
+ * anew for every SA, and for each direction, so that both sides seldom begin at once.
+ */
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import type { Limits } from '../kernel/vocabulary.ts'
+import type { Entropy } from '../ports.ts'
+import type { ChildLifetime, Limit } from './connection.ts'
+import type { Session } from './session.ts'
+
+/**
+ * A sequence number without ESN is not to come round (RFC 4303 2.2, 3.3.3): the kernel stops sending after the last. It
+ * is replaced when nine tenths of them are used up, less up to another tenth; at a million packets a second that leaves
+ * seven minutes.
+ */
+const SEQUENCE_NUMBERS = 0xffff_ffffn
+const SEQUENCE_REKEY = (SEQUENCE_NUMBERS * 9n) / 10n
+const SEQUENCE_RAND = SEQUENCE_NUMBERS / 10n
+
+/** Sets the deadlines of an IKE_SA that begins to live. Reauthentication comes when it was to come for the IKE_SA it replaces (strongSwan). */
+export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | null): void {
+  const { sa, env } = session
+  const now = env.clock.now()
+  if (sa.connection === null) return
+  const { rekey, reauth, over, rand } = sa.connection.lifetime
+  const at = (time: Milliseconds): Milliseconds | null =>
+    time === 0 ? null : now + Number(lessRandom(BigInt(time), BigInt(rand), env.entropy))
+  sa.rekeyAt = at(rekey)
+  sa.reauthAt = reauthOfPredecessor ?? at(reauth)
+  const first = Math.min(sa.rekeyAt ?? Infinity, sa.reauthAt ?? Infinity)
+  if (sa.rekeyAt !== null) session.setDeadline('rekey', sa.rekeyAt)
+  if (sa.reauthAt !== null) session.setDeadline('reauth', sa.reauthAt)
+  if (first === Infinity) return
+  session.setDeadline('over', first + over)
+  env.report({ event: 'lifetime-set', sa, over: first + over - now })
+}
+
+/** The limits of a new CHILD_SA, whose sequence numbers have 32 bits without ESN. */
+export function childLimits(
+  { time, bytes, packets }: ChildLifetime,
+  hasEsn: boolean,
+  entropy: Entropy,
+): { readonly in: Limits; readonly out: Limits } {
+  const seconds = { rekey: wholeSeconds(time.rekey), life: wholeSeconds(time.life), rand: wholeSeconds(time.rand) }
+  const oneDirection = (): Limits => ({
+    softSeconds: Number(soft(seconds, entropy)),
+    hardSeconds: Number(seconds.life),
+    softBytes: soft(bytes, entropy),
+    hardBytes: bytes.life,
+    softPackets: hasEsn
+      ? soft(packets, entropy)
+      : lesser(soft(packets, entropy), lessRandom(SEQUENCE_REKEY, SEQUENCE_RAND, entropy)),
+    hardPackets: packets.life,
+  })
+  const [inbound, outbound] = [oneDirection(), oneDirection()]
+  return {
+    in: inbound,
+    out: {
+      ...outbound,
+      // strongSwan: both would tell at the same time.
+      softSeconds: seconds.rand === 0n ? 0 : outbound.softSeconds,
+      hardPackets: hasEsn ? outbound.hardPackets : lesser(outbound.hardPackets, SEQUENCE_NUMBERS),
+    },
+  }
+}
+
+function soft({ rekey, rand }: Limit<bigint>, entropy: Entropy): bigint {
+  return rekey === 0n ? 0n : lessRandom(rekey, rand, entropy)
+}
+
+/** `value` less anything up to `rand`, but never 0, which is no limit. */
+function lessRandom(value: bigint, rand: bigint, entropy: Entropy): bigint {
+  const choices = rand + 1n < value ? rand + 1n : value
+  const random = entropy.bytes(6).reduce((number, byte) => (number << 8n) | BigInt(byte), 0n)
+  return value - ((choices * random) >> 48n)
+}
+
+/** Of two limits of which 0 is none. */
+function lesser(a: bigint, b: bigint): bigint {
+  if (a === 0n) return b
+  return b === 0n || a < b ? a : b
+}
+
+function wholeSeconds(time: Milliseconds): bigint {
+  return BigInt(Math.floor(time / SECOND))
+}

@@ -1,0 +1,103 @@
+/**
+ * Reauthentication (RFC 7296 2.8.3): a new IKE_SA is made from IKE_SA_INIT on, with all CHILD_SAs anew, and the old one
+ * deleted with its own. With charon.make_before_break the new one comes first, and the old one carries traffic until it
+ * stands; without, the old one goes first. Either side may do so that can: with pre-shared keys, both.
+ *
+ * When both do so at once, the new IKE_SA made by the responder of the first goes again.
+ */
+import { EspalierError } from '../base/errors.ts'
+import type { Milliseconds } from '../base/time.ts'
+import { addChild } from './create-child.ts'
+import { deleteIkeSa } from './delete.ts'
+import type { IkeEvent } from './events.ts'
+import { retryDelay } from './rekey-child.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** Begins at once, or when what is under way is over; what comes of it is reported. */
+export function reauthenticate(session: Session): void {
+  const { sa, env } = session
+  if (session.isReauthenticating) return
+  const children = sa.children.filter(isToBeRecreated)
+  // strongSwan: while something changes it is not clear what there is to make anew.
+  if (sa.state !== 'established' || session.opening !== null || children.some(({ state }) => state !== 'installed'))
+    return postpone(session, 'busy', retryDelay(env.entropy))
+  if (children.length === 0) return fail(session, 'childless', null)
+  session.isReauthenticating = true
+  env.report({ event: 'reauthenticating', sa })
+  void (env.settings().makeBeforeBreak ? makeBeforeBreak(session, children) : breakBeforeMake(session, children))
+}
+
+async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<void> {
+  const { env } = session
+  const begun = env.clock.now()
+  const renewed = await makeAnew(session, children)
+  const old = lastOf(session)
+  old.isReauthenticating = false
+  if (renewed === null) {
+    if (old.sa.state === 'established') postpone(old, 'failed', retryDelay(env.entropy))
+    return
+  }
+  const rival = rivalOf(renewed, old, begun)
+  const ofResponder = old.sa.originalRole === 'responder' ? renewed : rival
+  const superfluous = rival === null ? [old] : [old, ofResponder!]
+  for (const one of superfluous) void one.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+}
+
+async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<void> {
+  // Whether or not the peer answers: what follows shows whether it is there.
+  await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
+  if ((await makeAnew(session, children)) === null) fail(session, 'failed', null)
+}
+
+/** The IKE_SA between the same two, with these CHILD_SAs; null if it did not come about. */
+async function makeAnew(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
+  const [first, ...others] = [...new Set(children.map(({ connection }) => connection))]
+  if (first === undefined) return null
+  try {
+    const renewed = await session.initiateAnew(first)
+    await Promise.all(others.map((child) => addChild(renewed, child).catch(told)))
+    return renewed
+  } catch (error) {
+    return told(error)
+  }
+}
+
+/** What the peer made in the same moment for the same end, if it did. */
+function rivalOf(renewed: Session, old: Session, begun: Milliseconds): Session | null {
+  const isMade = ({ sa }: Session): boolean =>
+    sa.role === 'responder' &&
+    sa.created >= begun &&
+    sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
+  return renewed.twins.find((twin) => twin !== old && isMade(twin)) ?? null
+}
+
+function isToBeRecreated({ state }: ChildSa): boolean {
+  return state !== 'rekeyed' && state !== 'deleted' && state !== 'deleting'
+}
+
+/** It may have been rekeyed meanwhile. */
+function lastOf(session: Session): Session {
+  let last = session
+  while (last.successor !== null) last = last.successor
+  return last
+}
+
+function postpone(session: Session, why: Reason, retryIn: Milliseconds): void {
+  const at = session.env.clock.now() + retryIn
+  if (session.sa.reauthAt !== null) session.sa.reauthAt = at
+  session.setDeadline('reauth', at)
+  fail(session, why, retryIn)
+}
+
+type Reason = Extract<IkeEvent, { event: 'reauthentication-failed' }>['why']
+
+function fail({ sa, env }: Session, why: Reason, retryIn: Milliseconds | null): void {
+  env.report({ event: 'reauthentication-failed', sa, why, retryIn })
+}
+
+/** What became of it was reported when it did. */
+function told(error: unknown): null {
+  if (!(error instanceof EspalierError)) throw error
+  return null
+}
