@@ -153,6 +153,8 @@ ${decide(commands)}
     candidates=(\${=words})
     if [[ -n $kind && -z $wants_value ]]; then
       candidates+=("\${(@f)$("\${(Q)program/#\\~/$HOME}" "\${uri[@]}" names "$kind" 2>/dev/null)}")
+      # Who has no names has said one that is empty.
+      candidates=(\${candidates:#})
     fi
   fi
 }

@@ -106,11 +106,14 @@ function monitorLine(
   message: ViciSection,
   { json }: FollowOptions,
 ): string {
-  if (json === true) return JSON.stringify({ time: isoTime(now()), event, ...(toJson(message) as object) })
   const isUp = wordOf(message, 'up') === 'yes'
+  if (json === true) {
+    const up = event.endsWith('-updown') ? { up: isUp } : {}
+    return JSON.stringify({ time: isoTime(now()), event, ...up, ...(toJson(message) as object) })
+  }
   const [ike] = sasOf(event, message)
   const time = output.paint('dim', clockTime(now()))
-  const updown = isUp ? output.paint('green', 'up  ') : output.paint('red', 'down')
+  const updown = isUp ? output.paint('green', 'up     ') : output.paint('red', 'down   ')
   switch (event) {
     case 'ike-updown':
       return `${time} ${updown} ${ike === undefined ? '' : `${formatIke(ike)} ${between(ike)}`}`
@@ -118,14 +121,14 @@ function monitorLine(
       return `${time} ${updown} ${children(ike, isUp)}`
     case 'ike-rekey':
     case 'child-rekey':
-      return `${time} new  ${rekeyed(message)}`
+      return `${time} rekeyed ${rekeyed(message)}`
     case 'ike-update': {
       const values = [wordOf(message, 'remote-host'), wordOf(message, 'remote-port')]
       const place = values.every((value) => value !== null) ? ` to ${values.join(':')}` : ''
-      return `${time} move ${ike === undefined ? '' : formatIke(ike)}${place}`
+      return `${time} moved   ${ike === undefined ? '' : formatIke(ike)}${place}`
     }
     case 'alert':
-      return `${time} ${output.paint('yellow', 'alert')} ${wordOf(message, 'type') ?? ''}${ike === undefined ? '' : ` ${formatIke(ike)} ${between(ike)}`}`
+      return `${time} ${output.paint('yellow', 'alert  ')} ${wordOf(message, 'type') ?? ''}${ike === undefined ? '' : ` ${formatIke(ike)} ${between(ike)}`}`
   }
 }
 
@@ -154,20 +157,25 @@ function children(ike: ListedIke | undefined, isUp: boolean): string {
 function rekeyed(message: ViciSection): string {
   return sectionsOf(message)
     .map(([name, section]) => {
-      const pair = pairOf(section, '[', ']')
+      const pair = pairOf(name, section, '[', ']')
       const below = sectionsOf(section)
         .filter(([key]) => key === 'child-sas')
         .flatMap(([, inner]) => sectionsOf(inner))
-        .map(([child, inner]) => `${name} ${child}${pairOf(inner, '{', '}') ?? ''}`)
-      return pair === null ? below.join(', ') : `${name}${pair}`
+        .map(([child, inner]) => `${name} ${pairOf(childName(child), inner, '{', '}') ?? child}`)
+      return pair ?? below.join(', ')
     })
     .join(', ')
 }
 
-function pairOf(section: ViciSection, open: string, close: string): string | null {
+/** The key of a CHILD_SA is its name and its number. */
+function childName(key: string): string {
+  return key.replace(/-\d+$/, '')
+}
+
+function pairOf(name: string, section: ViciSection, open: string, close: string): string | null {
   const ids = ['old', 'new'].map((which) => sectionsOf(section).find(([key]) => key === which)?.[1])
   const [old, fresh] = ids.map((found) => (found === undefined ? null : wordOf(found, 'uniqueid')))
-  return old === null || fresh === null ? null : `${open}${old}${close}, now ${open}${fresh}${close}`
+  return old === null || fresh === null ? null : `${name}${open}${old}${close} to ${name}${open}${fresh}${close}`
 }
 
 // -- time ----------------------------------------------------------------------------------------------------------

@@ -100,9 +100,8 @@ async function down(
   const response = await followed(shell, client, 'terminate', request)
   demandSuccess(response)
   const noun = filter.some(([key]) => key === 'child' || key === 'child-id') ? 'CHILD_SA' : 'IKE_SA'
-  shell.output.print(
-    shell.output.paint('green', `${target} is down, ${count(numberOf(response, 'terminated') ?? 0, noun)} ended`),
-  )
+  const what = /^\d+$/.test(target) ? `#${target}` : target
+  shell.output.print(shell.output.paint('green', `${what} is down, ${count(numberOf(response, 'terminated') ?? 0, noun)} ended`))
 }
 
 async function rekey(
