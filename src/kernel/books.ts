@@ -1,6 +1,8 @@
 /**
- * The books: every kernel object we made has one owner here. Whole CHILD_SAs go in and out; what two of them share
- * (a policy during a rekey) is counted; what the kernel refuses half-way is undone; what is left at shutdown is removed.
+ * The books: every kernel object we made has one owner here. Whole CHILD_SAs go in and out, and policies without states
+ * (traps, shunts); what two of them share (a policy during a rekey, or with a trap) is counted, and changes hands in the
+ * kernel without a moment in which it is not there; what the kernel refuses half-way is undone; what is left at shutdown
+ * is removed.
  *
  * Changes are made one after the other, so that the order in the register is the order in the kernel. SPIs are unique
  * over all our addresses: the kernel alone does not see to that (it keys inbound states by destination too).
@@ -10,10 +12,10 @@ import type { IpAddress } from '../base/ip.ts'
 import { Secret } from '../crypto/secret.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Kernel } from '../ports.ts'
-import { policyPriority } from './priority.ts'
+import { childPolicies, isSamePolicy } from './policies.ts'
 import { ERRNO, refusal } from './refusals.ts'
 import { Reqids } from './reqids.ts'
-import { addressSelector, outboundSelectors, policyKey, reversed } from './selectors.ts'
+import { addressSelector, policyKey, reversed } from './selectors.ts'
 import {
   type Encapsulation,
   type KernelError,
@@ -22,7 +24,6 @@ import {
   type Operation,
   type Outcome,
   type Policy,
-  type PolicyDirection,
   type Selector,
   type State,
   type StateId,
@@ -85,8 +86,25 @@ export interface ChildUsage {
   readonly out: Usage
 }
 
+/** Whoever has policies in the kernel. */
+interface PolicyOwner {
+  readonly owner: string
+  readonly policies: readonly Policy[]
+}
+
+/** Policies without states of their own that are in the kernel: the handle to remove them. */
+export class InstalledPolicies implements PolicyOwner {
+  readonly owner: string
+  readonly policies: readonly Policy[]
+
+  constructor(owner: string, policies: readonly Policy[]) {
+    this.owner = owner
+    this.policies = policies
+  }
+}
+
 /** A CHILD_SA that is in the kernel: the handle to update, ask about and remove it. */
-export class InstalledChild {
+export class InstalledChild implements PolicyOwner {
   readonly owner: string
   readonly reqid: number
   readonly policies: readonly Policy[]
@@ -133,9 +151,9 @@ interface Larval {
   readonly remote: IpAddress
 }
 
-/** A policy wanted by one child; `order` makes the newest of equal priority win. */
+/** A policy that somebody wants; among equal priorities those of CHILD_SAs win, then the newest by `order`. */
 interface Claim {
-  readonly child: InstalledChild
+  readonly owner: PolicyOwner
   readonly policy: Policy
   readonly order: number
 }
@@ -150,6 +168,7 @@ export class Books {
   #pendingHalves = 0
   /** Claims on one kernel policy, the one in force first. */
   readonly #claims = new Map<string, Claim[]>()
+  readonly #stateless = new Set<InstalledPolicies>()
   #leftovers: Operation[] = []
   #order = 0
   /** Settles when the change in progress is done; never rejects. */
@@ -226,7 +245,13 @@ export class Books {
     return this.#inTurn(async () => {
       const larval = this.#larval.get(child.inboundSpi)
       assert(larval !== undefined, `${child.owner} installs an inbound SPI that was allocated`)
-      const installed = new InstalledChild(child.owner, child.reqid, inboundState(child), outboundState(child), policiesOf(child))
+      const installed = new InstalledChild(
+        child.owner,
+        child.reqid,
+        inboundState(child),
+        outboundState(child),
+        childPolicies(child),
+      )
       this.#larval.delete(child.inboundSpi)
       const objection = this.#objectionTo(installed.outbound)
       if (objection !== null) {
@@ -320,6 +345,31 @@ export class Books {
   }
 
   /**
+   * Installs policies that have no states (policies.ts). Those of CHILD_SAs with the same selectors stay in force, and
+   * give way to these when they go. Rejects with the KernelError of the first refusal, and then none of them is left.
+   */
+  async installPolicies(owner: string, policies: readonly Policy[]): Promise<InstalledPolicies> {
+    return this.#inTurn(async () => {
+      const installed = new InstalledPolicies(owner, policies)
+      const error = firstRefusal(await this.#kernel.perform(this.#claim(installed, policies)))
+      if (error !== null) {
+        await this.#delete(this.#disclaim(installed))
+        throw error
+      }
+      this.#stateless.add(installed)
+      return installed
+    })
+  }
+
+  /** Takes them out again; whoever else claims one of them gets it. Rejects with the first KernelError; removeAll tries again. */
+  async removePolicies(installed: InstalledPolicies): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#stateless.delete(installed)) return
+      throwFirst(await this.#delete(this.#disclaim(installed)))
+    })
+  }
+
+  /**
    * Moves the UDP ports of a live CHILD_SA in place: sequence numbers and replay window stay, no packet is lost.
    * Addresses cannot be changed this way, nor encapsulation added or taken away. Rejects with the KernelError; then
    * the outbound direction, which is tried first, may have moved and the inbound one not.
@@ -376,6 +426,8 @@ export class Books {
       const again = this.#leftovers
       this.#leftovers = []
       for (const child of this.children()) errors.push(...(await this.#takeOut(child)))
+      for (const installed of this.#stateless) errors.push(...(await this.#delete(this.#disclaim(installed))))
+      this.#stateless.clear()
       const reservations = [...this.#larval].map(([spi, { local, remote }]) => deletion(spi, remote, local))
       this.#larval.clear()
       errors.push(...(await this.#delete([...reservations, ...again])))
@@ -407,20 +459,20 @@ export class Books {
     return outcome
   }
 
-  /** Enters the child's claims on these of its policies; the operations put those that win into force. */
-  #claim(child: InstalledChild, policies: readonly Policy[]): readonly Operation[] {
+  /** Enters the owner's claims on these of its policies; the operations put those that win into force. */
+  #claim(owner: PolicyOwner, policies: readonly Policy[]): readonly Operation[] {
     const operations: Operation[] = []
     for (const policy of policies) {
       const key = policyKey(policy.direction, policy.selector)
       const claims = this.#claims.get(key)
       const inForce = claims?.[0]?.policy
-      const claim = { child, policy, order: this.#order++ }
+      const claim = { owner, policy, order: this.#order++ }
       if (claims === undefined) {
         // The only one, as nearly always: no room is made for others.
         this.#claims.set(key, [claim])
       } else {
         claims.push(claim)
-        claims.sort((a, b) => a.policy.priority - b.policy.priority || b.order - a.order)
+        claims.sort(byRank)
       }
       const wins = claims === undefined || claims[0] === claim
       // A successor's inbound policies say what its predecessor's say: they stay untouched.
@@ -429,13 +481,13 @@ export class Books {
     return operations
   }
 
-  /** Strikes the child's claims; the operations bring the next claim into force, or delete the policy. */
-  #disclaim(child: InstalledChild): readonly Operation[] {
+  /** Strikes the owner's claims; the operations bring the next claim into force, or delete the policy. */
+  #disclaim(owner: PolicyOwner): readonly Operation[] {
     const operations: Operation[] = []
-    for (const policy of child.policies.toReversed()) {
+    for (const policy of owner.policies.toReversed()) {
       const key = policyKey(policy.direction, policy.selector)
       const claims = this.#claims.get(key)
-      const index = claims?.findIndex((claim) => claim.child === child) ?? -1
+      const index = claims?.findIndex((claim) => claim.owner === owner) ?? -1
       if (claims === undefined || index < 0) continue
       claims.splice(index, 1)
       const [next] = claims
@@ -481,17 +533,9 @@ export class Books {
 /** Of a half that the kernel does not have. */
 const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
 
-/** Of two policies with the same direction and selector: whether the kernel would do the same by both. */
-function isSamePolicy(a: Policy, b: Policy): boolean {
-  if (a.priority !== b.priority || a.action !== b.action) return false
-  if (a.template === null || b.template === null) return a.template === b.template
-  return (
-    a.template.source.equals(b.template.source) &&
-    a.template.destination.equals(b.template.destination) &&
-    a.template.mode === b.template.mode &&
-    a.template.reqid === b.template.reqid &&
-    a.template.spi === b.template.spi
-  )
+function byRank(a: Claim, b: Claim): number {
+  const isStateless = (claim: Claim): number => Number(claim.owner instanceof InstalledPolicies)
+  return a.policy.priority - b.policy.priority || isStateless(a) - isStateless(b) || b.order - a.order
 }
 
 function isAbsent(error: KernelError): boolean {
@@ -603,31 +647,4 @@ function stateSelector(child: ChildInstallation): Selector | null {
   if (anotherLocal !== undefined || anotherRemote !== undefined) return null
   if (local.range.prefixLength === null || remote.range.prefixLength === null) return null
   return addressSelector(local.range, remote.range)
-}
-
-/** Every pair of selectors in every direction: tunnel in, fwd, out; transport in, out. */
-function policiesOf(child: ChildInstallation): readonly Policy[] {
-  const inward: readonly PolicyDirection[] = child.mode === 'tunnel' ? ['in', 'fwd'] : ['in']
-  const policies: Policy[] = []
-  for (const outbound of outboundSelectors(child.localSelectors, child.remoteSelectors)) {
-    const inbound = reversed(outbound)
-    const template = { mode: child.mode, reqid: child.reqid }
-    for (const direction of inward) {
-      policies.push({
-        direction,
-        selector: inbound,
-        priority: child.priority === 0 ? policyPriority(inbound, 'normal') : child.priority,
-        action: 'allow',
-        template: { ...template, source: child.remote, destination: child.local, spi: 0 },
-      })
-    }
-    policies.push({
-      direction: 'out',
-      selector: outbound,
-      priority: child.priority === 0 ? policyPriority(outbound, 'normal') : child.priority,
-      action: 'allow',
-      template: { ...template, source: child.local, destination: child.remote, spi: child.outboundSpi },
-    })
-  }
-  return [...policies]
 }
