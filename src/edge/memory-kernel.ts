@@ -213,8 +213,11 @@ export class MemoryKernel implements Kernel {
     const key = stateKey(state)
     if (this.#states.has(key)) return refused(operation, ERRNO.EEXIST, null)
     if (state.direction === 'in') this.#reservations.delete(key)
+    // The state that waits for an answer goes for the one it asked for, or the one that serves its template (Linux: xfrm_state_add).
     for (const [acquireKey, acquire] of this.#acquires) {
-      if (acquire.sequence === state.acquireSequence) this.#acquires.delete(acquireKey)
+      const isAnswered =
+        acquire.sequence === state.acquireSequence || (state.direction === 'out' && acquireKey === templateKey(state))
+      if (isAnswered) this.#acquires.delete(acquireKey)
     }
     this.#states.set(key, {
       state: withoutKeys(state),
@@ -299,10 +302,12 @@ export class MemoryKernel implements Kernel {
     return counter === null ? { kind: 'delivered', packet } : this.#drop(counter)
   }
 
-  /** Makes a state behave as if it had sent or received up to `sequence`: nobody simulates that many packets. */
+  /** Makes a state behave as if it had sent or received everything up to `sequence`: nobody simulates that many packets. */
   skipSequence(id: StateId, sequence: bigint): void {
     const live = this.#states.get(stateKey(id))
-    if (live !== undefined) live.sequence = sequence
+    if (live === undefined) return
+    live.sequence = sequence
+    live.packets = sequence
   }
 
   /** When `handleTimeout` has something to do next, or null. */
@@ -363,7 +368,7 @@ export class MemoryKernel implements Kernel {
 
   #acquire(policy: Policy, template: Template, packet: PlainPacket): Protection {
     const { source, destination } = template.mode === 'tunnel' ? template : packet
-    const key = `${source.toString()} ${destination.toString()} ${template.mode} ${template.reqid}`
+    const key = templateKey({ source, destination, mode: template.mode, reqid: template.reqid })
     if (!this.#acquires.has(key)) {
       const sequence = ++this.#acquireSequence
       this.#acquires.set(key, { sequence, key, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
@@ -465,6 +470,10 @@ export class MemoryKernel implements Kernel {
 
 function stateKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
   return `${destination.toString()} ${spi}`
+}
+
+function templateKey({ source, destination, mode, reqid }: Pick<Template, 'source' | 'destination' | 'mode' | 'reqid'>): string {
+  return `${source.toString()} ${destination.toString()} ${mode} ${reqid}`
 }
 
 function idOf({ spi, source, destination }: StateId): StateId {
