@@ -47,7 +47,7 @@ export function sasNamed(sas: readonly ListedIke[], name: string): readonly List
 
 // -- the table -----------------------------------------------------------------------------------------------------
 
-export const SA_TITLES = ['SA', 'PEER', 'HERE', 'CIPHER', 'AGE', 'REKEY IN']
+export const SA_TITLES = ['SA', 'PEER', 'HERE', 'CIPHER', 'AGE', 'REKEY']
 
 export function saRows(sas: readonly ListedIke[]): readonly (readonly Cell[])[] {
   return sas.flatMap((ike) => [ikeRow(ike), ...ike.children.map(childRow)])
@@ -94,7 +94,7 @@ function childRow(child: ListedChild): readonly Cell[] {
   const isUp = state === 'INSTALLED'
   const mode = wordOf(section, 'mode') ?? 'TUNNEL'
   return [
-    [{ text: `  ${formatChild(child)}`, style: isUp ? 'green' : 'yellow' }, ...(isUp ? [] : [`   ${state.toLowerCase()}`])],
+    [{ text: ` ${formatChild(child)}`, style: isUp ? 'green' : 'yellow' }, ...(isUp ? [] : [`  ${state.toLowerCase()}`])],
     [...wordsOf(section, 'remote-ts'), traffic(section, 'in')],
     [...wordsOf(section, 'local-ts'), traffic(section, 'out')],
     [
@@ -114,13 +114,12 @@ function traffic(section: ViciSection, direction: 'in' | 'out'): CellLine {
   return { text: `${direction} ${formatSize(bytes)}${ago === null ? '' : `, ${formatTime(ago)} ago`}`, style: 'cyan' }
 }
 
-/** Encryption with integrity, and under it the key exchange; the PRF goes with them and is left to --json. */
+/** Encryption, integrity if it is apart, key exchange, one below the other; the PRF goes with them and is left to --json. */
 function cipher(section: ViciSection): readonly string[] {
   const encryption = formatAlgorithm(wordOf(section, 'encr-alg'), wordOf(section, 'encr-keysize'))
   const integrity = formatAlgorithm(wordOf(section, 'integ-alg'), wordOf(section, 'integ-keysize'))
   const exchange = formatAlgorithm(wordOf(section, 'dh-group'), null)
-  const first = [encryption, integrity].filter((word) => word !== null).join('-')
-  return [first, exchange].filter((word) => word !== null && word !== '') as string[]
+  return [encryption, integrity, exchange].filter((word) => word !== null)
 }
 
 function age(seconds: number | null): string {
@@ -128,11 +127,11 @@ function age(seconds: number | null): string {
 }
 
 /** What comes first. */
-function next(rekey: number | null, reauthentication: number | null): string {
-  const [least, word] =
-    reauthentication !== null && (rekey === null || reauthentication < rekey) ? [reauthentication, ' (reauth)'] : [rekey, '']
-  if (least === null) return 'never'
-  return least <= 0 ? `now${word}` : `${formatTime(least)}${word}`
+function next(rekey: number | null, reauthentication: number | null): readonly string[] {
+  const isReauthentication = reauthentication !== null && (rekey === null || reauthentication < rekey)
+  const least = isReauthentication ? reauthentication : rekey
+  if (least === null) return ['never']
+  return [least <= 0 ? 'now' : formatTime(least), ...(isReauthentication ? ['reauth'] : [])]
 }
 
 // -- JSON ----------------------------------------------------------------------------------------------------------

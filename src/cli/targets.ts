@@ -90,7 +90,7 @@ function parseNumber(target: string, kind: Kind): readonly ['ike-id' | 'child-id
   if (match === undefined) return null
   const isChild = match['child'] !== undefined || (match['plain'] !== undefined && kind === 'child')
   if ((isChild && kind === 'ike') || (match['ike'] !== undefined && kind === 'child'))
-    throw new UsageError(`${target} is a ${isChild ? 'CHILD_SA' : 'IKE_SA'}, and --${kind} asks for the other`)
+    throw new UsageError(`${target} is ${isChild ? 'a CHILD_SA' : 'an IKE_SA'}, and --${kind} asks for the other`)
   return [isChild ? 'child-id' : 'ike-id', Number(match['plain'] ?? match['ike'] ?? match['child'])]
 }
 

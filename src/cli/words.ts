@@ -3,22 +3,16 @@
  */
 import { KEYWORDS, transformName } from '../negotiate/keywords.ts'
 
-/** The two largest units: `45s`, `12m 5s`, `2h 5m`, `3d 4h`. */
+/** In at most five letters: `45s`, `12m`, `2h05m`, `14h`, `3d4h`, `21d`. */
 export function formatTime(seconds: number): string {
   if (seconds < 0) return `-${formatTime(-seconds)}`
-  const units = [
-    ['d', Math.floor(seconds / 86_400)],
-    ['h', Math.floor(seconds / 3600) % 24],
-    ['m', Math.floor(seconds / 60) % 60],
-    ['s', Math.floor(seconds) % 60],
-  ] as const
-  const first = units.findIndex(([, count]) => count > 0)
-  if (first < 0) return '0s'
-  return units
-    .slice(first, first + 2)
-    .filter(([, count]) => count > 0)
-    .map(([unit, count]) => `${count}${unit}`)
-    .join(' ')
+  const minutes = Math.floor(seconds / 60)
+  const hours = Math.floor(seconds / 3600)
+  const days = Math.floor(seconds / 86_400)
+  const rest = (count: number, unit: string): string => (count === 0 ? '' : `${count}${unit}`)
+  if (days > 0) return `${days}d${days < 10 ? rest(hours % 24, 'h') : ''}`
+  if (hours > 0) return `${hours}h${hours < 10 && minutes % 60 > 0 ? `${String(minutes % 60).padStart(2, '0')}m` : ''}`
+  return minutes > 0 ? `${minutes}m` : `${Math.floor(seconds)}s`
 }
 
 /** In powers of 1000, with two or three digits that matter: `840 B`, `1.2 kB`, `34 MB`. */

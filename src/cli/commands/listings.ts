@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto'
 
 import type { Command } from 'commander'
 
+import type { Milliseconds } from '../../base/time.ts'
 import { bytesOf, section, type ViciNode, type ViciSection } from '../../vici/message.ts'
 import { entriesOf, namedJson, numberOf, sectionsOf, toJson, wordOf, wordsOf, type Json } from '../answers.ts'
 import { RequestFailed } from '../failures.ts'
@@ -26,7 +27,7 @@ interface Listing {
   readonly noun: string
   readonly examples: readonly string[]
   ask(client: Client): Promise<readonly Entry[]>
-  rows(entry: Entry): readonly (readonly Cell[])[]
+  rows(entry: Entry, now: Milliseconds): readonly (readonly Cell[])[]
   json?(entry: Entry): Json
 }
 
@@ -124,7 +125,7 @@ async function list(
     const json = wanted.map((entry) => listing.json?.(entry) ?? namedJson(...entry))
     shell.output.print(JSON.stringify(json, null, 2))
   } else if (name === undefined || wanted.length > 0) {
-    const rows = wanted.flatMap((entry) => listing.rows(entry))
+    const rows = wanted.flatMap((entry) => listing.rows(entry, shell.now()))
     const lines = rows.length === 0 ? [] : formatTable(listing.titles, rows, { width: size?.columns ?? null, paint })
     printLines(shell, lines, listing.none)
   }
@@ -181,7 +182,7 @@ function lifetimes(section: ViciSection): readonly string[] {
 
 // -- certificates --------------------------------------------------------------------------------------------------
 
-function certificateRows([subject, cert]: Entry): readonly (readonly Cell[])[] {
+function certificateRows([subject, cert]: Entry, now: Milliseconds): readonly (readonly Cell[])[] {
   const parsed = parsedCertificate(cert)
   const flag = wordOf(cert, 'flag') ?? ''
   return [
@@ -189,7 +190,7 @@ function certificateRows([subject, cert]: Entry): readonly (readonly Cell[])[] {
       subject,
       parsed === null ? '' : oneLine(parsed.issuer),
       `${wordOf(cert, 'type') ?? ''}${flag === '' || flag === 'NONE' ? '' : ` ${flag}`}`,
-      parsed === null ? '' : expiry(parsed),
+      parsed === null ? '' : expiry(parsed, now),
       wordOf(cert, 'has_privkey') === 'yes' ? 'yes' : 'no',
     ],
   ]
@@ -216,9 +217,9 @@ function oneLine(name: string): string {
   return harmless(name.split('\n').join(', '))
 }
 
-function expiry({ validToDate }: X509Certificate): Cell {
+function expiry({ validToDate }: X509Certificate, now: Milliseconds): Cell {
   const day = validToDate.toISOString().slice(0, 10)
-  return validToDate.getTime() < Date.now() ? { text: `${day} (expired)`, style: 'red' } : day
+  return validToDate.getTime() < now ? { text: `${day} (expired)`, style: 'red' } : day
 }
 
 /** DER is bytes, also where by chance it is text. */
