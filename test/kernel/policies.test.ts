@@ -127,7 +127,7 @@ test('the state that answers an acquire, by its number or its reqid, lets the ke
     reqid: 8,
     localSelectors: [traffic('10.1.0.5/32')],
     remoteSelectors: [traffic('10.2.3.4/32')],
-    acquireSequence: acquire!.event === 'acquire' ? acquire.sequence : 0,
+    acquireSequence: acquire.event === 'acquire' ? acquire.sequence : 0,
   })
   assert.equal(kernel.protect(PACKET).kind, 'protected')
   const other = { ...PACKET, source: IpAddress.parse('10.1.0.6') }
