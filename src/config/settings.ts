@@ -29,6 +29,7 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
   const protection = read('dos_protection', parseBoolean, true)
   const cookieThreshold = read('cookie_threshold', count, DEFAULT_IKE_SETTINGS.cookieThreshold)
   const cookieThresholdIp = read('cookie_threshold_ip', count, DEFAULT_IKE_SETTINGS.cookieThresholdIp)
+  const blockThreshold = read('block_threshold', count, DEFAULT_IKE_SETTINGS.blockThreshold)
   const settings: IkeSettings = {
     ...DEFAULT_IKE_SETTINGS,
     port: read('port', port, DEFAULT_IKE_SETTINGS.port),
@@ -54,6 +55,8 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     retransmitLimit: read('retransmit_limit', seconds, DEFAULT_IKE_SETTINGS.retransmitLimit),
     cookieThreshold: protection ? cookieThreshold : 0,
     cookieThresholdIp: protection ? cookieThresholdIp : 0,
+    blockThreshold: protection ? blockThreshold : 0,
+    ikeSaLimit: read('ikesa_limit', count, DEFAULT_IKE_SETTINGS.ikeSaLimit),
     halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),
     initLimitHalfOpen: read('init_limit_half_open', count, DEFAULT_IKE_SETTINGS.initLimitHalfOpen),
     initLimitJobLoad: read('init_limit_job_load', count, DEFAULT_IKE_SETTINGS.initLimitJobLoad),

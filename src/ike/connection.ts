@@ -245,8 +245,12 @@ export interface IkeSettings {
   /** Half-open IKE_SAs in all, and per source address, from which on a cookie is asked for; 0 = never. */
   readonly cookieThreshold: number
   readonly cookieThresholdIp: number
+  /** Half-open IKE_SAs of one source address from which on who shows a wrong cookie is not answered; 0 = never. */
+  readonly blockThreshold: number
+  /** IKE_SAs from which on strangers may begin no more; 0 = any number. */
+  readonly ikeSaLimit: number
   readonly halfOpenTimeout: Milliseconds
-  /** Half-open IKE_SAs and pieces of work waiting from which on we begin nothing by ourselves; 0 = never. */
+  /** Half-open IKE_SAs and pieces of work waiting from which on nothing new is begun, by strangers or by ourselves; 0 = never. */
   readonly initLimitHalfOpen: number
   readonly initLimitJobLoad: number
   /** charon.replay_window: that of children that say none. */
@@ -271,6 +275,8 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   retransmitLimit: 0,
   cookieThreshold: 30,
   cookieThresholdIp: 3,
+  blockThreshold: 5,
+  ikeSaLimit: 0,
   halfOpenTimeout: 30_000,
   initLimitHalfOpen: 0,
   initLimitJobLoad: 0,

@@ -28,6 +28,9 @@ interface CookieSecret {
   readonly since: Milliseconds
 }
 
+/** good: ours, for this stranger, and in time; old: it was; wrong: not of us, or somebody else's. */
+export type CookieVerdict = 'none' | 'good' | 'old' | 'wrong'
+
 export class Cookies {
   readonly #entropy: Entropy
   readonly #prf = createPrf(PrfId.PRF_HMAC_SHA2_256)
@@ -43,16 +46,18 @@ export class Cookies {
     return this.#cookie(secret, Math.floor(now / SECOND) >>> 0, initiatorSpi, address)
   }
 
-  /** Whether `cookie` is one we gave to `address` for `initiatorSpi` within its lifetime. */
-  verify(cookie: Uint8Array, initiatorSpi: bigint, address: IpAddress, now: Milliseconds): boolean {
-    if (cookie.length !== COOKIE_LENGTH) return false
+  /** Whether `cookie` is one we gave to `address` for `initiatorSpi`, and when; null if there is none. */
+  judge(cookie: Uint8Array | null, initiatorSpi: bigint, address: IpAddress, now: Milliseconds): CookieVerdict {
+    if (cookie === null) return 'none'
+    if (cookie.length !== COOKIE_LENGTH) return 'wrong'
     const reader = new Reader(cookie)
     const number = reader.u8()
     const seconds = reader.u32()
     const secret = [this.#current, this.#previous].find((candidate) => candidate?.number === number)
-    if (secret === undefined || secret === null) return false
+    if (secret === undefined || secret === null) return 'wrong'
+    if (!constantTimeEqual(cookie, this.#cookie(secret, seconds, initiatorSpi, address))) return 'wrong'
     const age = ((Math.floor(now / SECOND) >>> 0) - seconds) >>> 0
-    return age * SECOND <= COOKIE_LIFETIME && constantTimeEqual(cookie, this.#cookie(secret, seconds, initiatorSpi, address))
+    return age * SECOND <= COOKIE_LIFETIME ? 'good' : 'old'
   }
 
   #secretFor(now: Milliseconds): CookieSecret {

@@ -168,4 +168,8 @@ export type DropReason =
   | 'out-of-window'
   | 'queue-full'
   | 'half-open-limit'
+  | 'job-load'
+  | 'ike-sa-limit'
+  /** Too many half-open IKE_SAs from there, and a cookie that is none of ours. */
+  | 'blocked'
   | 'unexpected'

@@ -650,6 +650,13 @@ const DROPS: Readonly<Record<DropReason, Drop>> = {
     loudness: 1,
     words: (who) => `ignoring IKE_SA setup from ${who}, half-open IKE_SA limit reached`,
   },
+  'job-load': { group: 'net', loudness: 1, words: (who) => `ignoring IKE_SA setup from ${who}, job load exceeds limit` },
+  'ike-sa-limit': { group: 'mgr', loudness: 1, words: (who) => `ignoring IKE_SA_INIT from ${who}, hitting IKE_SA limit` },
+  'blocked': {
+    group: 'net',
+    loudness: 1,
+    words: (who) => `ignoring IKE_SA setup from ${who}, per-IP half-open IKE_SA limit reached and its cookie is none of ours`,
+  },
   'unexpected': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is not expected now - ignored` },
 }
 

@@ -184,6 +184,9 @@ test('every reason to drop a datagram has words of its own, and names who sent i
     'out-of-window',
     'queue-full',
     'half-open-limit',
+    'job-load',
+    'ike-sa-limit',
+    'blocked',
     'unexpected',
   ]
   const sentences = drops.map(

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 
 import { SECOND } from '../../src/base/time.ts'
+import { deleteIkeSa } from '../../src/ike/delete.ts'
 import { NotifyType } from '../../src/iana/ikev2.ts'
 import { find, findNotify, notify } from '../../src/message/ikev2/find.ts'
 import { parseMessage, type ParsedMessage } from '../../src/message/ikev2/message.ts'
@@ -122,6 +123,49 @@ scenario('the threshold per address asks the crowd behind it and nobody else', a
   const other = new Stranger(world, CLIENT, GATEWAY)
   assert.ok(find((await other.init()).payloads, 'SA') !== null)
   assert.equal(gateway.gateway.halfOpenCount, 2)
+})
+
+scenario(
+  'a source of many half-open IKE_SAs that makes up its cookies is not answered, and its neighbours are',
+  async (world) => {
+    const gateway = addGateway(world)
+    /** Behind one address, each with a port and an IKE_SA_INIT of its own. */
+    const crowd = Array.from({ length: 7 }, (_, i) => {
+      const one = new Stranger(world, CLIENT, GATEWAY)
+      one.port = 600 + i
+      one.nonce.fill(i)
+      return one
+    })
+    for (const [i, one] of crowd.slice(0, 5).entries()) {
+      world.internet.owners.set(CLIENT, one)
+      const first = await one.init()
+      assert.equal(findNotify(first.payloads, NotifyType.COOKIE) !== null, i >= 3)
+      if (i >= 3) await one.init([findNotify(first.payloads, NotifyType.COOKIE)!])
+    }
+    assert.equal(gateway.gateway.halfOpenCount, 5)
+    const [forger, honest] = [crowd[5]!, crowd[6]!]
+    world.internet.owners.set(CLIENT, forger)
+    forger.send(forger.initRequest([notify(NotifyType.COOKIE, new Uint8Array(37))]))
+    await world.pass(SECOND)
+    assert.equal(forger.received.length, 0)
+    assert.equal(gateway.eventsOf('datagram-dropped').at(-1)!.reason, 'blocked')
+    world.internet.owners.set(CLIENT, honest)
+    assert.ok(find((await honest.init([await demandedCookie(honest)])).payloads, 'SA') !== null)
+  },
+)
+
+scenario('with as many IKE_SAs as ikesa_limit allows, strangers are ignored until one of them goes', async (world) => {
+  const gateway = addGateway(world, {}, { settings: { ikeSaLimit: 1 } })
+  const client = addClient(world)
+  const session = await world.initiate(client)
+  const stranger = new Stranger(world, '198.51.100.99', GATEWAY)
+  stranger.send(stranger.initRequest())
+  await world.pass(SECOND)
+  assert.equal(stranger.received.length, 0)
+  assert.equal(gateway.said('datagram-dropped'), 'ignoring IKE_SA_INIT from 198.51.100.99, hitting IKE_SA limit')
+  await world.outcome(session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us')))
+  await world.pass(SECOND)
+  assert.ok(find((await stranger.init()).payloads, 'SA') !== null)
 })
 
 scenario('edge case 19: 40 clients behind one address start at once, and all get in', async (world) => {
