@@ -63,7 +63,8 @@ function ikeRow(ike: ListedIke): readonly Cell[] {
     side(section, 'local'),
     cipher(section),
     age(numberOf(section, 'established')),
-    next(numberOf(section, 'rekey-time'), numberOf(section, 'reauth-time')),
+    // What is not up has no times yet, or no more.
+    state !== 'ESTABLISHED' ? '-' : next(numberOf(section, 'rekey-time'), numberOf(section, 'reauth-time')),
   ]
 }
 

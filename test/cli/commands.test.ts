@@ -60,6 +60,7 @@ describe('sas', () => {
     const { stdout } = await run(['sas'], { answers: { 'list-sas': { events: [{ bern: IPV6 }] } } })
     assert.match(stdout, / {2}\[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff\]:29009 +\[2001:db8:1234:5678:9abc:def0:1234:5678\]:4500 /)
     assert.match(stdout, /C=CH, O=Example with a long name, CN=somebody\.example\.org/)
+    assert.match(stdout, /^bern\[12\].* -$/m)
     assert.deepEqual(await run(['sas']), { status: 0, stdout: '', stderr: '', requests: (await run(['sas'])).requests })
     assert.equal((await run(['sas'], {}, { columns: 80 })).stdout, 'No IKE_SA is up.\n')
   })
