@@ -12,6 +12,7 @@ import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import { followChildDelete } from './actions.ts'
 import { childDelete } from './child.ts'
 import type { CloseReason } from './events.ts'
 import type { Received } from './exchange.ts'
@@ -43,7 +44,7 @@ export async function respondInformational(
       if (child === undefined) continue
       env.report({ event: 'delete-received', sa, child })
       if (child.state === 'rekeyed' || child.successor !== null) await session.retireChild(child)
-      else await session.closeChild(child, 'deleted-by-peer')
+      else await followChildDelete(session, child)
       // One that both delete at once is not answered for (RFC 7296 1.4.1).
       if (child.deleteSent) continue
       env.report({ event: 'delete-sent', sa, child })
@@ -86,6 +87,7 @@ export async function endLife(session: Session): Promise<void> {
 export async function deleteUnheard(session: Session, reason: CloseReason): Promise<void> {
   const { sa, exchanges } = session
   if (sa.state === 'established' && !exchanges.isWaiting) {
+    session.env.report({ event: 'delete-sent', sa, child: null })
     exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }]).catch(() => {
       // Closing the IKE_SA abandons the request at once; that is meant.
     })

@@ -18,12 +18,17 @@ const SEQUENCE_NUMBERS = 0xffff_ffffn
 const SEQUENCE_REKEY = (SEQUENCE_NUMBERS * 9n) / 10n
 const SEQUENCE_RAND = SEQUENCE_NUMBERS / 10n
 
-/** Sets the deadlines of an IKE_SA that begins to live. Reauthentication comes when it was to come for the IKE_SA it replaces (strongSwan). */
-export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | null): void {
+/**
+ * Sets the deadlines of an IKE_SA that begins to live. Reauthentication comes when it was to come for the IKE_SA it
+ * replaces (strongSwan). Returns what tells of it: when, is the caller's affair.
+ */
+export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | null): () => void {
   const { sa, env } = session
   const now = env.clock.now()
-  if (sa.connection === null) return
-  const { rekey, reauth, over, rand } = sa.connection.lifetime
+  if (sa.connection === null) return () => {}
+  const { dpdDelay, lifetime } = sa.connection
+  if (dpdDelay > 0) session.setDeadline('liveness', now + dpdDelay)
+  const { rekey, reauth, over, rand } = lifetime
   const at = (time: Milliseconds): Milliseconds | null =>
     time === 0 ? null : now + Number(lessRandom(BigInt(time), BigInt(rand), env.entropy))
   sa.rekeyAt = at(rekey)
@@ -31,9 +36,9 @@ export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | 
   const first = Math.min(sa.rekeyAt ?? Infinity, sa.reauthAt ?? Infinity)
   if (sa.rekeyAt !== null) session.setDeadline('rekey', sa.rekeyAt)
   if (sa.reauthAt !== null) session.setDeadline('reauth', sa.reauthAt)
-  if (first === Infinity) return
+  if (first === Infinity) return () => {}
   session.setDeadline('over', first + over)
-  env.report({ event: 'lifetime-set', sa, over: first + over - now })
+  return () => env.report({ event: 'lifetime-set', sa, over: first + over - now })
 }
 
 /** The limits of a new CHILD_SA, whose sequence numbers have 32 bits without ESN. */

@@ -208,8 +208,10 @@ function endRekey(session: Session): NonNullable<Session['ikeRekey']>['rival'] {
 /** The successor is the IKE_SA from now on; the old one waits for its end. */
 function takeOver(session: Session, successor: Session): void {
   if (session.sa.state !== 'established') return
+  // Whoever hears of the rekeyed IKE_SA hears when it is to be rekeyed again.
+  const tellOfLife = beginLife(successor, session.sa.reauthAt)
   session.handOver(successor)
-  beginLife(successor, session.sa.reauthAt)
+  tellOfLife()
   startKeepalives(successor)
   awaitDelete(session)
 }
