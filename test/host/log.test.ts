@@ -12,6 +12,7 @@ import { Charon } from '../lab/support/charon.ts'
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab, type Host } from '../lab/support/network.ts'
 import { eventually } from '../lab/support/process.ts'
+import { ONLY_CHARON, ONLY_ESPALIER, withoutChance } from './charon-log.ts'
 
 const SECRET = 'told to nobody'
 const HANDSHAKE_MS = 60_000
@@ -52,36 +53,15 @@ const GATEWAY = connection(
   `children { net { local_ts = 10.20.0.0/24\n remote_ts = 10.10.0.0/16\n ${CHILD} } }`,
 )
 
-/** What one of the two has no reason to say, or does not do yet. */
-const ONLY_CHARON = [
-  /^\[IKE\] received .* vendor ID/,
-  /^\[KNL\]/,
-  /^\[ESP\]/,
-  /^\[LIB\]/,
-  /scheduling (?:rekeying|reauthentication)|maximum (?:IKE_SA|CHILD_SA) lifetime/,
-  /received AUTH_LIFETIME|handling|peer supports MOBIKE/,
-  /^\[CFG\] (?:vici|loaded|added|received request|unloaded)/,
-]
 const NOTHING = /^$/
-const ONLY_ESPALIER = [/^\[CFG\] vici/]
 
-/** Lines of swanctl, without what is of this one time: SPIs, sizes, and payloads that one sends and the other does not. */
+/** Lines of swanctl, without what is of this one time or of one daemon. */
 function comparable(output: string, omitted: readonly RegExp[]): string[] {
-  return (
-    output
-      .split('\n')
-      .map((line) => line.replace(/^\d\d(?=\[)/, ''))
-      .filter((line) => /^\[[A-Z]{3}\] /.test(line) && !omitted.some((pattern) => pattern.test(line)))
-      .map((line) =>
-        line
-          .replaceAll(/\b[0-9a-f]{8}(?=_[io]\b)/g, 'SPI')
-          .replace(/SPI [0-9a-f]{8}$/, 'SPI SPI')
-          .replaceAll(/\(\d+ bytes\)/g, '(N bytes)')
-          .replace(/ N\((?:FRAG_SUP|HASH_ALG|REDIR_SUP|CHDLESS_SUP|MULT_AUTH|EAP_ONLY|MSG_ID_SYN_SUP|NO_ADD_ADDR)\)/g, ''),
-      )
-      // A remedy, an explanation: they follow what strongSwan says.
-      .map((line) => line.replace(/^(\[IKE\] .*? (?:notify error|no CHILD_SA built|unacceptable|MAC mismatched)): .*$/, '$1'))
-  )
+  return output
+    .split('\n')
+    .map((line) => line.replace(/^\d\d(?=\[)/, ''))
+    .filter((line) => /^\[[A-Z]{3}\] /.test(line) && !omitted.some((pattern) => pattern.test(line)))
+    .map((line) => withoutChance(line))
 }
 
 interface Followed {
