@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { Capture } from './support/capture.ts'
 import { Charon } from './support/charon.ts'
 import { Lab } from './support/network.ts'
+import { transferBothWays } from './support/transfer.ts'
 import { xfrmPolicies, xfrmStates } from './support/xfrm.ts'
 
 const SECRETS = `
@@ -98,4 +99,6 @@ ${SECRETS}`,
   const encapsulated = packets.filter((line) => line.includes('UDP-encap: ESP'))
   assert.equal(encapsulated.length, 6)
   assert.equal(packets.filter((line) => line.includes('ICMP')).length, 0)
+
+  await transferBothWays({ from: client, source: '10.10.0.1', to: gateway, destination: '10.20.0.1' })
 })
