@@ -16,11 +16,9 @@ export interface Answer {
   readonly live: number
 }
 
-/** Finalizers run some turns of the event loop after a collection. */
+/** The heap gives pages back, and finalizers run, some turns of the event loop after a collection. */
 const SETTLE_MS = 300
 const COLLECTIONS = 4
-/** V8 keeps the pages that a collection has emptied for another 8 s (--memory-pool-timeout): a quarter of all at 5,000 IKE_SAs. */
-const POOLED_PAGES_MS = 10_000
 
 const inspector = new Session()
 
@@ -30,7 +28,6 @@ async function handle(question: Question): Promise<void> {
       global.gc?.()
       await sleep(SETTLE_MS)
     }
-    await sleep(POOLED_PAGES_MS)
   }
   if (question.ask === 'begin-profile') {
     inspector.connect()
