@@ -58,7 +58,8 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   try {
     answer = await exchanges.request(ExchangeType.IKE_AUTH, [
       idPayload,
-      ...(env.hasTwin(sa) ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
+      // The peer may be renewing it too, and would have to forget what it made.
+      ...(env.hasTwin(sa) || session.isRenewal ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
       ...(expected.kind === 'exact'
         ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
         : []),
@@ -181,10 +182,8 @@ function establish(session: Session): void {
   const { sa, env } = session
   sa.state = 'established'
   sa.established = env.clock.now()
-  // Whoever hears of the IKE_SA hears when it is to be rekeyed.
-  const tellOfLife = beginLife(session, null)
   env.report({ event: 'ike-established', sa })
-  tellOfLife()
+  beginLife(session, null)
 }
 
 /** The peer's identity, after its AUTH was found right. Throws AUTHENTICATION_FAILED. */

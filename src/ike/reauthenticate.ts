@@ -38,16 +38,17 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
     if (old.sa.state === 'established') postpone(old, 'failed', retryDelay(env.entropy))
     return
   }
-  const rival = rivalOf(renewed, old, begun)
-  const ofResponder = old.sa.originalRole === 'responder' ? renewed : rival
-  const superfluous = rival === null ? [old] : [old, ofResponder!]
-  for (const one of superfluous) void one.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+  void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+  settle(renewed, old, begun)
 }
 
 async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<void> {
+  const begun = session.env.clock.now()
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
-  if ((await makeAnew(session, children)) === null) fail(session, 'failed', null)
+  const renewed = await makeAnew(session, children)
+  if (renewed === null) fail(session, 'failed', null)
+  else settle(renewed, session, begun)
 }
 
 /** The IKE_SA between the same two, with these CHILD_SAs; null if it did not come about. */
@@ -63,13 +64,20 @@ async function makeAnew(session: Session, children: readonly ChildSa[]): Promise
   }
 }
 
-/** What the peer made in the same moment for the same end, if it did. */
-function rivalOf(renewed: Session, old: Session, begun: Milliseconds): Session | null {
-  const isMade = ({ sa }: Session): boolean =>
-    sa.role === 'responder' &&
-    sa.created >= begun &&
-    sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
-  return renewed.twins.find((twin) => twin !== old && isMade(twin)) ?? null
+/**
+ * If the peer made one as well in the same moment, that of the responder of the old one goes. Whoever of the two is done
+ * last finds the other.
+ */
+function settle(renewed: Session, old: Session, begun: Milliseconds): void {
+  const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, begun))
+  if (rival === undefined) return
+  const superfluous = old.sa.originalRole === 'responder' ? renewed : rival
+  void superfluous.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+}
+
+function isRival({ sa }: Session, renewed: Session, begun: Milliseconds): boolean {
+  const isSameTraffic = sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
+  return sa.role === 'responder' && sa.created >= begun && isSameTraffic
 }
 
 function isToBeRecreated({ state }: ChildSa): boolean {

@@ -75,6 +75,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
   predecessor: Session | null = null
   /** The IKE_SA that has replaced this one by a rekey. */
   successor: Session | null = null
+  /** It is made from the beginning to replace another, which may not be gone. */
+  isRenewal = false
   /** Another IKE_SA is being made from the beginning, to replace this one. */
   isReauthenticating = false
   readonly #deadlines: Deadlines<Session>

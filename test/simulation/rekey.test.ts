@@ -1,22 +1,16 @@
 /** Rekeying (RFC 7296 1.3.2, 1.3.3, 2.8, 2.25): by either side, by both at once, in the way of each other and of deletes. */
 import assert from 'node:assert/strict'
 
-import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { createChild } from '../../src/ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa } from '../../src/ike/delete.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ChildSa } from '../../src/ike/sa.ts'
-import type { Session } from '../../src/ike/session.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
+import { assertOne, current, packet, standing, type Both } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
-
-interface Both {
-  readonly client: SimulatedNode
-  readonly gateway: SimulatedNode
-}
 
 async function tunnel(world: World, words: Parameters<typeof addGateway>[1] = {}): Promise<Both> {
   // Patience for wires that lose a third of what they carry.
@@ -27,20 +21,6 @@ async function tunnel(world: World, words: Parameters<typeof addGateway>[1] = {}
   return { client, gateway }
 }
 
-/** The IKE_SA that stands. */
-function standing(node: SimulatedNode): Session {
-  const [session, ...others] = node.sessions().filter(({ sa }) => sa.state === 'established')
-  assert.ok(session !== undefined && others.length === 0, `${node.name} has one IKE_SA that stands`)
-  return session
-}
-
-/** Its CHILD_SA that is there to stay. */
-function current(node: SimulatedNode): ChildSa {
-  const [child, ...others] = standing(node).sa.children.filter(({ state }) => state === 'installed' || state === 'rekeying')
-  assert.ok(child !== undefined && others.length === 0, `${node.name} has one CHILD_SA that stands`)
-  return child
-}
-
 function beginChildRekey(node: SimulatedNode): Promise<void> {
   const child = current(node)
   return standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child')
@@ -48,20 +28,6 @@ function beginChildRekey(node: SimulatedNode): Promise<void> {
 
 function beginIkeRekey(node: SimulatedNode): Promise<void> {
   return standing(node).runExchange(rekeyIkeSa, 'rekey-ike')
-}
-
-/** Once everything has come to rest: one IKE_SA, one CHILD_SA at each, the same ones, and packets flow. */
-async function assertOne(world: World, { client, gateway }: Both): Promise<void> {
-  await world.pass(10 * SECOND)
-  for (const node of [client, gateway]) {
-    assert.equal(node.sessions().length, 1, `${node.name} has one IKE_SA`)
-    assert.equal(standing(node).sa.children.length, 1, `${node.name} has one CHILD_SA`)
-    assert.deepEqual([node.kernel.states().length, node.kernel.policies().length], [2, 3])
-  }
-  assert.equal(standing(client).sa.ownSpi, standing(gateway).sa.peerSpi)
-  assert.equal(current(client).inboundSpi, current(gateway).outboundSpi)
-  assert.equal(current(client).outboundSpi, current(gateway).inboundSpi)
-  assert.ok(await flows(world, client, gateway))
 }
 
 for (const who of ['client', 'gateway'] as const) {
@@ -262,9 +228,4 @@ race(
 
 function policiesOf(node: SimulatedNode, direction: 'in' | 'fwd'): unknown[] {
   return node.kernel.policies().filter((policy) => policy.direction === direction)
-}
-
-function packet(source: string, destination: string): Parameters<SimulatedNode['sendPlain']>[0] {
-  const parse = (text: string): ReturnType<typeof IpAddress.parse> => IpAddress.parse(text)
-  return { source: parse(source), destination: parse(destination), protocol: 17, sourcePort: 9, destinationPort: 9, length: 100 }
 }
