@@ -12,6 +12,7 @@ import { parseBoolean, parseDecimal, parseInteger, parseReplayWindow, parseTime 
 /** Our limits: the times keep sums of milliseconds exact. */
 const MAXIMUM_SECONDS = 1_000_000
 const MAXIMUM_TRIES = 1000
+const MAXIMUM_DATAGRAM = 65535
 const MAXIMUM_COUNT = 1_000_000_000
 /** strongSwan: RETRANSMIT_JITTER_MAX. */
 const MAXIMUM_JITTER = 20
@@ -30,6 +31,8 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
   const cookieThreshold = read('cookie_threshold', count, DEFAULT_IKE_SETTINGS.cookieThreshold)
   const cookieThresholdIp = read('cookie_threshold_ip', count, DEFAULT_IKE_SETTINGS.cookieThresholdIp)
   const blockThreshold = read('block_threshold', count, DEFAULT_IKE_SETTINGS.blockThreshold)
+  const octets = (text: string): number => parseInteger(text, 0, MAXIMUM_DATAGRAM)
+  const fragmentSize = read('fragment_size', octets, DEFAULT_IKE_SETTINGS.fragmentSizeV4)
   const settings: IkeSettings = {
     ...DEFAULT_IKE_SETTINGS,
     port: read('port', port, DEFAULT_IKE_SETTINGS.port),
@@ -63,6 +66,10 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     deleteRekeyedDelay: read('delete_rekeyed_delay', seconds, DEFAULT_IKE_SETTINGS.deleteRekeyedDelay),
     makeBeforeBreak: read('make_before_break', parseBoolean, DEFAULT_IKE_SETTINGS.makeBeforeBreak),
     inactivityCloseIke: read('inactivity_close_ike', parseBoolean, DEFAULT_IKE_SETTINGS.inactivityCloseIke),
+    // strongSwan: 0 is what every path carries.
+    fragmentSizeV4: read('fragment_size_v4', octets, 0) || fragmentSize || 576,
+    fragmentSizeV6: read('fragment_size_v6', octets, 0) || fragmentSize || 1280,
+    maxPacket: read('max_packet', octets, DEFAULT_IKE_SETTINGS.maxPacket),
     replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),
   }
   const portValues = layers.find((values) => values.has('port_nat_t')) ?? layers.find((values) => values.has('port'))

@@ -261,6 +261,11 @@ export interface IkeSettings {
   readonly makeBeforeBreak: boolean
   /** An IKE_SA whose only CHILD_SA is idle goes with it. */
   readonly inactivityCloseIke: boolean
+  /** Octets of an IP datagram, headers and all, from which on an IKE message goes in fragments. */
+  readonly fragmentSizeV4: number
+  readonly fragmentSizeV6: number
+  /** Octets that a message which comes in fragments may have. */
+  readonly maxPacket: number
 }
 
 export const DEFAULT_IKE_SETTINGS: IkeSettings = {
@@ -284,4 +289,7 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   deleteRekeyedDelay: 5_000,
   makeBeforeBreak: true,
   inactivityCloseIke: false,
+  fragmentSizeV4: 1280,
+  fragmentSizeV6: 1280,
+  maxPacket: 10_000,
 }

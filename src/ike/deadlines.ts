@@ -6,6 +6,8 @@ import { DeadlineHeap, type Deadline, type Milliseconds } from '../base/time.ts'
 export type DeadlineName =
   /** The outstanding request is sent again, or given up. */
   | 'retransmit'
+  /** What has come of a request in fragments is thrown away. */
+  | 'fragments'
   /** A responder's IKE_SA that never authenticates goes away. */
   | 'half-open'
   | 'keepalive'
@@ -18,7 +20,16 @@ export type DeadlineName =
   /** Its time is over: it goes without another word if another has replaced it, else the peer hears of it. */
   | 'over'
 
-const NAMES: readonly DeadlineName[] = ['retransmit', 'half-open', 'keepalive', 'children', 'rekey', 'reauth', 'over']
+const NAMES: readonly DeadlineName[] = [
+  'retransmit',
+  'fragments',
+  'half-open',
+  'keepalive',
+  'children',
+  'rekey',
+  'reauth',
+  'over',
+]
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
 export interface DeadlineOwner {
@@ -29,6 +40,7 @@ export interface DeadlineOwner {
 export function noDeadlines(): DeadlineOwner['deadlines'] {
   return {
     'retransmit': null,
+    'fragments': null,
     'half-open': null,
     'keepalive': null,
     'children': null,

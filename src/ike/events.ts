@@ -35,7 +35,7 @@ export interface MessageFacts {
   readonly messageId: number
   /** Of a message that we send again: none, they are in nobody's hands any more. */
   readonly payloads: readonly Payload[]
-  /** Octets of the IKE message, without the non-ESP marker. */
+  /** Octets of the IKE message in one piece, without the non-ESP marker. */
   readonly length: number
   readonly local: Endpoint
   readonly remote: Endpoint
@@ -44,9 +44,25 @@ export interface MessageFacts {
 }
 
 export type IkeEvent =
-  | ({ readonly event: 'message-sent' } & MessageFacts)
+  | ({
+      readonly event: 'message-sent'
+      /** Octets of each fragment; null of a message in one piece. */
+      readonly fragmentLengths: readonly number[] | null
+    } & MessageFacts)
   /** Authentic where it can be. What was not, or did not fit the window, is 'datagram-dropped'. */
-  | ({ readonly event: 'message-received' } & MessageFacts)
+  | ({
+      readonly event: 'message-received'
+      /** Its fragments have been told of, each by itself. */
+      readonly isReassembled: boolean
+    } & MessageFacts)
+  /** Authentic and kept; `length` is the fragment's. */
+  | ({
+      readonly event: 'fragment-received'
+      readonly fragmentNumber: number
+      readonly totalFragments: number
+      /** Octets of the whole message, if it is complete by this one; null if others are missing. */
+      readonly wholeLength: number | null
+    } & MessageFacts)
   /** We begin, or a stranger's IKE_SA_INIT was accepted for an answer. */
   | { readonly event: 'ike-initiating'; readonly sa: IkeSa }
   | { readonly event: 'ike-responding'; readonly sa: IkeSa }
@@ -173,3 +189,7 @@ export type DropReason =
   /** Too many half-open IKE_SAs from there, and a cookie that is none of ours. */
   | 'blocked'
   | 'unexpected'
+  /** It, or one of a finer split of the same message, is here already. */
+  | 'fragment-known'
+  /** More fragments, or a longer message, than we put together. */
+  | 'fragment-limit'

@@ -1,6 +1,7 @@
 /**
  * The wire side of one IKE_SA: message IDs and the window of one (RFC 7296 2.2, 2.3), retransmission of our requests
- * (2.1), the kept response to the peer's last request, protection by SK (3.14).
+ * (2.1), the kept response to the peer's last request, protection by SK (3.14), and by SKF where a message goes in
+ * fragments (RFC 7383).
  *
  *   request()         sends and resolves with the peer's answer; rejects with PEER_SILENT or SA_CLOSED
  *   acceptResponse()  takes in a response and lets the waiting exchange go on
@@ -11,69 +12,43 @@ import { assert } from '../base/assert.ts'
 import { equalBytes } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
-import type { Milliseconds } from '../base/time.ts'
+import { MINUTE, type Milliseconds } from '../base/time.ts'
 import type { IkeKeys } from '../crypto/keys.ts'
-import { createOpener, createSealer, type Opener, type Sealer, type Suite } from '../crypto/protection.ts'
+import type { Suite } from '../crypto/protection.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
-import { MalformedMessage } from '../message/ikev2/malformed.ts'
-import {
-  associatedDataOf,
-  parsePayloads,
-  writeMessage,
-  writeProtectedMessage,
-  type HeaderFields,
-  type ParsedMessage,
-} from '../message/ikev2/message.ts'
-import type { Payload } from '../message/ikev2/payload.ts'
+import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
 import { withMarker } from '../nat/ports.ts'
 import type { Environment } from './environment.ts'
-import type { DropReason, IkeEvent } from './events.ts'
+import type { DropReason, IkeEvent, MessageFacts } from './events.ts'
+import type { Reassembly } from './fragments.ts'
 import { waitAfter } from './retransmission.ts'
 import type { IkeSa } from './sa.ts'
+import { Sealing, type Arrival, type MessageKind, type Received, type Sealed } from './sealing.ts'
 import type { Turns } from './turns.ts'
 
-/** A message with its payloads in the clear, and the way it came. `bytes` is the IKE message as on the wire. */
-export interface Received {
-  readonly payloads: readonly Payload[]
-  readonly unknownCritical: number | null
-  /** The content was authentic but no message; null payloads then. */
-  readonly malformed: MalformedMessage | null
-  readonly exchangeType: number
-  readonly messageId: number
-  readonly responderSpi: bigint
-  readonly bytes: Uint8Array
-  readonly local: Endpoint
-  readonly remote: Endpoint
-}
+export type { Arrival, Received } from './sealing.ts'
 
-/** A parsed datagram, not yet looked into. */
-export interface Arrival {
-  readonly message: ParsedMessage
-  readonly bytes: Uint8Array
-  readonly local: Endpoint
-  readonly remote: Endpoint
-}
-
-export interface RetransmissionTimer {
-  arm(at: Milliseconds): void
-  disarm(): void
-}
-
-interface MessageKind {
-  readonly exchangeType: number
-  readonly messageId: number
-  readonly response: boolean
+/** The deadlines of the wire (deadlines.ts). */
+export interface WireDeadlines {
+  setDeadline(name: 'retransmit' | 'fragments', at: Milliseconds): void
+  clearDeadline(name: 'retransmit' | 'fragments'): void
 }
 
 interface Outstanding {
   readonly messageId: number
   readonly exchangeType: number
-  readonly bytes: Uint8Array
+  readonly sealed: Sealed
   /** Transmissions so far, less one. */
   attempt: number
   readonly resolve: (answer: Received) => void
   readonly reject: (error: EspalierError) => void
 }
+
+/**
+ * How long what there is of a request in fragments is kept: longer than the peer sends them again by default (165 s), so
+ * that each time may bring some of those that are missing.
+ */
+const FRAGMENTS_KEPT_FOR: Milliseconds = 3 * MINUTE
 
 const PEER_SILENT = 'PEER_SILENT'
 export const SA_CLOSED = 'SA_CLOSED'
@@ -86,28 +61,29 @@ export class Exchanges {
   readonly #sa: IkeSa
   readonly #env: Environment
   readonly #turns: Turns
-  readonly #timer: RetransmissionTimer
-  #sealer: Sealer | null = null
-  #opener: Opener | null = null
+  readonly #deadlines: WireDeadlines
+  readonly #sealing: Sealing
   #nextRequestId = 0
   #expectedRequestId = 0
   #outstanding: Outstanding | null = null
-  #keptResponse: Uint8Array | null = null
+  #keptResponse: Sealed | null = null
+  /** What has come of the next request, and of the response that is waited for. */
+  #requestFragments: Reassembly | null = null
+  #responseFragments: Reassembly | null = null
   /** IKE_SA_INIT responses that were acted upon; at most as many as initiateInit makes attempts. */
   readonly #initResponses: Uint8Array[] = []
 
-  constructor(sa: IkeSa, env: Environment, turns: Turns, timer: RetransmissionTimer) {
+  constructor(sa: IkeSa, env: Environment, turns: Turns, deadlines: WireDeadlines) {
     this.#sa = sa
     this.#env = env
     this.#turns = turns
-    this.#timer = timer
+    this.#sealing = new Sealing(sa, env)
+    this.#deadlines = deadlines
   }
 
   /** Both sides have keys: everything after IKE_SA_INIT is protected. */
   protect(suite: Suite, keys: IkeKeys): void {
-    const initiates = this.#sa.role === 'initiator'
-    this.#sealer = createSealer(suite, initiates ? keys.ei : keys.er, initiates ? keys.ai : keys.ar, this.#env.entropy)
-    this.#opener = createOpener(suite, initiates ? keys.er : keys.ei, initiates ? keys.ar : keys.ai)
+    this.#sealing.begin(suite, keys)
     this.#initResponses.length = 0
   }
 
@@ -117,8 +93,9 @@ export class Exchanges {
 
   /** The message our outstanding request went out as; an initiator's AUTH covers it. */
   get outstandingBytes(): Uint8Array {
-    assert(this.#outstanding !== null, 'a request is outstanding when its bytes are asked for')
-    return this.#outstanding.bytes
+    const bytes = this.#outstanding?.sealed.pieces[0]
+    assert(bytes !== undefined, 'a request is outstanding when its bytes are asked for')
+    return bytes
   }
 
   /**
@@ -130,16 +107,19 @@ export class Exchanges {
     assert(this.#outstanding === null, 'one own exchange at a time: the window is one')
     const messageId = exchangeType === ExchangeType.IKE_SA_INIT ? 0 : this.#nextRequestId
     this.#nextRequestId = messageId + 1
-    const bytes = this.#encode({ exchangeType, messageId, response: false }, payloads)
+    const sealed = this.#sealing.seal({ exchangeType, messageId, response: false }, payloads, this.#sa)
     return new Promise((resolve, reject) => {
-      this.#outstanding = { messageId, exchangeType, bytes, attempt: 0, resolve, reject }
+      this.#outstanding = { messageId, exchangeType, sealed, attempt: 0, resolve, reject }
       this.#transmit(this.#outstanding, payloads)
       this.#turns.park()
     })
   }
 
-  /** For a piece of work (turns.ts): hands a response to the exchange that waits for it, and waits until that parks. */
-  acceptResponse(arrival: Arrival): Promise<void> | DropReason {
+  /**
+   * For a piece of work (turns.ts): hands a response to the exchange that waits for it, and waits until that parks. 'done'
+   * when it was a fragment, and others are missing.
+   */
+  acceptResponse(arrival: Arrival): Promise<void> | 'done' | DropReason {
     const { header } = arrival.message
     const waiting = this.#outstanding
     if (waiting === null || header.messageId !== waiting.messageId || header.exchangeType !== waiting.exchangeType)
@@ -149,30 +129,58 @@ export class Exchanges {
       if (this.#initResponses.some((before) => equalBytes(before, arrival.bytes))) return 'out-of-window'
       this.#initResponses.push(arrival.bytes.slice())
     }
-    const received = this.#open(arrival)
-    if (received === null) return 'not-authentic'
-    this.#outstanding = null
-    this.#timer.disarm()
+    const fragment = fragmentIn(arrival)
+    const received =
+      fragment === null
+        ? this.#sealing.open(arrival)
+        : this.#sealing.collect(arrival, fragment, (this.#responseFragments ??= this.#sealing.newReassembly()))
+    if (typeof received === 'string') return received
+    this.#stopWaiting()
     this.#sa.lastInbound = this.#env.clock.now()
     this.#tellReceived(received, true, false)
     return this.#turns.drive(() => waiting.resolve(received))
   }
 
   /**
-   * A request that is authentic and next in line; 'repeated' when it is the one answered last, which has then been
-   * answered again, to where it came from; a reason to drop it otherwise.
+   * A request that is authentic and next in line. 'done' when it is the one answered last, which has then been answered
+   * again, to where it came from, or when it is a fragment of the next one and others are missing. A reason to drop it
+   * otherwise.
    */
-  openRequest(arrival: Arrival): Received | 'repeated' | DropReason {
+  openRequest(arrival: Arrival): Received | 'done' | DropReason {
     const { messageId } = arrival.message.header
-    const isRepeated = messageId === this.#expectedRequestId - 1 && this.#keptResponse !== null
-    if (!isRepeated && messageId !== this.#expectedRequestId) return 'out-of-window'
-    const received = this.#open(arrival)
-    if (received === null) return 'not-authentic'
+    if (messageId === this.#expectedRequestId - 1 && this.#keptResponse !== null) return this.#repeat(arrival)
+    if (messageId !== this.#expectedRequestId) return 'out-of-window'
+    const received = this.#openNextRequest(arrival)
+    if (typeof received === 'string') return received
+    this.forgetFragments()
     this.#sa.lastInbound = this.#env.clock.now()
-    this.#tellReceived(received, false, isRepeated)
-    if (!isRepeated) return received
+    this.#tellReceived(received, false, false)
+    return received
+  }
+
+  #openNextRequest(arrival: Arrival): Received | 'done' | DropReason {
+    const fragment = fragmentIn(arrival)
+    if (fragment === null) return this.#sealing.open(arrival)
+    const isFirst = this.#requestFragments === null
+    const others = (this.#requestFragments ??= this.#sealing.newReassembly())
+    const received = this.#sealing.collect(arrival, fragment, others)
+    if (isFirst) {
+      if (received === 'done') this.#deadlines.setDeadline('fragments', this.#env.clock.now() + FRAGMENTS_KEPT_FOR)
+      else this.#requestFragments = null
+    }
+    return received
+  }
+
+  /** The request that was answered last: its answer once more. One in fragments asks for that by its first (RFC 7383 2.6.1). */
+  #repeat(arrival: Arrival): 'done' | DropReason {
+    const fragment = fragmentIn(arrival)
+    if (fragment !== null && fragment.fragmentNumber !== 1) return 'out-of-window'
+    const received = fragment === null ? this.#sealing.open(arrival) : this.#sealing.openLoneFragment(arrival, fragment)
+    if (typeof received === 'string') return received
+    this.#sa.lastInbound = this.#env.clock.now()
+    this.#tellReceived(received, false, true)
     this.repeatResponse(arrival)
-    return 'repeated'
+    return 'done'
   }
 
   /** The kept answer once more, along the way the repeated request came. */
@@ -183,16 +191,29 @@ export class Exchanges {
     this.#send(this.#keptResponse, local, remote)
   }
 
-  /** Answers along the way the request came (RFC 7296 2.11), not to where the IKE_SA believes the peer to be. */
-  respond(request: Pick<Received, 'exchangeType' | 'messageId' | 'local' | 'remote'>, payloads: readonly Payload[]): Uint8Array {
+  /**
+   * Answers along the way the request came (RFC 7296 2.11), not to where the IKE_SA believes the peer to be. Returns the
+   * answer as on the wire, several pieces if it goes in fragments.
+   */
+  respond(
+    request: Pick<Received, 'exchangeType' | 'messageId' | 'local' | 'remote'>,
+    payloads: readonly Payload[],
+  ): readonly Uint8Array[] {
     const { exchangeType, messageId, local, remote } = request
     const kind = { exchangeType, messageId, response: true }
-    const bytes = this.#encode(kind, payloads)
-    this.#keptResponse = bytes
+    const sealed = this.#sealing.seal(kind, payloads, request)
+    this.#keptResponse = sealed
     this.#expectedRequestId = messageId + 1
-    this.#tellSent(kind, payloads, bytes, local, remote, false)
-    this.#send(bytes, local, remote)
-    return bytes
+    this.#tellSent(kind, payloads, sealed, local, remote, false)
+    this.#send(sealed, local, remote)
+    return sealed.pieces
+  }
+
+  /** Throws away what has come of a request in fragments: it is complete, or was not in time. */
+  forgetFragments(): void {
+    if (this.#requestFragments === null) return
+    this.#requestFragments = null
+    this.#deadlines.clearDeadline('fragments')
   }
 
   /** For a piece of work: the retransmission deadline was reached. */
@@ -202,7 +223,7 @@ export class Exchanges {
     waiting.attempt++
     const settings = this.#env.settings()
     if (waiting.attempt > settings.retransmitTries) {
-      this.#outstanding = null
+      this.#stopWaiting()
       const retransmissions = waiting.attempt - 1
       this.#env.report({ event: 'request-given-up', sa: this.#sa, messageId: waiting.messageId, retransmissions })
       const error = new EspalierError(
@@ -219,12 +240,17 @@ export class Exchanges {
   /** The IKE_SA is gone: whoever waits for an answer learns it. */
   abandon(): void {
     const waiting = this.#outstanding
-    this.#outstanding = null
-    this.#timer.disarm()
+    this.#stopWaiting()
+    this.forgetFragments()
     this.#keptResponse = null
-    this.#sealer = null
-    this.#opener = null
+    this.#sealing.end()
     waiting?.reject(closedError())
+  }
+
+  #stopWaiting(): void {
+    this.#outstanding = null
+    this.#responseFragments = null
+    this.#deadlines.clearDeadline('retransmit')
   }
 
   #transmit(request: Outstanding, payloads: readonly Payload[]): void {
@@ -234,77 +260,48 @@ export class Exchanges {
     assert(wait !== null, 'a request is transmitted only while tries are left')
     // The endpoints are read at each transmission: a request follows the IKE_SA to where it moved.
     const { local, remote } = this.#sa
-    const { exchangeType, messageId, bytes } = request
-    this.#tellSent({ exchangeType, messageId, response: false }, payloads, bytes, local, remote, request.attempt > 0)
-    this.#send(bytes, local, remote)
-    this.#timer.arm(this.#env.clock.now() + wait)
+    const { exchangeType, messageId, sealed } = request
+    this.#tellSent({ exchangeType, messageId, response: false }, payloads, sealed, local, remote, request.attempt > 0)
+    this.#send(sealed, local, remote)
+    this.#deadlines.setDeadline('retransmit', this.#env.clock.now() + wait)
   }
 
-  #send(bytes: Uint8Array, local: Endpoint, remote: Endpoint): void {
+  #send({ pieces }: Sealed, local: Endpoint, remote: Endpoint): void {
     this.#sa.lastOutbound = this.#env.clock.now()
-    this.#env.network.send(withMarker(bytes, local.port, this.#env.ports), local, remote)
+    for (const piece of pieces) this.#env.network.send(withMarker(piece, local.port, this.#env.ports), local, remote)
   }
 
   /** Told before it leaves, so that whatever the network has to say about it comes after. */
   #tellSent(
     kind: MessageKind,
     payloads: readonly Payload[],
-    bytes: Uint8Array,
+    { pieces, wholeLength: length }: Sealed,
     local: Endpoint,
     remote: Endpoint,
     isRetransmission: boolean,
   ): void {
     const { exchangeType, messageId, response: isResponse } = kind
-    const length = bytes.length
     const facts = { sa: this.#sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
-    this.#env.report({ event: 'message-sent', ...facts })
+    const fragmentLengths = pieces.length === 1 ? null : pieces.map((piece) => piece.length)
+    this.#env.report({ event: 'message-sent', ...facts, fragmentLengths })
   }
 
   #tellReceived(received: Received, isResponse: boolean, isRetransmission: boolean): void {
     this.#env.report(receivedEvent(this.#sa, received, isResponse, isRetransmission))
   }
-
-  #encode(kind: MessageKind, payloads: readonly Payload[]): Uint8Array {
-    const header: HeaderFields = {
-      ...this.#sa.spis,
-      ...kind,
-      majorVersion: 2,
-      minorVersion: 0,
-      fromInitiator: this.#sa.role === 'initiator',
-      higherVersion: false,
-    }
-    if (kind.exchangeType === ExchangeType.IKE_SA_INIT) return writeMessage(header, payloads)
-    assert(this.#sealer !== null, 'after IKE_SA_INIT there are keys')
-    return writeProtectedMessage(header, payloads, this.#sealer)
-  }
-
-  /** Null when the message is not authentic, or not protected where it must be. */
-  #open(arrival: Arrival): Received | null {
-    const { message, bytes, local, remote } = arrival
-    const { exchangeType, messageId, responderSpi } = message.header
-    const received = { exchangeType, messageId, responderSpi, bytes, local, remote }
-    if (exchangeType === ExchangeType.IKE_SA_INIT) {
-      return { ...received, payloads: message.payloads, unknownCritical: message.unknownCritical, malformed: null }
-    }
-    const sealed = message.payloads.at(-1)
-    if (this.#opener === null || sealed?.kind !== 'SK') return null
-    const plaintext = this.#opener.open(associatedDataOf(bytes, sealed), sealed.body)
-    if (plaintext === null) return null
-    try {
-      const { payloads, unknownCritical } = parsePayloads(sealed.innerFirst, plaintext, sealed.bodyOffset)
-      return { ...received, payloads, unknownCritical, malformed: null }
-    } catch (error) {
-      if (!(error instanceof MalformedMessage)) throw error
-      return { ...received, payloads: [], unknownCritical: null, malformed: error }
-    }
-  }
 }
 
 /** Tells of a message that came in; `sa` null where there is no IKE_SA for it. */
 export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: boolean, isRetransmission: boolean): IkeEvent {
-  const { exchangeType, messageId, payloads, bytes, local, remote } = received
-  const length = bytes.length
-  return { event: 'message-received', sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
+  const { exchangeType, messageId, payloads, length, isReassembled, local, remote } = received
+  const facts: MessageFacts = { sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
+  return { event: 'message-received', ...facts, isReassembled }
+}
+
+/** Null when the message came in one piece, as an IKE_SA_INIT always does. */
+function fragmentIn({ message }: Arrival): SkfPayload | null {
+  const last = message.payloads.at(-1)
+  return last?.kind === 'SKF' && message.header.exchangeType !== ExchangeType.IKE_SA_INIT ? last : null
 }
 
 function closedError(): EspalierError {

@@ -13,7 +13,7 @@ const KEPT_MAX = 1024
 
 interface Farewell {
   readonly request: string
-  readonly answer: Uint8Array
+  readonly answer: readonly Uint8Array[]
   readonly until: Milliseconds
 }
 
@@ -21,13 +21,14 @@ export class Farewells {
   /** By our SPI, in the order they run out. */
   readonly #kept = new Map<bigint, Farewell>()
 
-  keep(ownSpi: bigint, request: Uint8Array, answer: Uint8Array, now: Milliseconds): void {
+  /** Of a request in fragments: its first one. The answer may be several. */
+  keep(ownSpi: bigint, request: Uint8Array, answer: readonly Uint8Array[], now: Milliseconds): void {
     this.#prune(now)
     this.#kept.set(ownSpi, { request: toHex(sha1(request)), answer, until: now + KEPT_FOR })
   }
 
   /** The answer to the very request that ended the IKE_SA, or null. */
-  answerTo(ownSpi: bigint, request: Uint8Array, now: Milliseconds): Uint8Array | null {
+  answerTo(ownSpi: bigint, request: Uint8Array, now: Milliseconds): readonly Uint8Array[] | null {
     const farewell = this.#kept.get(ownSpi)
     if (farewell === undefined || now >= farewell.until || farewell.request !== toHex(sha1(request))) return null
     return farewell.answer

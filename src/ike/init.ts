@@ -45,6 +45,7 @@ export async function initiateInit(session: Session): Promise<void> {
         { kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue },
         { kind: 'Nonce', data: nonce },
         ...natDetection(session),
+        ...fragmentationSupport(connection.fragmentation !== 'no'),
       ])
       const initiatorMessage = exchanges.outstandingBytes
       const answer = await waiting
@@ -125,6 +126,7 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
   }
   sa.nat = observedNat(session, answer, connection.forceEncapsulation)
   env.report({ event: 'nat-detected', sa })
+  sa.fragmentation = connection.fragmentation !== 'no' && supportsFragmentation(answer)
   float(session, connection.mobike)
 }
 
@@ -192,13 +194,18 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
   sa.nat = observedNat(session, request.received, forced)
   env.report({ event: 'nat-detected', sa })
-  const responderMessage = exchanges.respond(request.received, [
+  // Which connection it is turns out in IKE_AUTH; one that sends no fragments may take some in.
+  sa.fragmentation =
+    supportsFragmentation(request.received) && request.candidates.some(({ fragmentation }) => fragmentation !== 'no')
+  const [responderMessage] = exchanges.respond(request.received, [
     { kind: 'SA', proposals: [request.answerProposal] },
     { kind: 'KE', group: request.suite.ke, data: publicValue },
     { kind: 'Nonce', data: nonce },
     // The responder answers hashes with hashes and never offers them by itself (strongSwan).
     ...(sa.nat.supported ? natDetection(session, forced) : []),
+    ...fragmentationSupport(sa.fragmentation),
   ])
+  assert(responderMessage !== undefined, 'an IKE_SA_INIT goes in one piece')
   session.opening = {
     initiatorMessage: request.received.bytes.slice(),
     responderMessage,
@@ -229,6 +236,15 @@ function natDetection(session: Session, forced = session.sa.connection?.forceEnc
     notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source),
     notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),
   ]
+}
+
+/** RFC 7383 2.3: the initiator says it, and the responder only to one that has. */
+function fragmentationSupport(isSupported: boolean): Payload[] {
+  return isSupported ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []
+}
+
+function supportsFragmentation(received: Received): boolean {
+  return findNotify(received.payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== null
 }
 
 function float(session: Session, mobike: boolean): void {

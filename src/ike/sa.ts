@@ -39,6 +39,8 @@ export class IkeSa {
   local: Endpoint
   remote: Endpoint
   nat: NatFacts = NO_NAT_TRAVERSAL
+  /** Both sides have said that they take in fragments (RFC 7383 2.3). */
+  fragmentation = false
   suite: Suite | null = null
   /** What `suite` was chosen as. */
   proposal: ChosenTransforms | null = null

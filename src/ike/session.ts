@@ -11,7 +11,7 @@ import type { ChildConnection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
-import { Exchanges, type RetransmissionTimer } from './exchange.ts'
+import { Exchanges, type WireDeadlines } from './exchange.ts'
 import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
@@ -55,7 +55,7 @@ export interface IkeRekey {
   rival: { readonly session: Session; readonly lowestNonce: Uint8Array } | null
 }
 
-export class Session implements DeadlineOwner, RetransmissionTimer {
+export class Session implements DeadlineOwner, WireDeadlines {
   readonly sa: IkeSa
   readonly env: Environment
   readonly turns = new Turns()
@@ -91,14 +91,6 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     this.#deadlines = deadlines
     this.#keeper = keeper
     this.exchanges = new Exchanges(sa, env, this.turns, this)
-  }
-
-  arm(at: Milliseconds): void {
-    this.#deadlines.set(this, 'retransmit', at)
-  }
-
-  disarm(): void {
-    this.#deadlines.clear(this, 'retransmit')
   }
 
   setDeadline(name: DeadlineName, at: Milliseconds): void {
@@ -183,6 +175,8 @@ export class Session implements DeadlineOwner, RetransmissionTimer {
     successor.sa.localId = this.sa.localId
     successor.sa.remoteId = this.sa.remoteId
     successor.sa.nat = this.sa.nat
+    // It is negotiated once, in IKE_SA_INIT (strongSwan).
+    successor.sa.fragmentation = this.sa.fragmentation
     return successor
   }
 

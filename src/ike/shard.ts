@@ -138,7 +138,8 @@ export class Shard implements SessionKeeper {
     const ownSpi = header.fromInitiator ? header.responderSpi : header.initiatorSpi
     const answer = header.response ? null : this.#farewells.answerTo(ownSpi, arrival.bytes, this.#env.clock.now())
     if (answer === null) return this.#drop(arrival, 'unknown-spi', header)
-    this.#env.network.send(withMarker(answer, arrival.local.port, this.#env.ports), arrival.local, arrival.remote)
+    for (const piece of answer)
+      this.#env.network.send(withMarker(piece, arrival.local.port, this.#env.ports), arrival.local, arrival.remote)
   }
 
   /** Takes in news of the kernel. */
@@ -215,6 +216,8 @@ export class Shard implements SessionKeeper {
     switch (name) {
       case 'retransmit':
         return session.exchanges.retransmit()
+      case 'fragments':
+        return session.exchanges.forgetFragments()
       case 'half-open':
         return session.close('half-open-timeout')
       case 'keepalive':
@@ -234,10 +237,11 @@ export class Shard implements SessionKeeper {
     if (session.sa.state === 'closed') return this.#drop(arrival, 'unknown-spi', arrival.message.header)
     if (arrival.message.header.response) {
       const accepted = session.exchanges.acceptResponse(arrival)
+      if (accepted === 'done') return
       return typeof accepted === 'string' ? this.#drop(arrival, accepted, arrival.message.header) : accepted
     }
     const request = session.exchanges.openRequest(arrival)
-    if (request === 'repeated') return
+    if (request === 'done') return
     if (typeof request === 'string') return this.#drop(arrival, request, arrival.message.header)
     await this.#answer(session, request)
   }
@@ -406,6 +410,7 @@ export class Shard implements SessionKeeper {
       messageId: header.messageId,
       payloads: [payload],
       length: bytes.length,
+      fragmentLengths: null,
       local,
       remote,
       isRetransmission: false,
@@ -498,5 +503,5 @@ export class Shard implements SessionKeeper {
 /** An IKE_SA_INIT: nothing of it is protected. */
 function receivedInTheClear({ message, bytes, local, remote }: Arrival): Received {
   const { header, payloads, unknownCritical } = message
-  return { ...header, payloads, unknownCritical, malformed: null, bytes, local, remote }
+  return { ...header, payloads, unknownCritical, malformed: null, bytes, isReassembled: false, local, remote }
 }

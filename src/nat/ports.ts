@@ -28,6 +28,11 @@ export function withMarker(message: Uint8Array, localPort: number, own: OwnPorts
   return localPort === own.portNatT ? concatBytes(NON_ESP_MARKER, message) : message
 }
 
+/** Octets that the marker adds to a message that leaves from `localPort`. */
+export function markerLength(localPort: number, own: OwnPorts): number {
+  return localPort === own.portNatT ? NON_ESP_MARKER.length : 0
+}
+
 /** The IKE message in what arrived on `localPort`, or null for anything else: keepalives, strays, ESP that slipped through. */
 export function withoutMarker(datagram: Uint8Array, localPort: number, own: OwnPorts): Uint8Array | null {
   if (localPort !== own.portNatT) return datagram

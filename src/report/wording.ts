@@ -74,6 +74,8 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'message-sent':
     case 'message-received':
       return wordMessage(speaker, event)
+    case 'fragment-received':
+      return wordFragment(speaker, event)
     case 'ike-initiating':
     case 'ike-responding':
     case 'initiating-again':
@@ -183,17 +185,40 @@ function wordMessage(speaker: Speaker, event: Event<'message-sent' | 'message-re
   const facts = (): Fields => ({ local: local.toString(), remote: remote.toString(), messageId, length })
   if (event.event === 'message-sent') {
     if (!isRetransmission) speaker.add('enc', 1, () => `generating ${messageSummary(event)}`)
-    return speaker.tell(
-      'net',
-      1,
-      () => `sending packet: from ${local.toString()} to ${remote.toString()} (${length} bytes)`,
-      facts,
-    )
+    const sending = (octets: number): string =>
+      `sending packet: from ${local.toString()} to ${remote.toString()} (${octets} bytes)`
+    const { fragmentLengths } = event
+    if (fragmentLengths === null) return speaker.tell('net', 1, () => sending(length), facts)
+    const total = fragmentLengths.length
+    if (!isRetransmission) speaker.add('enc', 1, () => `splitting IKE message (${length} bytes) into ${total} fragments`)
+    for (const [i, octets] of fragmentLengths.entries()) {
+      if (i === total - 1) speaker.tell('net', 1, () => sending(octets), facts)
+      else speaker.add('net', 1, () => sending(octets))
+    }
+    return
   }
-  speaker.tell('net', 1, () => `received packet: from ${remote.toString()} to ${local.toString()} (${length} bytes)`, facts)
-  speaker.add('enc', 1, () => `parsed ${messageSummary(event)}`)
+  if (event.isReassembled) {
+    speaker.tell('enc', 1, () => `parsed ${messageSummary(event)}`, facts)
+  } else {
+    speaker.tell('net', 1, () => `received packet: from ${remote.toString()} to ${local.toString()} (${length} bytes)`, facts)
+    speaker.add('enc', 1, () => `parsed ${messageSummary(event)}`)
+  }
   if (isRetransmission)
     speaker.add('ike', 1, () => `received retransmit of request with ID ${messageId}, retransmitting response`)
+}
+
+function wordFragment(speaker: Speaker, event: Event<'fragment-received'>): void {
+  const { local, remote, length, messageId, fragmentNumber, totalFragments, wholeLength } = event
+  speaker.add('net', 1, () => `received packet: from ${remote.toString()} to ${local.toString()} (${length} bytes)`)
+  speaker.add('enc', 1, () => `parsed ${messageSummary(event)}`)
+  const outcome =
+    wholeLength === null ? 'waiting for complete IKE message' : `reassembled fragmented IKE message (${wholeLength} bytes)`
+  speaker.tell(
+    'enc',
+    1,
+    () => `received fragment #${fragmentNumber} of ${totalFragments}, ${outcome}`,
+    () => ({ local: local.toString(), remote: remote.toString(), messageId, length, fragmentNumber, totalFragments }),
+  )
 }
 
 function wordNegotiation(
@@ -656,6 +681,16 @@ const DROPS: Readonly<Record<DropReason, Drop>> = {
     group: 'net',
     loudness: 1,
     words: (who) => `ignoring IKE_SA setup from ${who}, per-IP half-open IKE_SA limit reached and its cookie is none of ours`,
+  },
+  'fragment-known': {
+    group: 'enc',
+    loudness: 1,
+    words: (who, header) => `received duplicate fragment of message ID ${header?.messageId ?? '?'} from ${who}`,
+  },
+  'fragment-limit': {
+    group: 'enc',
+    loudness: 1,
+    words: (who, header) => `fragmented IKE message is too large, message ID ${header?.messageId ?? '?'} from ${who} ignored`,
   },
   'unexpected': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is not expected now - ignored` },
 }

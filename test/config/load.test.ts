@@ -223,7 +223,6 @@ describe('configurations of real gateways', () => {
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
         'swanctl/swanctl.conf:7 connections.all.dpd_delay',
-        'swanctl/swanctl.conf:9 connections.all.fragmentation',
         'swanctl/swanctl.conf:13 connections.all.unique',
         'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
         'swanctl/swanctl.conf:31 connections.all.children.net.updown',
@@ -516,7 +515,7 @@ describe('values', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n}`
+      init_limit_job_load = 12\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -537,8 +536,24 @@ describe('values', () => {
       deleteRekeyedDelay: 7_000,
       makeBeforeBreak: false,
       inactivityCloseIke: true,
+      fragmentSizeV4: 600,
+      fragmentSizeV6: 1400,
+      maxPacket: 9000,
     })
     assert.equal(onlyChild(loaded).replayWindow, 64)
+  })
+
+  test('fragment_size counts for the family that says nothing of its own; 0 is what every path of a family carries', () => {
+    for (const [charon, v4, v6] of [
+      ['', 1280, 1280],
+      ['fragment_size = 0', 576, 1280],
+      ['fragment_size = 700', 700, 700],
+      ['fragment_size = 700\n fragment_size_v4 = 576', 576, 700],
+      ['fragment_size = 0\n fragment_size_v6 = 1400', 576, 1400],
+    ] as const) {
+      const { settings } = taken(load('', `charon { ${charon}\n}`))
+      assert.deepEqual([settings.fragmentSizeV4, settings.fragmentSizeV6], [v4, v6], charon)
+    }
   })
 
   test('charon-systemd comes before charon, key by key', () => {

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { Farewells } from '../../src/ike/farewells.ts'
 
 const REQUEST = Uint8Array.of(1, 2, 3)
-const ANSWER = Uint8Array.of(9)
+const ANSWER = [Uint8Array.of(9)]
 
 test('the very same request gets the same answer for three minutes, another one none', () => {
   const farewells = new Farewells()

@@ -11,7 +11,7 @@ const endpoint = new Endpoint(IpAddress.parse('192.0.2.1'), 500)
 
 function message(event: 'message-sent' | 'message-received', facts: Partial<MessageFacts> = {}): IkeEvent {
   return {
-    event,
+    ...(event === 'message-sent' ? { event, fragmentLengths: null } : { event, isReassembled: false }),
     sa: null,
     exchangeType: ExchangeType.IKE_AUTH,
     isResponse: false,

@@ -5,7 +5,7 @@ import { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
 import { ExchangeType } from '../../src/iana/ikev2.ts'
-import type { DropReason, IkeEvent } from '../../src/ike/events.ts'
+import type { DropReason, IkeEvent, MessageFacts } from '../../src/ike/events.ts'
 import { IkeSa, type Role } from '../../src/ike/sa.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import { connection } from '../simulation/configuration.ts'
@@ -18,10 +18,7 @@ function ikeSa(role: Role = 'responder'): IkeSa {
 }
 
 /** An IKE_SA_INIT, of no IKE_SA unless one is given. */
-function message(
-  event: 'message-sent' | 'message-received',
-  changes: Partial<Extract<IkeEvent, { event: 'message-sent' }>> = {},
-): IkeEvent {
+function message(event: 'message-sent' | 'message-received', changes: Partial<MessageFacts> = {}): IkeEvent {
   return {
     sa: null,
     exchangeType: ExchangeType.IKE_SA_INIT,
@@ -33,7 +30,7 @@ function message(
     remote: REMOTE,
     isRetransmission: false,
     ...changes,
-    event,
+    ...(event === 'message-sent' ? { event, fragmentLengths: null } : { event, isReassembled: false }),
   }
 }
 

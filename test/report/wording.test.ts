@@ -63,22 +63,58 @@ test('a message is told with its way, its size and its payloads, in the order in
   const payloads = [notify(NotifyType.NAT_DETECTION_SOURCE_IP), { kind: 'Nonce', data: new Uint8Array(32) } as const]
   const facts = { sa: ikeSa(), exchangeType: ExchangeType.IKE_SA_INIT, messageId: 0, local: LOCAL, remote: REMOTE, payloads }
   const [isRetransmission, length] = [false, 240]
-  assert.deepEqual(wordsOf({ event: 'message-sent', ...facts, isResponse: false, isRetransmission, length }), [
+  const [whole, isReassembled] = [{ fragmentLengths: null }, false]
+  assert.deepEqual(wordsOf({ event: 'message-sent', ...facts, ...whole, isResponse: false, isRetransmission, length }), [
     '[ENC] generating IKE_SA_INIT request 0 [ N(NATD_S_IP) No ]',
     '[NET] sending packet: from 203.0.113.1[500] to 198.51.100.7[30000] (240 bytes)',
   ])
-  assert.deepEqual(wordsOf({ event: 'message-received', ...facts, isResponse: true, isRetransmission, length }), [
+  assert.deepEqual(wordsOf({ event: 'message-received', ...facts, isReassembled, isResponse: true, isRetransmission, length }), [
     '[NET] received packet: from 198.51.100.7[30000] to 203.0.113.1[500] (240 bytes)',
     '[ENC] parsed IKE_SA_INIT response 0 [ N(NATD_S_IP) No ]',
   ])
   const again = { ...facts, isRetransmission: true, length, payloads: [] }
-  assert.deepEqual(wordsOf({ event: 'message-sent', ...again, isResponse: true }), [
+  assert.deepEqual(wordsOf({ event: 'message-sent', ...again, ...whole, isResponse: true }), [
     '[NET] sending packet: from 203.0.113.1[500] to 198.51.100.7[30000] (240 bytes)',
   ])
   assert.equal(
-    wordsOf({ event: 'message-received', ...again, isResponse: false }).at(-1),
+    wordsOf({ event: 'message-received', ...again, isReassembled, isResponse: false }).at(-1),
     '[IKE] received retransmit of request with ID 0, retransmitting response',
   )
+})
+
+test('a message in fragments is told with each of them, and with its payloads once', () => {
+  const { way, inward } = {
+    way: 'from 203.0.113.1[500] to 198.51.100.7[30000]',
+    inward: 'from 198.51.100.7[30000] to 203.0.113.1[500]',
+  }
+  const auth = { kind: 'AUTH', method: 2, data: new Uint8Array(32) } as const
+  const [exchangeType, messageId] = [ExchangeType.IKE_AUTH, 1]
+  const facts = { sa: ikeSa(), exchangeType, messageId, local: LOCAL, remote: REMOTE, isRetransmission: false }
+  const sent = { event: 'message-sent', ...facts, isResponse: false, payloads: [auth], fragmentLengths: [544, 380] } as const
+  assert.deepEqual(wordsOf({ ...sent, length: 860 }), [
+    '[ENC] generating IKE_AUTH request 1 [ AUTH ]',
+    '[ENC] splitting IKE message (860 bytes) into 2 fragments',
+    `[NET] sending packet: ${way} (544 bytes)`,
+    `[NET] sending packet: ${way} (380 bytes)`,
+  ])
+  assert.deepEqual(wordsOf({ ...sent, length: 860, isRetransmission: true, payloads: [] }), [
+    `[NET] sending packet: ${way} (544 bytes)`,
+    `[NET] sending packet: ${way} (380 bytes)`,
+  ])
+  const fragment = (fragmentNumber: number, wholeLength: number | null): readonly string[] => {
+    const [totalFragments, rest] = [2, { body: new Uint8Array(), bodyOffset: 36 }]
+    const payloads = [{ kind: 'SKF', innerFirst: 39, fragmentNumber, totalFragments, ...rest } as const]
+    const event = { event: 'fragment-received', fragmentNumber, totalFragments, wholeLength } as const
+    return wordsOf({ ...event, ...facts, isResponse: true, payloads, length: 544 })
+  }
+  assert.deepEqual(fragment(2, null), [
+    `[NET] received packet: ${inward} (544 bytes)`,
+    '[ENC] parsed IKE_AUTH response 1 [ EF(2/2) ]',
+    '[ENC] received fragment #2 of 2, waiting for complete IKE message',
+  ])
+  assert.equal(fragment(1, 860).at(-1), '[ENC] received fragment #1 of 2, reassembled fragmented IKE message (860 bytes)')
+  const whole = { event: 'message-received', ...facts, isResponse: true, payloads: [auth], isReassembled: true } as const
+  assert.deepEqual(wordsOf({ ...whole, length: 860 }), ['[ENC] parsed IKE_AUTH response 1 [ AUTH ]'])
 })
 
 test('payloads are abbreviated as strongSwan abbreviates them', () => {
@@ -188,6 +224,8 @@ test('every reason to drop a datagram has words of its own, and names who sent i
     'ike-sa-limit',
     'blocked',
     'unexpected',
+    'fragment-known',
+    'fragment-limit',
   ]
   const sentences = drops.map(
     (reason) => lineOf({ event: 'datagram-dropped', remote: REMOTE, local: LOCAL, reason, header: null }).message,

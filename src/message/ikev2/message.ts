@@ -75,23 +75,13 @@ export function writeMessage(header: HeaderFields, payloads: readonly Payload[])
  * header of the SK payload, lengths final (RFC 7296 3.14, RFC 5282 5.1).
  */
 export function writeProtectedMessage(header: HeaderFields, payloads: readonly Payload[], sealer: Sealer): Uint8Array {
-  const plaintext = writePayloads(payloads)
-  const sealedLength = sealer.sealedLength(plaintext.length)
-  const length = HEADER_LENGTH + GENERIC_HEADER_LENGTH + sealedLength
-  assert(length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
-  const writer = new Writer(length)
-  putHeader(writer, header, PayloadType.SK, length)
-  writer
-    .u8(firstTypeOf(payloads))
-    .u8(0)
-    .u16(GENERIC_HEADER_LENGTH + sealedLength)
-  return seal(writer, sealer, plaintext, length)
+  return sealWhole(header, firstTypeOf(payloads), writePayloads(payloads), sealer)
 }
 
 /**
  * The same content spread over SKF payloads, one per message, none longer than `maxMessageLength` bytes (of IKE: UDP,
  * IP and marker come on top), each as full as that allows but the last. The payload type inside is only in the first.
- * Fragments are made even when one suffices; whether to fragment at all is the caller's choice (RFC 7383 2.5).
+ * Fragments are made even when one suffices.
  */
 export function writeProtectedFragments(
   header: HeaderFields,
@@ -99,9 +89,52 @@ export function writeProtectedFragments(
   sealer: Sealer,
   maxMessageLength: number,
 ): Uint8Array[] {
+  return sealFragments(header, firstTypeOf(payloads), writePayloads(payloads), sealer, maxMessageLength)
+}
+
+/** A message in one piece if that has at most `maxMessageLength` bytes, else in fragments; and its bytes in one piece. */
+export function writeProtectedPieces(
+  header: HeaderFields,
+  payloads: readonly Payload[],
+  sealer: Sealer,
+  maxMessageLength: number,
+): { readonly pieces: Uint8Array[]; readonly wholeLength: number } {
+  const plaintext = writePayloads(payloads)
+  const wholeLength = protectedLength(plaintext.length, sealer)
+  const firstType = firstTypeOf(payloads)
+  const pieces =
+    wholeLength <= maxMessageLength
+      ? [sealWhole(header, firstType, plaintext, sealer)]
+      : sealFragments(header, firstType, plaintext, sealer, maxMessageLength)
+  return { pieces, wholeLength }
+}
+
+/** Bytes of a message whose payloads, `contentLength` bytes, are all inside one SK payload. */
+export function protectedLength(contentLength: number, sealer: Sealer): number {
+  return HEADER_LENGTH + GENERIC_HEADER_LENGTH + sealer.sealedLength(contentLength)
+}
+
+function sealWhole(header: HeaderFields, firstType: number, plaintext: Uint8Array, sealer: Sealer): Uint8Array {
+  const length = protectedLength(plaintext.length, sealer)
+  assert(length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
+  const writer = new Writer(length)
+  putHeader(writer, header, PayloadType.SK, length)
+  writer
+    .u8(firstType)
+    .u8(0)
+    .u16(length - HEADER_LENGTH)
+  return seal(writer, sealer, plaintext, length)
+}
+
+function sealFragments(
+  header: HeaderFields,
+  firstType: number,
+  plaintext: Uint8Array,
+  sealer: Sealer,
+  maxMessageLength: number,
+): Uint8Array[] {
   assert(maxMessageLength <= MAX_MESSAGE_LENGTH, 'a fragment fits a datagram')
   const overhead = HEADER_LENGTH + GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH
-  const plaintext = writePayloads(payloads)
   const chunkLength = mostSealedInto(maxMessageLength - overhead, sealer)
   const total = Math.max(1, Math.ceil(plaintext.length / chunkLength))
   assert(total <= MAX_FRAGMENTS, 'fragments are counted with 16 bits')
@@ -112,7 +145,7 @@ export function writeProtectedFragments(
     const length = overhead + sealedLength
     const writer = new Writer(length)
     putHeader(writer, header, PayloadType.SKF, length)
-    writer.u8(number === 1 ? firstTypeOf(payloads) : PayloadType.NONE).u8(0)
+    writer.u8(number === 1 ? firstType : PayloadType.NONE).u8(0)
     writer
       .u16(GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH + sealedLength)
       .u16(number)
