@@ -182,8 +182,10 @@ function establish(session: Session): void {
   const { sa, env } = session
   sa.state = 'established'
   sa.established = env.clock.now()
+  // Whoever hears of the IKE_SA hears when it is to be rekeyed.
+  const tellOfLife = beginLife(session, null)
   env.report({ event: 'ike-established', sa })
-  beginLife(session, null)
+  tellOfLife()
 }
 
 /** The peer's identity, after its AUTH was found right. Throws AUTHENTICATION_FAILED. */

@@ -33,6 +33,7 @@ import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
 import { misbehaved, notifyFor } from './failure.ts'
 import { Farewells } from './farewells.ts'
+import { HalfOpen } from './half-open.ts'
 import { readInitRequest, respondInit } from './init.ts'
 import { initiate } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './liveness.ts'
@@ -44,8 +45,6 @@ import { Session, type SessionKeeper, type Way } from './session.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
-/** IKE_SAs that strangers may have half open at once, cookie or not. */
-const HALF_OPEN_MAX = 10_000
 
 export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
 
@@ -54,13 +53,11 @@ export class Shard implements SessionKeeper {
   readonly #deadlines: Deadlines<Session>
   readonly #cookies: Cookies
   readonly #table = new Map<bigint, Session>()
-  /** With the address each came from. */
-  readonly #halfOpen = new Map<Session, string>()
+  readonly #halfOpen = new HalfOpen<Session>()
   /** By Session.initHash. */
   readonly #byInitHash = new Map<string, Session>()
   /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
   readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
-  readonly #halfOpenByAddress = new Map<string, number>()
   readonly #established = new Established()
   readonly #farewells = new Farewells()
   readonly #upstream: (event: IkeEvent) => void
@@ -308,23 +305,27 @@ export class Shard implements SessionKeeper {
     const known = this.#byInitHash.get(hash)
     if (known !== undefined) return known.enqueue(() => this.#repeatInit(known, arrival))
     if (this.#isStopping) return this.#drop(arrival, 'unexpected', arrival.message.header)
-    if (this.#halfOpen.size >= HALF_OPEN_MAX) return this.#drop(arrival, 'half-open-limit', arrival.message.header)
 
     const { remote, local } = arrival
-    const address = remote.address.toString()
     const received = receivedInTheClear(arrival)
-    if (this.#isCookieDue(address)) {
-      const cookie = findNotify(payloads, NotifyType.COOKIE)
-      const now = this.#env.clock.now()
-      if (cookie === null || !this.#cookies.verify(cookie.data, header.initiatorSpi, remote.address, now)) {
-        this.#env.report(receivedEvent(null, received, false, false))
-        this.#env.report({ event: 'cookie-demanded', remote })
-        return this.#answerUnprotected(
-          arrival,
-          notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)),
-        )
-      }
+    const now = this.#env.clock.now()
+    const cookie = findNotify(payloads, NotifyType.COOKIE)?.data ?? null
+    const verdict = this.#halfOpen.judge(
+      remote.address.toString(),
+      this.#cookies.judge(cookie, header.initiatorSpi, remote.address, now),
+      this.#env.settings(),
+      { ikeSas: this.#table.size, waiting: () => this.sessions().reduce((sum, { turns }) => sum + turns.waiting, 0) },
+      now,
+    )
+    if (verdict === 'cookie') {
+      this.#env.report(receivedEvent(null, received, false, false))
+      this.#env.report({ event: 'cookie-demanded', remote })
+      return this.#answerUnprotected(
+        arrival,
+        notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)),
+      )
     }
+    if (verdict !== 'heard') return this.#drop(arrival, verdict, header)
     try {
       const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
       const session = this.#beginResponding(received, header.initiatorSpi, hash)
@@ -347,11 +348,9 @@ export class Shard implements SessionKeeper {
     const session = this.#newSession('responder', null, request.local, request.remote)
     session.sa.peerSpi = initiatorSpi
     session.initHash = hash
-    const address = request.remote.address.toString()
     this.#table.set(session.sa.ownSpi, session)
     this.#byInitHash.set(hash, session)
-    this.#halfOpen.set(session, address)
-    this.#halfOpenByAddress.set(address, (this.#halfOpenByAddress.get(address) ?? 0) + 1)
+    this.#halfOpen.add(session, request.remote.address.toString())
     session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
     this.#env.report(receivedEvent(session.sa, request, false, false))
     this.#env.report({ event: 'ike-responding', sa: session.sa })
@@ -369,14 +368,6 @@ export class Shard implements SessionKeeper {
     if (session.opening === null) return this.#drop(arrival, 'out-of-window', arrival.message.header)
     this.#env.report(receivedEvent(session.sa, receivedInTheClear(arrival), false, true))
     session.exchanges.repeatResponse(arrival)
-  }
-
-  #isCookieDue(address: string): boolean {
-    const { cookieThreshold, cookieThresholdIp } = this.#env.settings()
-    const fromThere = this.#halfOpenByAddress.get(address) ?? 0
-    return (
-      (cookieThreshold > 0 && this.#halfOpen.size >= cookieThreshold) || (cookieThresholdIp > 0 && fromThere >= cookieThresholdIp)
-    )
   }
 
   /** RFC 7296 2.5: a request of another major version hears which one we speak. */
@@ -462,17 +453,8 @@ export class Shard implements SessionKeeper {
   closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
-    this.#noLongerHalfOpen(session)
+    this.#halfOpen.remove(session)
     this.#established.remove(session)
-  }
-
-  #noLongerHalfOpen(session: Session): void {
-    const address = this.#halfOpen.get(session)
-    if (address === undefined) return
-    this.#halfOpen.delete(session)
-    const left = (this.#halfOpenByAddress.get(address) ?? 1) - 1
-    if (left > 0) this.#halfOpenByAddress.set(address, left)
-    else this.#halfOpenByAddress.delete(address)
   }
 
   #report(event: IkeEvent): void {
@@ -485,7 +467,7 @@ export class Shard implements SessionKeeper {
     if (event.event === 'ike-established') {
       const session = this.#table.get(event.sa.ownSpi)
       assert(session !== undefined, 'an IKE_SA is in the table when it is established')
-      this.#noLongerHalfOpen(session)
+      this.#halfOpen.remove(session)
       this.#established.add(session)
     }
     this.#upstream(event)
