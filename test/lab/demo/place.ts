@@ -109,7 +109,6 @@ connections {
     children {
       office {
         remote_ts = 10.20.0.0/24
-        start_action = start
       }
     }
   }

@@ -69,9 +69,14 @@ export class Charon {
     return charon
   }
 
+  /** Writes swanctl.conf, to be loaded. */
+  async configure(configuration: string): Promise<void> {
+    await writeFile(join(this.directory, 'swanctl/swanctl.conf'), configuration)
+  }
+
   /** Loads swanctl.conf (anew, if text is given) with everything it names. */
   async reload(configuration?: string): Promise<void> {
-    if (configuration !== undefined) await writeFile(join(this.directory, 'swanctl/swanctl.conf'), configuration)
+    if (configuration !== undefined) await this.configure(configuration)
     await this.swanctl('--load-all', '--noprompt')
   }
 

@@ -46,16 +46,16 @@ export class Espalier {
   /** Returns when the sockets are open; connections of `start_action = start` are then on their way. */
   static async start(host: Host, options: EspalierOptions): Promise<Espalier> {
     const directory = join(await host.lab.directory(), host.name)
-    const environment = { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
-    await mkdir(environment.SWANCTL_DIR, { recursive: true })
+    const env = environment(directory)
+    await mkdir(env.SWANCTL_DIR, { recursive: true })
     // Namespaces share the file system: a socket for each.
     const socket = `plugins { vici { socket = ${controlOf(directory)}\n} }`
-    await writeFile(environment.STRONGSWAN_CONF, `charon {\n${socket}\n${options.settings ?? ''}\n}\n`)
-    await writeFile(join(environment.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
+    await writeFile(env.STRONGSWAN_CONF, `charon {\n${socket}\n${options.settings ?? ''}\n}\n`)
+    await writeFile(join(env.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
     const daemon = host.start(
       process.execPath,
       [main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'],
-      environment,
+      env,
     )
     const espalier = new Espalier(host, directory, daemon)
     host.lab.tellIfFailed(`espalier's log on ${host.name}`, async () => espalier.daemon.lines.join('\n'))
@@ -63,7 +63,12 @@ export class Espalier {
     return espalier
   }
 
-  /** Writes swanctl.conf; the running daemon reads it after SIGHUP. */
+  /** Runs Debian's swanctl against this daemon; it must succeed. `espalier.swanctl('--initiate', '--child', 'net')` */
+  async swanctl(...args: string[]): Promise<string> {
+    return await this.host.run('swanctl', [...args, '--uri', this.uri], { env: environment(this.directory), timeoutMs: 120_000 })
+  }
+
+  /** Writes swanctl.conf; the running daemon reads it after SIGHUP, or has it loaded by swanctl. */
   async configure(configuration: string): Promise<void> {
     await writeFile(join(this.directory, 'swanctl/swanctl.conf'), configuration)
   }
@@ -82,4 +87,8 @@ export class Espalier {
   async stop(): Promise<void> {
     await this.daemon.stop('SIGTERM')
   }
+}
+
+function environment(directory: string): { readonly STRONGSWAN_CONF: string; readonly SWANCTL_DIR: string } {
+  return { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
 }
