@@ -4,6 +4,10 @@
  */
 import { enableCompileCache, flushCompileCache } from 'node:module'
 
+import { beginLean } from './daemon/lean.ts'
+
+if (process.argv.slice(2).includes('daemon')) beginLean()
+
 // Two hundred modules start in 0.3 s with the cache and in about 1 s without.
 enableCompileCache()
 const { runProgram } = await import('./cli/program.ts')

@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util'
 
 import CliTable from 'cli-table3'
 
+import { LEAN } from '../../src/daemon/lean.ts'
 import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
 import { startCharon, type CharonTables } from './charon.ts'
 import type { Order, Outcome } from './initiator.ts'
@@ -169,7 +170,8 @@ class EspalierResponder implements Responder {
       new Pinned(
         host,
         RESPONDER_CORE,
-        ['--expose-gc', '--import', join(here, 'responder-probe.ts'), join(here, '../../src/main.ts'), ...daemon],
+        // As the daemon starts itself; a process that begins anew loses the channel to us.
+        [LEAN, '--expose-gc', '--import', join(here, 'responder-probe.ts'), join(here, '../../src/main.ts'), ...daemon],
         { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
       ),
     )
