@@ -32,9 +32,11 @@ import { ExchangeFailure, misbehaved } from './failure.ts'
 import { rejectUnknownCritical, throwOnErrorNotify } from './init.ts'
 import { beginLife } from './lifetimes.ts'
 import { ask } from './liveness.ts'
-import { connectionsFor } from './matching.ts'
+import { connectionsFor, type Claim } from './matching.ts'
 import type { Opening } from './opening.ts'
+import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
+import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
 
 /** The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. */
 export async function initiateAuth(session: Session, childConnection: ChildConnection): Promise<void> {
@@ -58,8 +60,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   try {
     answer = await exchanges.request(ExchangeType.IKE_AUTH, [
       idPayload,
-      // The peer may be renewing it too, and would have to forget what it made.
-      ...(env.hasTwin(sa) || session.isRenewal ? [] : [notify(NotifyType.INITIAL_CONTACT)]),
+      ...(isInitialContact(session) ? [notify(NotifyType.INITIAL_CONTACT)] : []),
       ...(expected.kind === 'exact'
         ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
         : []),
@@ -122,11 +123,13 @@ export async function respondAuth(session: Session, request: Received): Promise<
   if (idi === null) throw misbehaved('an IKE_AUTH request without IDi payload')
   const remoteId: Identity = { type: idi.idType, data: idi.data.slice() }
   const requestedId: Identity | null = idr === null ? null : { type: idr.idType, data: idr.data.slice() }
-  const candidates = connectionsFor(opening.candidates, remoteId, requestedId)
-  const connection = candidates[0]
   const { local, remote } = request
-  env.report({ event: 'peer-identified', sa, local, remote, remoteId, requestedId, connection: connection ?? null })
-  if (connection === undefined) {
+  assert(sa.proposal !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const claim: Claim = { way: { local, remote }, remoteId, requestedId, proposal: sa.proposal }
+  const candidates = connectionsFor(env.connections(), claim)
+  const [best] = candidates
+  env.report({ event: 'peer-identified', sa, local, remote, remoteId, requestedId, connection: best ?? null })
+  if (best === undefined) {
     const asked = requestedId === null ? '' : ` and us as ${formatIdentity(requestedId)}`
     throw authenticationFailed(
       `no matching peer config found: no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`,
@@ -139,13 +142,14 @@ export async function respondAuth(session: Session, request: Received): Promise<
       `${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
     )
   }
-  const localId = connection.local.id ?? requestedId ?? identityOfAddress(request.local.address)
   const peerOctets = initiatorOctets(session, opening, idi)
-  const secret = sharedSecretsFor(env.secrets(), localId, remoteId).find((candidate) =>
-    verifyPsk(prf, candidate.secret, peerOctets, auth.data),
+  const selection = selectConnection(candidates, claim, env.secrets(), ({ secret }) =>
+    verifyPsk(prf, secret, peerOctets, auth.data),
   )
-  if (secret === undefined) throw notProven(session, localId, remoteId)
+  if (selection === null) throw notProven(session, ownIdentity(best, claim), remoteId)
+  const { connection, localId, secret } = selection
   env.report({ event: 'peer-authenticated', sa, id: remoteId })
+  if (connection !== best) env.report({ event: 'connection-switched', sa, from: best, to: connection })
   env.report({ event: 'authenticating', sa, id: localId })
 
   sa.connection = connection
@@ -154,8 +158,8 @@ export async function respondAuth(session: Session, request: Received): Promise<
   // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
   sa.local = request.local
   sa.remote = request.remote
+  enforceUniqueness(session, findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null)
   establish(session)
-  if (findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null) env.forgetTwins(sa)
 
   const idPayload: IdPayload = { kind: 'IDr', idType: localId.type, data: localId.data }
   const answer: Payload[] = [

@@ -19,6 +19,8 @@ export type DeadlineName =
   | 'reauth'
   /** Its time is over: it goes without another word if another has replaced it, else the peer hears of it. */
   | 'over'
+  /** Another IKE_SA of the same peer has taken its place (uniqueness.ts). */
+  | 'superseded'
 
 const NAMES: readonly DeadlineName[] = [
   'retransmit',
@@ -29,6 +31,7 @@ const NAMES: readonly DeadlineName[] = [
   'rekey',
   'reauth',
   'over',
+  'superseded',
 ]
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
@@ -47,6 +50,7 @@ export function noDeadlines(): DeadlineOwner['deadlines'] {
     'rekey': null,
     'reauth': null,
     'over': null,
+    'superseded': null,
   }
 }
 

@@ -8,7 +8,6 @@ import type { OwnPorts } from '../nat/ports.ts'
 import type { Clock, Entropy, KeyExchanges, Network } from '../ports.ts'
 import type { Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
-import type { IkeSa } from './sa.ts'
 import type { TrafficClaims } from './traffic-claims.ts'
 
 export interface Environment {
@@ -28,9 +27,5 @@ export interface Environment {
   /** Numbers for people, counted apart: `home[3]` is an IKE_SA, `net{7}` a CHILD_SA. */
   nextIkeSaNumber(): number
   nextChildSaNumber(): number
-  /** Whether another established IKE_SA joins the same two identities (decides about INITIAL_CONTACT, RFC 7296 2.4). */
-  hasTwin(sa: IkeSa): boolean
-  /** The peer of this IKE_SA says that it holds no other: those with the same two identities go (RFC 7296 2.4). */
-  forgetTwins(sa: IkeSa): void
   report(event: IkeEvent): void
 }

@@ -12,45 +12,34 @@ type Index<Key> = Map<Key, Session | Set<Session>>
 
 export class Established {
   readonly #byRemoteId: Index<string> = new Map()
-  /** By name: the connection an IKE_SA is of may be replaced by one with other children while it stands. */
-  readonly #byConnection: Index<string> = new Map()
 
   add(session: Session): void {
-    const { remoteId, connection } = session.sa
-    assert(remoteId !== null && connection !== null, 'an established IKE_SA knows its peer and its connection')
+    const { remoteId } = session.sa
+    assert(remoteId !== null, 'an established IKE_SA knows its peer')
     enter(this.#byRemoteId, keyOf(remoteId), session)
-    enter(this.#byConnection, connection.name, session)
   }
 
   /** Nothing happens for one that was never added. */
   remove(session: Session): void {
-    const { remoteId, connection } = session.sa
+    const { remoteId } = session.sa
     if (remoteId !== null) leave(this.#byRemoteId, keyOf(remoteId), session)
-    if (connection !== null) leave(this.#byConnection, connection.name, session)
   }
 
   get size(): number {
-    return this.#byRemoteId.size + this.#byConnection.size
+    return this.#byRemoteId.size
   }
 
-  /**
-   * Other IKE_SAs, established and not being deleted, between the same two identities. While the peer has not said who
-   * it is: those of the same connection.
-   */
-  twinsOf(sa: IkeSa): readonly Session[] {
-    const { localId, remoteId, connection } = sa
-    const candidates =
-      remoteId !== null
-        ? this.#byRemoteId.get(keyOf(remoteId))
-        : connection === null
-          ? undefined
-          : this.#byConnection.get(connection.name)
-    return (candidates === undefined ? [] : candidates instanceof Set ? [...candidates] : [candidates]).filter(
+  /** Other IKE_SAs, established and not being deleted, between our identity in `sa` and that of a peer, over the same IP version. */
+  twinsOf(sa: IkeSa, remoteId: Identity): readonly Session[] {
+    const there = this.#byRemoteId.get(keyOf(remoteId))
+    if (there === undefined) return []
+    return (there instanceof Set ? [...there] : [there]).filter(
       ({ sa: other }) =>
         other !== sa &&
         other.state === 'established' &&
-        isSame(other.localId, localId) &&
-        (remoteId === null || isSame(other.remoteId, remoteId)),
+        isSame(other.localId, sa.localId) &&
+        isSame(other.remoteId, remoteId) &&
+        other.remote.address.family === sa.remote.address.family,
     )
   }
 }

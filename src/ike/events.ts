@@ -90,6 +90,10 @@ export type IkeEvent =
       readonly requestedId: Identity | null
       readonly connection: Connection | null
     }
+  /** What the peer proves itself for is not the best match, but another one. */
+  | { readonly event: 'connection-switched'; readonly sa: IkeSa; readonly from: Connection; readonly to: Connection }
+  /** The peer of `sa` has an older IKE_SA, which `unique = replace` has deleted, at once or later. */
+  | { readonly event: 'duplicate-found'; readonly sa: IkeSa; readonly old: IkeSa; readonly isLater: boolean }
   /** We prove who we are, the peer has proved who it is: with pre-shared keys, so far. */
   | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity }
   | { readonly event: 'peer-authenticated'; readonly sa: IkeSa; readonly id: Identity }

@@ -122,7 +122,6 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
     responderMessage: answer.bytes.slice(),
     initiatorNonce: offer.nonce,
     responderNonce: peerNonce.slice(),
-    candidates: [],
   }
   sa.nat = observedNat(session, answer, connection.forceEncapsulation)
   env.report({ event: 'nat-detected', sa })
@@ -152,7 +151,7 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     const suite = suiteOf(choice.chosen)
     if (suite.ke !== group) throw otherGroupWanted(group, suite.ke)
     const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
-    // Another connection that would have agreed to the same suite may still turn out to be the right one.
+    // Another connection that would have agreed to the same suite may turn out to be the right one.
     const fitting = candidates.filter(
       (other) => other === connection || chooseProposal(other.proposals, [answerProposal]) !== null,
     )
@@ -211,7 +210,6 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     responderMessage,
     initiatorNonce: request.peerNonce.slice(),
     responderNonce: nonce,
-    candidates: request.candidates,
   }
 }
 

@@ -2,6 +2,7 @@
  * One IKE_SA at work: the record, its queue, its wire side, its deadlines, its own exchanges one after another, and
  * how all of it ends.
  */
+import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -28,8 +29,8 @@ export interface SessionKeeper {
   successorOf(session: Session, role: Role): Session
   /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
   initiateAnew(session: Session, child: ChildConnection): Promise<Session>
-  /** Other IKE_SAs that stand, between the same two identities. */
-  twinsOf(session: Session): readonly Session[]
+  /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
+  twinsOf(session: Session, remoteId: Identity): readonly Session[]
   closed(session: Session): void
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
@@ -187,7 +188,12 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Other IKE_SAs with the same peer that stand. */
   get twins(): readonly Session[] {
-    return this.#keeper.twinsOf(this)
+    return this.sa.remoteId === null ? [] : this.twinsWith(this.sa.remoteId)
+  }
+
+  /** The same, before the peer has said who it is. */
+  twinsWith(remoteId: Identity): readonly Session[] {
+    return this.#keeper.twinsOf(this, remoteId)
   }
 
   /** From now on `successor` is the IKE_SA: it gets the CHILD_SAs and what waits to be done (RFC 7296 2.8). */

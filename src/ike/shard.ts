@@ -4,6 +4,7 @@
  * The way of a datagram: marker -> header -> table by our own SPI (or IKE_SA_INIT) -> the IKE_SA's queue -> window and
  * protection (exchange.ts) -> the exchange's step -> answer.
  */
+import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
@@ -42,11 +43,10 @@ import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
 import { Session, type SessionKeeper, type Way } from './session.ts'
+import { deleteSuperseded } from './uniqueness.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
-
-export type ShardEnvironment = Omit<Environment, 'hasTwin' | 'forgetTwins'>
 
 export class Shard implements SessionKeeper {
   readonly #env: Environment
@@ -64,14 +64,12 @@ export class Shard implements SessionKeeper {
   #isStopping = false
 
   /** `armed` hears of every new deadline (absolute), so that whoever has the real timer can move it forward. */
-  constructor(env: ShardEnvironment, armed: (at: Milliseconds) => void) {
+  constructor(env: Environment, armed: (at: Milliseconds) => void) {
     this.#env = {
       ...env,
-      hasTwin: (sa) => this.#established.twinsOf(sa).length > 0,
-      forgetTwins: (sa) => this.#forgetTwins(sa),
       report: (event) => this.#report(event),
     }
-    this.#upstream = env.report
+    this.#upstream = (event) => env.report(event)
     this.#deadlines = new Deadlines(armed)
     this.#cookies = new Cookies(env.entropy)
   }
@@ -227,6 +225,8 @@ export class Shard implements SessionKeeper {
         return reauthenticate(session)
       case 'over':
         return endLife(session)
+      case 'superseded':
+        return deleteSuperseded(session)
     }
   }
 
@@ -327,7 +327,11 @@ export class Shard implements SessionKeeper {
     }
     if (verdict !== 'heard') return this.#drop(arrival, verdict, header)
     try {
-      const request = readInitRequest(received, header.initiatorSpi, connectionsBetween(this.#env.connections(), local, remote))
+      const request = readInitRequest(
+        received,
+        header.initiatorSpi,
+        connectionsBetween(this.#env.connections(), { local, remote }),
+      )
       const session = this.#beginResponding(received, header.initiatorSpi, hash)
       session.enqueue(async () => {
         try {
@@ -435,8 +439,8 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
-  twinsOf({ sa }: Session): readonly Session[] {
-    return this.#established.twinsOf(sa)
+  twinsOf({ sa }: Session, remoteId: Identity): readonly Session[] {
+    return this.#established.twinsOf(sa, remoteId)
   }
 
   /** Part of SessionKeeper. */
@@ -471,10 +475,6 @@ export class Shard implements SessionKeeper {
       this.#established.add(session)
     }
     this.#upstream(event)
-  }
-
-  #forgetTwins(sa: IkeSa): void {
-    for (const twin of this.#established.twinsOf(sa)) twin.enqueue(() => twin.close('replaced'))
   }
 
   #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason, header: Header | null): void {

@@ -88,6 +88,9 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'authenticating':
     case 'peer-authenticated':
       return wordNegotiation(speaker, event)
+    case 'connection-switched':
+    case 'duplicate-found':
+      return wordSelection(speaker, event)
     case 'retransmitting':
       return speaker.tell(
         'ike',
@@ -297,6 +300,27 @@ function wordNegotiation(
       return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' (myself) with pre-shared key`)
     case 'peer-authenticated':
       return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' with pre-shared key successful`)
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordSelection(speaker: Speaker, event: Event<'connection-switched' | 'duplicate-found'>): void {
+  switch (event.event) {
+    case 'connection-switched':
+      speaker.add('cfg', 1, () => `selected peer config '${event.from.name}' unacceptable: non-matching authentication done`)
+      return speaker.tell('cfg', 1, () => `switching to peer config '${event.to.name}'`)
+    case 'duplicate-found': {
+      const peer = event.old.remoteId === null ? '%any' : formatIdentity(event.old.remoteId)
+      const doing = event.isLater ? 'schedule delete of' : 'deleting'
+      const why = `due to uniqueness policy${event.isLater ? ' and suspected reauthentication' : ''}`
+      return speaker.tell(
+        'ike',
+        1,
+        () => `${doing} duplicate IKE_SA for peer '${peer}' ${why}`,
+        () => ({ old: event.old.uniqueId }),
+      )
+    }
     default:
       unreachable(event, 'every event has its words')
   }

@@ -73,6 +73,9 @@ export class SaEvents {
       case 'ike-expired':
         this.#alert('ike-sa-expired', event.sa)
         break
+      case 'duplicate-found':
+        this.#alert('unique-replace', event.old)
+        break
       case 'ike-failed':
         this.#alertAbout(IKE_ALERTS, event.error.code, event.sa)
         break
@@ -161,6 +164,7 @@ export class SaEvents {
 
 /** strongSwan's alerts by the codes of our errors. */
 const IKE_ALERTS: Readonly<Record<string, string>> = {
+  UNIQUE_KEEP: 'unique-keep',
   AUTHENTICATION_FAILED: 'peer-auth-failed',
   PEER_SAID_AUTHENTICATION_FAILED: 'local-auth-failed',
   NO_SHARED_SECRET: 'local-auth-failed',

@@ -1,0 +1,105 @@
+/**
+ * How many IKE_SAs a peer may have with us: `unique` and INITIAL_CONTACT (RFC 7296 2.4), as strongSwan has them
+ * (its ike_sa_manager.c). A peer is who has the same identity, talks to the same one of ours, over the same IP version.
+ *
+ *   never    any number, whatever the peer says
+ *   no       any number, but a peer that says INITIAL_CONTACT has no other: those go without a word
+ *   replace  likewise, and without INITIAL_CONTACT the older ones are deleted
+ *   keep     likewise, and without INITIAL_CONTACT a new one from elsewhere is refused
+ *
+ * A new one from the very endpoint of an old one is taken for a reauthentication: the peer gets time to delete the old
+ * one itself, when it has made the CHILD_SAs anew.
+ */
+import { isDeepStrictEqual } from 'node:util'
+
+import { assert } from '../base/assert.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import { NotifyType } from '../iana/ikev2.ts'
+import type { Connection } from './connection.ts'
+import { deleteIkeSa } from './delete.ts'
+import { ExchangeFailure } from './failure.ts'
+import type { Session } from './session.ts'
+
+/** How long a suspected reauthentication may take (strongSwan). */
+const REAUTHENTICATION_TIME: Milliseconds = 10 * SECOND
+
+/** Whether an initiator says INITIAL_CONTACT: it knows whom it expects, and has nothing else with them (strongSwan). */
+export function isInitialContact(session: Session): boolean {
+  const { connection } = session.sa
+  assert(connection !== null, 'an initiator knows its connection')
+  // One that renews another: the peer may be renewing it too, and would have to forget what it made.
+  if (session.isRenewal || connection.unique === 'never') return false
+  const { id } = connection.remote
+  return id.kind === 'exact' && session.twinsWith(id.identity).length === 0
+}
+
+/**
+ * At a responder, once both have proved who they are: what of the peer's others goes for the new IKE_SA. Throws
+ * ExchangeFailure when the new one may not be.
+ */
+export function enforceUniqueness(session: Session, saysInitialContact: boolean): void {
+  const { sa, twins } = session
+  assert(sa.connection !== null, 'the connection of a peer is known when it has proved who it is')
+  const { unique } = sa.connection
+  if (unique === 'never' || (unique === 'no' && !saysInitialContact)) return
+  if (saysInitialContact) {
+    for (const twin of twins) twin.enqueue(() => twin.close('replaced'))
+    return
+  }
+  const rivals = twins.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
+  if (unique === 'replace') {
+    for (const rival of rivals) replace(session, rival)
+    return
+  }
+  const keptAt = rivals.findIndex((rival) => !isFromSameEndpoint(rival, session))
+  if (keptAt < 0) return
+  // strongSwan: of those there were already, the first is kept.
+  for (const rival of rivals.slice(keptAt + 1)) replace(session, rival)
+  throw new ExchangeFailure(
+    'policy',
+    'UNIQUE_KEEP',
+    `canceling IKE_SA setup due to uniqueness policy: unique = keep, and ${rivals[keptAt]!.toString()} stands`,
+    NotifyType.AUTHENTICATION_FAILED,
+  )
+}
+
+function replace(session: Session, old: Session): void {
+  const { env } = session
+  const isLater = isFromSameEndpoint(old, session)
+  env.report({ event: 'duplicate-found', sa: session.sa, old: old.sa, isLater })
+  if (isLater) old.setDeadline('superseded', env.clock.now() + REAUTHENTICATION_TIME)
+  else deleteSuperseded(old)
+}
+
+/** Another IKE_SA has taken its place under `unique`; one that was rekeyed since is another one. */
+export function deleteSuperseded(session: Session): void {
+  if (session.sa.state !== 'established') return
+  void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+}
+
+function isFromSameEndpoint(a: Session, b: Session): boolean {
+  return a.sa.remote.equals(b.sa.remote)
+}
+
+/** The same but for the name, the children and what is about the way (strongSwan: peer_cfg's equals, which has no ike_cfg). */
+function isSamePolicy(a: Connection, b: Connection): boolean {
+  return a === b || isDeepStrictEqual(policyOf(a), policyOf(b))
+}
+
+function policyOf(connection: Connection): unknown {
+  const {
+    name: _name,
+    children: _children,
+    localAddresses: _localAddresses,
+    remoteAddresses: _remoteAddresses,
+    localPort: _localPort,
+    remotePort: _remotePort,
+    proposals: _proposals,
+    forceEncapsulation: _forceEncapsulation,
+    fragmentation: _fragmentation,
+    childless: _childless,
+    dscp: _dscp,
+    ...policy
+  } = connection
+  return policy
+}
