@@ -94,7 +94,7 @@ describe('the command', () => {
     const progress = (await place.run('up', 'gateway')).trimEnd().split('\n')
     assert.match(progress[0]!, /^\[IKE\] initiating IKE_SA gateway\[1\] to 192\.0\.2\.2$/)
     assert.ok(
-      progress.some((line) => /^\[IKE\] CHILD_SA net\{1\} established with SPIs/.test(line)),
+      progress.some((line) => line.startsWith('[IKE] CHILD_SA net{1} established with SPIs')),
       progress.join('\n'),
     )
     assert.equal(progress.at(-1), 'gateway/net is up')
