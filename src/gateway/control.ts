@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util'
 
 import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
-import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
+import { isShunt, type ChildConnection, type Connection, type IkeSettings } from '../ike/connection.ts'
 import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
 import { reauthenticate } from '../ike/reauthenticate.ts'
@@ -16,7 +16,9 @@ import { rekeyChild } from '../ike/rekey-child.ts'
 import { rekeyIkeSa } from '../ike/rekey-ike.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
+import type { Open } from './initiations.ts'
 import { TIMED_OUT, type Timeouts } from './timeouts.ts'
+import type { PoliciesInForce, Traps } from './traps.ts'
 
 /** What is configured, by name: the first child of that name, in any connection or in one. */
 export interface ConfigurationFilter {
@@ -40,8 +42,8 @@ export interface Controlled {
   connections(): readonly Connection[]
   settings(): IkeSettings
   sessions(): readonly Session[]
-  /** See Shard.initiate. */
-  open(connection: Connection, child: ChildConnection, opened: (session: Session) => void): Promise<Session>
+  readonly open: Open
+  readonly traps: Traps
 }
 
 export type ControlCode =
@@ -111,9 +113,12 @@ export class Control {
 
     const underWay = Promise.withResolvers<void>()
     const standing = this.#controlled
-      .open(connection, child, ({ sa }) => {
-        opened(sa.uniqueId)
-        underWay.resolve()
+      .open(connection, child, {
+        opened: ({ sa }) => {
+          opened(sa.uniqueId)
+          underWay.resolve()
+        },
+        postponed: () => underWay.resolve(),
       })
       .then(({ sa }) => {
         // The IKE_SA may stand all the same; why its CHILD_SA does not was reported.
@@ -124,6 +129,26 @@ export class Control {
     standing.catch(() => undefined)
     if (options.patience === 'not-at-all') return Promise.race([underWay.promise, standing])
     return this.#wait(options.patience, standing)
+  }
+
+  /** Sets the trap or shunt of a child, in the place of the one there is. Rejects with an EspalierError. */
+  async install(filter: ConfigurationFilter): Promise<void> {
+    const found = this.find(filter)
+    if (found === null || found.child === null)
+      throw new ControlRefused('NO_SUCH_CONFIGURATION', 'nothing of that name is configured')
+    await this.#controlled.traps.install(found.connection, found.child)
+  }
+
+  /** Takes away the first shunt, or else trap, of that name; false if there is none (strongSwan). */
+  async uninstall({ ike, child }: ConfigurationFilter): Promise<boolean> {
+    const named = this.policies().filter((one) => one.child.name === child && (ike === null || ike === one.connection.name))
+    const first = named.find((one) => isShunt(one.child)) ?? named[0]
+    return first !== undefined && this.#controlled.traps.uninstall(first.connection.name, first.child.name)
+  }
+
+  /** Traps and shunts, oldest first. */
+  policies(): readonly PoliciesInForce[] {
+    return this.#controlled.traps.inForce()
   }
 
   /** SAs that a filter names: CHILD_SAs with the IKE_SA they are of, or IKE_SAs. */

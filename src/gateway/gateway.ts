@@ -21,8 +21,10 @@ import type { OwnPorts } from '../nat/ports.ts'
 import type { Clock, Datagram, Entropy, Kernel, KeyExchanges, Network } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
-import { StartActions, type Initiator } from './start-actions.ts'
+import { Initiations } from './initiations.ts'
+import { StartActions } from './start-actions.ts'
 import { Timeouts } from './timeouts.ts'
+import { Traps } from './traps.ts'
 
 export type { GatewayConfiguration } from './configured.ts'
 
@@ -41,7 +43,9 @@ export class Gateway {
   readonly traffic = new TrafficClaims()
   readonly configured: Configured
   readonly control: Control
+  readonly traps: Traps
   readonly #shard: Shard
+  readonly #initiations: Initiations
   readonly #timeouts: Timeouts
   #ikeSas = 0
   #childSas = 0
@@ -55,6 +59,14 @@ export class Gateway {
   ) {
     this.books = new Books(ports.kernel)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
+    this.traps = new Traps({
+      network: ports.network,
+      ports: ports.ports,
+      books: this.books,
+      open: (...initiation) => this.#initiations.open(...initiation),
+      sessions: () => this.sessions(),
+      report,
+    })
     this.#shard = new Shard(
       {
         network: ports.network,
@@ -64,6 +76,7 @@ export class Gateway {
         ports: ports.ports,
         books: this.books,
         traffic: this.traffic,
+        traps: this.traps,
         fakeSource: fake,
         settings: () => this.configured.settings,
         connections: () => this.configured.connections(),
@@ -74,15 +87,17 @@ export class Gateway {
       },
       armed,
     )
-    const open: Initiator['open'] = (connection, child, opened) => this.#shard.initiate(connection, child, opened)
-    const startActions = new StartActions({ sessions: () => this.sessions(), open, report })
-    this.configured = new Configured(configuration, startActions, report)
     this.#timeouts = new Timeouts(() => ports.clock.now(), armed)
+    this.#initiations = new Initiations(this.#shard, this.#timeouts, () => this.configured.settings, report)
+    const { open } = this.#initiations
+    const startActions = new StartActions({ sessions: () => this.sessions(), open, traps: this.traps, report })
+    this.configured = new Configured(configuration, startActions, report)
     this.control = new Control(
       {
         connections: () => this.configured.connections(),
         settings: () => this.configured.settings,
         sessions: () => this.sessions(),
+        traps: this.traps,
         open,
       },
       this.#timeouts,
@@ -125,7 +140,7 @@ export class Gateway {
     if (connection === undefined || child === undefined) {
       throw new EspalierError('caller', 'NO_SUCH_CHILD', `there is no child ${childName} in a connection ${connectionName}`)
     }
-    return this.#shard.initiate(connection, child)
+    return this.#initiations.open(connection, child, {})
   }
 
   handleDatagram(datagram: Datagram): void {
@@ -134,6 +149,7 @@ export class Gateway {
 
   handleKernelEvent(news: KernelEvent): void {
     this.#shard.handleKernelEvent(news)
+    if (news.event === 'acquire') this.traps.handleAcquire(news)
   }
 
   nextDeadline(): Milliseconds | null {
@@ -148,12 +164,17 @@ export class Gateway {
 
   /** Deletes every IKE_SA with its peer. Resolves when all have answered or were given up; whoever has less time abandons. */
   async stop(reason: CloseReason): Promise<void> {
+    this.#initiations.stop()
+    // Nothing is to ask for a CHILD_SA any more.
+    await this.traps.stop()
     await this.#shard.stop(reason)
   }
 
   /** Closes what is left without a word and takes everything of ours out of the kernel; resolves to what the kernel kept. */
   async abandon(reason: CloseReason): Promise<readonly KernelError[]> {
+    this.#initiations.stop()
     await this.#shard.abandon(reason)
+    await this.traps.stop()
     return this.books.removeAll()
   }
 }

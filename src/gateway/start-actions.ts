@@ -6,7 +6,7 @@
  * them. All other SAs go on, and what is new or changed is made in the IKE_SA that stands.
  */
 import { EspalierError } from '../base/errors.ts'
-import type { ChildConnection, Connection } from '../ike/connection.ts'
+import { isShunt, type ChildConnection, type Connection } from '../ike/connection.ts'
 import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa } from '../ike/delete.ts'
 import type { IkeEvent } from '../ike/events.ts'
@@ -14,12 +14,14 @@ import { NotInitiated } from '../ike/failure.ts'
 import type { ChildSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import type { Consequences } from './configured.ts'
+import type { Open } from './initiations.ts'
+import type { Traps } from './traps.ts'
 
 /** What start actions need of their gateway. */
 export interface Initiator {
   sessions(): readonly Session[]
-  /** See Shard.initiate. */
-  open(connection: Connection, child: ChildConnection, opened: (session: Session) => void): Promise<Session>
+  readonly open: Open
+  readonly traps: Traps
   report(event: IkeEvent): void
 }
 
@@ -56,7 +58,8 @@ export class StartActions implements Consequences {
 
   /** Part of Consequences. Returns at once; what comes of it is reported. A child that is up, or on its way, is not started again. */
   start(connection: Connection, children: readonly ChildConnection[]): void {
-    const [first, ...others] = children.filter((child) => child.startAction.start)
+    for (const child of children) if (this.#isTrapped(connection, child)) void this.#trap(connection, child)
+    const [first, ...others] = children.filter(isStarted)
     if (first === undefined) return
     const standing = this.#sessionsOf(connection.name)
     if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
@@ -64,9 +67,12 @@ export class StartActions implements Consequences {
     const start: Start = { child: first.name, session: null, isUndone: false }
     this.#starts.set(connection.name, [...this.#startsOf(connection.name), start])
     this.#initiator
-      .open(connection, first, (session) => {
-        start.session = session
-        if (start.isUndone) this.#close(session)
+      .open(connection, first, {
+        opened: (session) => {
+          start.session = session
+          if (start.isUndone) this.#close(session)
+        },
+        isWanted: () => !start.isUndone,
       })
       .then(
         (session) => this.#addFurther(session, others),
@@ -82,7 +88,9 @@ export class StartActions implements Consequences {
 
   /** Part of Consequences. */
   undo(connection: Connection, children: readonly ChildConnection[], closesEmptied: boolean): void {
-    const names = new Set(children.filter((child) => child.startAction.start).map(({ name }) => name))
+    // Also those that were not set by a start action: there is nothing left for them to ask for.
+    for (const child of children) void this.#initiator.traps.uninstall(connection.name, child.name)
+    const names = new Set(children.filter(isStarted).map(({ name }) => name))
     for (const start of this.#startsOf(connection.name)) {
       if (!names.has(start.child)) continue
       start.isUndone = true
@@ -100,6 +108,21 @@ export class StartActions implements Consequences {
   /** Part of Consequences. */
   continue(before: Connection, after: Connection): void {
     for (const { sa } of this.#sessionsOf(before.name)) if (sa.connection === before) sa.connection = after
+  }
+
+  /** A child that was just taken away, and has come back changed, is trapped again if it was (strongSwan leaves it as it was). */
+  #isTrapped({ name }: Connection, child: ChildConnection): boolean {
+    const { trap, start } = child.startAction
+    return trap || (start && isShunt(child)) || this.#initiator.traps.has(name, child.name)
+  }
+
+  async #trap(connection: Connection, child: ChildConnection): Promise<void> {
+    try {
+      await this.#initiator.traps.install(connection, child)
+    } catch (error) {
+      // It was reported when it happened.
+      if (!(error instanceof EspalierError)) throw error
+    }
   }
 
   /** Those that stand or are being made, and stay. */
@@ -147,6 +170,10 @@ export class StartActions implements Consequences {
       })
     }
   }
+}
+
+function isStarted(child: ChildConnection): boolean {
+  return child.startAction.start && !isShunt(child)
 }
 
 /** Established, with the CHILD_SA of IKE_AUTH in it if there is to be one. */

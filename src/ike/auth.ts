@@ -26,6 +26,7 @@ import {
   withdrawChild,
   type ChildContributions,
 } from './child.ts'
+import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
@@ -39,7 +40,7 @@ import type { Session } from './session.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
 
 /** The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. */
-export async function initiateAuth(session: Session, childConnection: ChildConnection): Promise<void> {
+export async function initiateAuth(session: Session, childConnection: ChildConnection, asked?: AskedTraffic): Promise<void> {
   const { sa, env, exchanges, opening } = session
   const { connection, suite, keys } = sa
   assert(connection !== null && opening !== null && suite !== null && keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
@@ -54,7 +55,7 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   )
   env.report({ event: 'authenticating', sa, id: localId })
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
-  const offer = await offerChild(session, childConnection, 'without-ke')
+  const offer = await offerChild(session, childConnection, 'without-ke', asked)
 
   let answer: Received | null = null
   try {

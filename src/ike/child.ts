@@ -27,7 +27,8 @@ import {
   type ChosenTransforms,
 } from '../negotiate/proposals.ts'
 import { formatSelector, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
-import type { ChildConnection } from './connection.ts'
+import { configuredTraffic, type AskedTraffic } from './asked-traffic.ts'
+import { isShunt, type ChildConnection } from './connection.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
 import { childLimits } from './lifetimes.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
@@ -65,18 +66,26 @@ export interface ChildOffer {
 }
 
 /** The initiator's half before the request: reserves an SPI and writes the payloads. Throws KernelError, ExchangeFailure. */
-export async function offerChild(session: Session, connection: ChildConnection, use: KeyExchangeUse): Promise<ChildOffer> {
+export async function offerChild(
+  session: Session,
+  connection: ChildConnection,
+  use: KeyExchangeUse,
+  asked: AskedTraffic = configuredTraffic(connection),
+): Promise<ChildOffer> {
   const { sa, env } = session
-  if (connection.mode === 'transport' && encapsulates(sa.nat)) {
+  const { mode } = connection
+  if (mode === 'pass' || mode === 'drop')
+    throw new ExchangeFailure('caller', 'SHUNT', `child ${connection.name} is a ${mode} policy: there is nothing to negotiate`)
+  if (mode === 'transport' && encapsulates(sa.nat)) {
     throw new ExchangeFailure(
       'policy',
       'TRANSPORT_BEHIND_NAT',
       `child ${connection.name} wants transport mode, which is not supported through a NAT yet; use mode = tunnel`,
     )
   }
-  const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, connection.mode)
-  const localSelectors = resolved(connection.localSelectors, sa.local.address)
-  const remoteSelectors = resolved(connection.remoteSelectors, sa.remote.address)
+  const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
+  const localSelectors = resolved(asked.local, sa.local.address)
+  const remoteSelectors = resolved(asked.remote, sa.remote.address)
   const uniqueId = env.nextChildSaNumber()
   env.report({ event: 'child-establishing', sa, name: connection.name, uniqueId })
   const spi = new Writer(4).u32(inboundSpi).finish()
@@ -87,7 +96,7 @@ export async function offerChild(session: Session, connection: ChildConnection, 
     localSelectors,
     remoteSelectors,
     use,
-    notifies: connection.mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
+    notifies: mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
     proposals: {
       kind: 'SA',
       proposals: connection.proposals.map((proposal, i) => toWire(proposal, i + 1, spi, { withoutKe: use === 'without-ke' })),
@@ -282,7 +291,7 @@ export async function installChild(
       copyDscpIn: connection.copyDscp === 'in' || connection.copyDscp === 'yes',
       limits: childLimits(connection.lifetime, suite.esn, env.entropy),
       priority: connection.priority,
-      acquireSequence: 0,
+      acquireSequence: env.traps.questionFor(agreed.localSelectors, agreed.remoteSelectors),
     }
     const installed = await env.books.install(installation, time)
     if (time === 'later') ownedByBooks = true
@@ -348,6 +357,7 @@ function fittingChild(
 ): Fit | null {
   const { sa } = session
   for (const connection of children) {
+    if (isShunt(connection)) continue
     const localSelectors = narrow(resolved(connection.localSelectors, sa.local.address), wantedLocal)
     const remoteSelectors = narrow(resolved(connection.remoteSelectors, sa.remote.address), wantedRemote)
     if (localSelectors.length > 0 && remoteSelectors.length > 0) return { connection, localSelectors, remoteSelectors }
@@ -402,7 +412,8 @@ function espSpi(proposal: Pick<WireProposal, 'spi'>): number {
   return spi
 }
 
-function trafficOf(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {
+/** Both sides' selectors as text. */
+export function trafficOf(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): string {
   return `${local.map(formatSelector).join(' ')} === ${remote.map(formatSelector).join(' ')}`
 }
 

@@ -82,7 +82,8 @@ export interface RemoteAuthentication {
 export interface ChildConnection {
   readonly name: string
   readonly proposals: readonly SuiteProposal[]
-  readonly mode: 'tunnel' | 'transport'
+  /** pass and drop make a shunt of it: policies, and nothing to negotiate. */
+  readonly mode: 'tunnel' | 'transport' | 'pass' | 'drop'
   readonly localSelectors: readonly SelectorTemplate[]
   readonly remoteSelectors: readonly SelectorTemplate[]
   /** When the connection is loaded, when the peer is silent, when the peer closes the CHILD_SA. */
@@ -151,6 +152,10 @@ export interface Mark {
   readonly mask: number
 }
 export type InterfaceId = number | 'unique' | 'unique-dir'
+
+export function isShunt(child: ChildConnection): child is ChildConnection & { readonly mode: 'pass' | 'drop' } {
+  return child.mode === 'pass' || child.mode === 'drop'
+}
 
 export const NO_ACTION: Action = { trap: false, start: false }
 /** Matches every packet. */
@@ -235,6 +240,8 @@ export interface IkeSettings {
   /** charon.keep_alive; 0 = off. */
   readonly keepAlive: Milliseconds
   readonly keepAliveDpdMargin: Milliseconds
+  /** Until an initiation that found no address, or no way there, is tried again; 0 = never. */
+  readonly retryInitiateInterval: Milliseconds
   readonly retransmitTimeout: Milliseconds
   readonly retransmitBase: number
   readonly retransmitTries: number
@@ -273,6 +280,7 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   portNatT: 4500,
   keepAlive: 20_000,
   keepAliveDpdMargin: 0,
+  retryInitiateInterval: 0,
   retransmitTimeout: 4_000,
   retransmitBase: 1.8,
   retransmitTries: 5,

@@ -22,6 +22,7 @@ import {
   type ChildContributions,
   type ChildOffer,
 } from './child.ts'
+import { sameTraffic, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { isPeerSilent, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
@@ -45,11 +46,11 @@ export interface MadeChild {
 }
 
 /** The initiator's side: another CHILD_SA. Throws an EspalierError after everything of it is gone, with the peer too. */
-export async function createChild(session: Session, connection: ChildConnection): Promise<ChildSa> {
+export async function createChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
   const { sa } = session
   if (sa.state !== 'established')
     throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
-  const child = await installMade(session, await requestChild(session, connection, null))
+  const child = await installMade(session, await requestChild(session, connection, null, asked))
   session.adopt(child)
   return child
 }
@@ -58,12 +59,12 @@ export async function createChild(session: Session, connection: ChildConnection)
  * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, rejects
  * with the EspalierError.
  */
-export async function addChild(session: Session, connection: ChildConnection): Promise<ChildSa> {
+export async function addChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
   let child: ChildSa | null = null
   let failure = new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
   await session.runExchange(async (current) => {
     try {
-      child = await createChild(current, connection)
+      child = await createChild(current, connection, asked)
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       failure = error
@@ -75,9 +76,14 @@ export async function addChild(session: Session, connection: ChildConnection): P
 }
 
 /** The exchange as initiator, up to keys. Throws an EspalierError after everything of it is gone, with the peer too. */
-export async function requestChild(session: Session, connection: ChildConnection, old: ChildSa | null): Promise<MadeChild> {
+export async function requestChild(
+  session: Session,
+  connection: ChildConnection,
+  old: ChildSa | null,
+  asked?: AskedTraffic,
+): Promise<MadeChild> {
   const { env, exchanges } = session
-  const offer = await offerChild(session, connection, 'with-ke')
+  const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old))
   let answer: Received | null = null
   try {
     let group = preferredGroup(connection.proposals)
@@ -117,7 +123,7 @@ export async function requestChild(session: Session, connection: ChildConnection
     throw misbehaved(`the peer answered ${ATTEMPTS_MAX} CREATE_CHILD_SA requests with another group each`)
   } catch (error) {
     await withdrawChild(session, offer)
-    if (isPeerSilent(error)) await session.close('peer-silent')
+    if (isPeerSilent(error)) await session.losePeer()
     // The responder believes in a CHILD_SA that we could not take (RFC 7296 1.4.1).
     else if (answer !== null && find(answer.payloads, 'SA') !== null) await ask(session, [childDelete([offer.inboundSpi])])
     throw error

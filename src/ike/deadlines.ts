@@ -11,6 +11,8 @@ export type DeadlineName =
   /** A responder's IKE_SA that never authenticates goes away. */
   | 'half-open'
   | 'keepalive'
+  /** Nothing was heard of the peer for as long as dpd_delay says, perhaps. */
+  | 'liveness'
   /** The next of its CHILD_SAs that something is due of (ChildSa.dueAt). */
   | 'children'
   /** The IKE_SA is to be rekeyed. */
@@ -27,6 +29,7 @@ const NAMES: readonly DeadlineName[] = [
   'fragments',
   'half-open',
   'keepalive',
+  'liveness',
   'children',
   'rekey',
   'reauth',
@@ -46,6 +49,7 @@ export function noDeadlines(): DeadlineOwner['deadlines'] {
     'fragments': null,
     'half-open': null,
     'keepalive': null,
+    'liveness': null,
     'children': null,
     'rekey': null,
     'reauth': null,

@@ -12,6 +12,7 @@ import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import { followChildDelete } from './actions.ts'
 import { childDelete } from './child.ts'
 import type { CloseReason } from './events.ts'
 import type { Received } from './exchange.ts'
@@ -43,7 +44,7 @@ export async function respondInformational(
       if (child === undefined) continue
       env.report({ event: 'delete-received', sa, child })
       if (child.state === 'rekeyed' || child.successor !== null) await session.retireChild(child)
-      else await session.closeChild(child, 'deleted-by-peer')
+      else await followChildDelete(session, child)
       // One that both delete at once is not answered for (RFC 7296 1.4.1).
       if (child.deleteSent) continue
       env.report({ event: 'delete-sent', sa, child })

@@ -11,7 +11,7 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
-import type { Connection } from './connection.ts'
+import type { ChildConnection, Connection } from './connection.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
 export type CloseReason =
@@ -101,6 +101,13 @@ export type IkeEvent =
   | { readonly event: 'ike-failed'; readonly sa: IkeSa; readonly error: EspalierError }
   /** A connection of `start_action = start` did not even come to an IKE_SA. */
   | { readonly event: 'not-initiated'; readonly connection: string; readonly error: EspalierError }
+  /** The same, but it is tried again after `retryIn`. */
+  | {
+      readonly event: 'initiating-later'
+      readonly connection: string
+      readonly error: EspalierError
+      readonly retryIn: Milliseconds
+    }
   | { readonly event: 'ike-closed'; readonly sa: IkeSa; readonly reason: CloseReason }
   /** We ask for it; `uniqueId` is what it will have. */
   | { readonly event: 'child-establishing'; readonly sa: IkeSa; readonly name: string; readonly uniqueId: number }
@@ -151,8 +158,27 @@ export type IkeEvent =
   | { readonly event: 'delete-sent'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'delete-received'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
+  /** The peer is asked whether it is there. */
+  | { readonly event: 'liveness-checked'; readonly sa: IkeSa }
+  /** Its peer is silent or has deleted it; it is made again, as its dpd_action or close_action says. */
+  | { readonly event: 'child-restarting'; readonly sa: IkeSa; readonly child: ChildSa }
   | { readonly event: 'kernel-refused'; readonly error: KernelError }
-  /** News of the kernel that nothing follows from yet. */
+  /** Of a child's trap or shunt; each of its name. */
+  | {
+      readonly event: 'policies-changed'
+      readonly connection: string
+      readonly child: ChildConnection
+      readonly change: 'installed' | 'replaced' | 'removed'
+    }
+  | {
+      readonly event: 'policies-failed'
+      readonly connection: string
+      readonly child: ChildConnection
+      readonly error: EspalierError
+    }
+  /** The kernel asks for a CHILD_SA, and nothing follows from it: there is no such trap, or it is being negotiated already. */
+  | { readonly event: 'acquire-ignored'; readonly reqid: number; readonly why: 'unknown' | 'pending' }
+  /** News of the kernel; most need nothing done. */
   | { readonly event: 'kernel-event'; readonly news: KernelEvent; readonly sa: IkeSa | null }
   /** Our own mistake came up while this IKE_SA was handled; it is given up. */
   | { readonly event: 'broken'; readonly sa: IkeSa; readonly error: unknown }

@@ -6,6 +6,7 @@ import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
 import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
+import type { AskedTraffic } from './asked-traffic.ts'
 import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
@@ -17,8 +18,16 @@ import type { Session, Way } from './session.ts'
 /** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */
 export type OpenSession = (local: Endpoint, remote: Endpoint) => Session
 
+export interface InitiationOptions {
+  /** The two ends, whatever the connection says; or if it names nobody, or nobody who is found. */
+  readonly between?: Way
+  readonly otherwise?: Way
+  /** Unless it is what the child is configured with. */
+  readonly asked?: AskedTraffic
+}
+
 /**
- * Brings a connection up with one child, between its addresses or those given. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
+ * Brings a connection up with one child. Resolves to its session once the IKE_SA is established (its CHILD_SA may have
  * failed, which is reported); rejects with an EspalierError after everything of it is gone.
  */
 export async function initiate(
@@ -27,10 +36,12 @@ export async function initiate(
   connection: Connection,
   child: ChildConnection,
   isStopping: () => boolean,
-  between: Way | null = null,
+  options: InitiationOptions = {},
 ): Promise<Session> {
+  let found = options.otherwise ?? null
   for (let attempt = 1; ; attempt++) {
-    const { local, remote } = between ?? (await endpointsOf(env, connection))
+    found = options.between ?? (await endpointsOf(env, connection, found))
+    const { local, remote } = found
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
     if (isStopping())
       throw new NotInitiated(
@@ -39,7 +50,7 @@ export async function initiate(
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
     const session = open(local, remote)
-    const failure = await attemptOnce(session, child)
+    const failure = await attemptOnce(session, child, options.asked)
     if (failure === null) return session
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
@@ -48,14 +59,14 @@ export async function initiate(
 }
 
 /** Both exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
-async function attemptOnce(session: Session, child: ChildConnection): Promise<EspalierError | null> {
+async function attemptOnce(session: Session, child: ChildConnection, asked?: AskedTraffic): Promise<EspalierError | null> {
   const { env, sa } = session
   let failure: EspalierError | null = null
   await session.runExchange(async () => {
     try {
       env.report({ event: 'ike-initiating', sa })
       await initiateInit(session)
-      await initiateAuth(session, child)
+      await initiateAuth(session, child, asked)
       startKeepalives(session)
     } catch (error) {
       if (!(error instanceof EspalierError)) {
@@ -70,9 +81,15 @@ async function attemptOnce(session: Session, child: ChildConnection): Promise<Es
   return failure
 }
 
-async function endpointsOf(env: Environment, connection: Connection): Promise<Way> {
+/** The ends of an IKE_SA to come; throws NotInitiated. `before`: where it went the last time, to go there again if nothing better is found (strongSwan). */
+export async function endpointsOf(
+  env: Pick<Environment, 'network' | 'ports'>,
+  connection: Connection,
+  before: Way | null,
+): Promise<Way> {
   const candidates = await addressesOf(env, connection.remoteAddresses)
   if (candidates.length === 0) {
+    if (before !== null) return before
     throw new NotInitiated(
       'caller',
       'NO_REMOTE_ADDRESS',
@@ -87,6 +104,7 @@ async function endpointsOf(env: Environment, connection: Connection): Promise<Wa
       (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
     if (local !== null) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
   }
+  if (before !== null) return before
   throw new NotInitiated(
     'system',
     'NO_ROUTE',
@@ -95,7 +113,10 @@ async function endpointsOf(env: Environment, connection: Connection): Promise<Wa
 }
 
 /** The single addresses among the patterns, host names resolved; ranges and %any name nobody in particular. */
-async function addressesOf(env: Environment, patterns: readonly AddressPattern[]): Promise<readonly IpAddress[]> {
+async function addressesOf(
+  env: Pick<Environment, 'network'>,
+  patterns: readonly AddressPattern[],
+): Promise<readonly IpAddress[]> {
   const addresses: IpAddress[] = []
   for (const pattern of patterns) {
     if (pattern.kind === 'host') addresses.push(...(await env.network.resolve(pattern.name)))

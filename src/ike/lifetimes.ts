@@ -26,7 +26,9 @@ export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | 
   const { sa, env } = session
   const now = env.clock.now()
   if (sa.connection === null) return () => {}
-  const { rekey, reauth, over, rand } = sa.connection.lifetime
+  const { dpdDelay, lifetime } = sa.connection
+  if (dpdDelay > 0) session.setDeadline('liveness', now + dpdDelay)
+  const { rekey, reauth, over, rand } = lifetime
   const at = (time: Milliseconds): Milliseconds | null =>
     time === 0 ? null : now + Number(lessRandom(BigInt(time), BigInt(rand), env.entropy))
   sa.rekeyAt = at(rekey)

@@ -48,9 +48,26 @@ export async function handleKeepalive(session: Session, due: Milliseconds): Prom
   }
 }
 
+/** The liveness deadline was reached: asks the peer whether it is there, if it has been quiet for dpd_delay. */
+export async function handleLiveness(session: Session): Promise<void> {
+  const { sa, env } = session
+  const delay = sa.connection?.dpdDelay ?? 0
+  if (delay === 0 || sa.state !== 'established') return
+  const now = env.clock.now()
+  // An exchange that is under way tells as much (strongSwan).
+  if (session.tasks.running !== null) return session.setDeadline('liveness', now + delay)
+  const last = now - sa.lastInbound < delay ? sa.lastInbound : Math.max(sa.lastInbound, await lastInboundEsp(session))
+  if (now - last < delay) return session.setDeadline('liveness', last + delay)
+  session.setDeadline('liveness', now + delay)
+  void session.runExchange(probe, 'probe')
+}
+
 /** Asks the peer whether it is there. */
 export async function probe(session: Session): Promise<void> {
-  if (session.sa.state === 'established') await ask(session, [])
+  const { sa, env } = session
+  if (sa.state !== 'established') return
+  env.report({ event: 'liveness-checked', sa })
+  await ask(session, [])
 }
 
 /** An INFORMATIONAL whose answer says no more than that the peer lives; one that stays silent is gone, and its IKE_SA with it. */
@@ -58,9 +75,31 @@ export async function ask(session: Session, payloads: readonly Payload[]): Promi
   try {
     await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads)
   } catch (error) {
-    if (isPeerSilent(error)) await session.close('peer-silent')
+    if (isPeerSilent(error)) await session.losePeer()
     else if (!(error instanceof EspalierError)) throw error
   }
+}
+
+/**
+ * When the peer was last heard by ESP, as far as that takes the way of IKE: in UDP (strongSwan). Where the kernel does
+ * not tell (below 6.2), a count that moved since the last look means now: some time since then.
+ */
+async function lastInboundEsp(session: Session): Promise<Milliseconds> {
+  const { sa, env } = session
+  const now = env.clock.now()
+  let last: Milliseconds = Number.NEGATIVE_INFINITY
+  let packets = 0n
+  for (const child of sa.children) {
+    if (!child.encapsulated) continue
+    const usage = await session.usageOf(child)
+    if (usage === null) continue
+    const { lastUsedSeconds } = usage.in
+    if (lastUsedSeconds === null) packets += usage.in.packets
+    else last = Math.max(last, now - (env.clock.wall() - lastUsedSeconds * SECOND))
+  }
+  if (packets > session.espHeard) last = now
+  session.espHeard = packets
+  return last
 }
 
 /**

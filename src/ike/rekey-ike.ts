@@ -56,7 +56,7 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
   } catch (error) {
     const rival = endRekey(session)
     await successor.close('failed')
-    if (isPeerSilent(error)) await session.close('peer-silent')
+    if (isPeerSilent(error)) await session.losePeer()
     if (!(error instanceof EspalierError)) throw error
     // The peer refused because it was doing the same: its IKE_SA takes over.
     if (rival !== null) return takeOver(session, rival.session)

@@ -8,6 +8,7 @@ import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
@@ -29,6 +30,10 @@ export interface SessionKeeper {
   successorOf(session: Session, role: Role): Session
   /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
   initiateAnew(session: Session, child: ChildConnection): Promise<Session>
+  /** The same as its connection says, or between those endpoints if it names nobody. */
+  initiateElsewhere(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
+  /** Its peer is silent: closes it, and does what the dpd_action of its CHILD_SAs says (actions.ts). */
+  peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
   twinsOf(session: Session, remoteId: Identity): readonly Session[]
   closed(session: Session): void
@@ -71,6 +76,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   initHash: string | null = null
   /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
+  /** Inbound ESP-in-UDP packets as counted at the last liveness deadline. */
+  espHeard = 0n
   ikeRekey: IkeRekey | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
@@ -186,6 +193,16 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return this.#keeper.initiateAnew(this, child)
   }
 
+  /** The same with the peer wherever its connection finds it. */
+  initiateElsewhere(child: ChildConnection, asked: AskedTraffic): Promise<Session> {
+    return this.#keeper.initiateElsewhere(this, child, asked)
+  }
+
+  /** The peer does not answer: the end. */
+  losePeer(): Promise<void> {
+    return this.#keeper.peerLost(this)
+  }
+
   /** Other IKE_SAs with the same peer that stand. */
   get twins(): readonly Session[] {
     return this.sa.remoteId === null ? [] : this.twinsWith(this.sa.remoteId)
@@ -215,7 +232,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
       env.traffic.transfer(child.traffic, sa, successor.sa)
     }
     sa.children.length = 0
-    for (const name of ['keepalive', 'children', 'rekey', 'reauth'] as const) this.clearDeadline(name)
+    for (const name of ['keepalive', 'liveness', 'children', 'rekey', 'reauth'] as const) this.clearDeadline(name)
     successor.armChildren()
     const waiting = this.#tasks
     this.#tasks = []

@@ -8,7 +8,7 @@ import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
-import type { Endpoint } from '../base/ip.ts'
+import { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import { sha1 } from '../crypto/digest.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
@@ -20,6 +20,8 @@ import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import { KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Datagram } from '../ports.ts'
+import { followDelete, losePeer } from './actions.ts'
+import type { AskedTraffic } from './asked-traffic.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { childRefusalNotify } from './child.ts'
@@ -36,13 +38,13 @@ import { misbehaved, notifyFor } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
 import { readInitRequest, respondInit } from './init.ts'
-import { initiate } from './initiate.ts'
-import { handleKeepalive, startKeepalives } from './liveness.ts'
+import { initiate, type InitiationOptions } from './initiate.ts'
+import { handleKeepalive, handleLiveness, startKeepalives } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
 import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
-import { Session, type SessionKeeper, type Way } from './session.ts'
+import { Session, type SessionKeeper } from './session.ts'
 import { deleteSuperseded } from './uniqueness.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
@@ -92,16 +94,16 @@ export class Shard implements SessionKeeper {
     connection: Connection,
     child: ChildConnection,
     opened?: (session: Session) => void,
-    between: Way | null = null,
+    options: InitiationOptions = {},
   ): Promise<Session> {
     const open = (local: Endpoint, remote: Endpoint): Session => {
       const session = this.#newSession('initiator', connection, local, remote)
-      session.isRenewal = between !== null
+      session.isRenewal = options.between !== undefined
       this.#table.set(session.sa.ownSpi, session)
       opened?.(session)
       return session
     }
-    return initiate(this.#env, open, connection, child, () => this.#isStopping, between)
+    return initiate(this.#env, open, connection, child, () => this.#isStopping, options)
   }
 
   /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */
@@ -217,6 +219,8 @@ export class Shard implements SessionKeeper {
         return session.close('half-open-timeout')
       case 'keepalive':
         return handleKeepalive(session, due)
+      case 'liveness':
+        return handleLiveness(session)
       case 'children':
         return handleChildDeadlines(session)
       case 'rekey':
@@ -262,7 +266,9 @@ export class Shard implements SessionKeeper {
           const answer = exchanges.respond(request, payloads)
           if (closes === null) return
           this.#farewells.keep(sa.ownSpi, request.bytes, answer, this.#env.clock.now())
-          await session.close(closes === 'deleted-by-peer' && yieldToRival(session) ? 'rekeyed' : closes)
+          if (closes !== 'deleted-by-peer') await session.close(closes)
+          else if (yieldToRival(session)) await session.close('rekeyed')
+          else await followDelete(session)
           return
         }
         case ExchangeType.CREATE_CHILD_SA:
@@ -435,7 +441,25 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   initiateAnew({ sa: { connection, local, remote } }: Session, child: ChildConnection): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stands has a connection')
-    return this.initiate(connection, child, undefined, { local, remote })
+    return this.initiate(connection, child, undefined, { between: { local, remote } })
+  }
+
+  /** Part of SessionKeeper. */
+  initiateElsewhere(
+    { sa: { connection, local, remote } }: Session,
+    child: ChildConnection,
+    asked: AskedTraffic,
+  ): Promise<Session> {
+    assert(connection !== null, 'an IKE_SA that stood has a connection')
+    return this.initiate(connection, child, undefined, {
+      otherwise: { local, remote: new Endpoint(remote.address, connection.remotePort) },
+      asked,
+    })
+  }
+
+  /** Part of SessionKeeper. */
+  peerLost(session: Session): Promise<void> {
+    return losePeer(session)
   }
 
   /** Part of SessionKeeper. */

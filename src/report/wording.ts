@@ -11,10 +11,13 @@ import { unreachable } from '../base/assert.ts'
 import { type EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
 import { ProtocolId } from '../iana/ikev2.ts'
+import { trafficOfPacket } from '../ike/asked-traffic.ts'
+import { isShunt } from '../ike/connection.ts'
 import type { DropReason, IkeEvent } from '../ike/events.ts'
 import { isPeerSilent } from '../ike/exchange.ts'
 import { NoProposalChosen } from '../ike/failure.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
+import type { KernelEvent } from '../kernel/vocabulary.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
 import type { Level, Line, LogGroup, Loudness } from './line.ts'
@@ -65,6 +68,49 @@ class Speaker {
     const about = sa === null ? {} : { ike: sa.uniqueId, connection: sa.connection?.name ?? null }
     this.#audience.write({ group, loudness, level, message: words(), ike, fields: { ...about, ...facts() } })
   }
+}
+
+function wordAcquire(speaker: Speaker, { packet, reqid, sequence }: Extract<KernelEvent, { event: 'acquire' }>): void {
+  const { local, remote } = trafficOfPacket(packet)
+  const [from, to] = [formatSelector(local), formatSelector(remote)]
+  speaker.tell(
+    'knl',
+    1,
+    () => `creating acquire job for policy ${from} === ${to} with reqid {${reqid}}, seq {${sequence}}`,
+    () => ({ reqid, sequence, from, to }),
+  )
+}
+
+function wordPolicies(speaker: Speaker, event: Event<'policies-changed' | 'policies-failed' | 'acquire-ignored'>): void {
+  if (event.event === 'acquire-ignored') {
+    const { reqid, why } = event
+    const words =
+      why === 'unknown'
+        ? `trap not found, unable to acquire reqid ${reqid}`
+        : `ignoring acquire for reqid ${reqid}, connection attempt pending`
+    return speaker.tell(
+      'cfg',
+      1,
+      () => words,
+      () => ({ reqid }),
+    )
+  }
+  const { connection, child } = event
+  const kind = isShunt(child) ? `shunt ${child.mode.toUpperCase()} policy` : 'trap'
+  const facts = (): Fields => ({ connection, child: child.name, mode: child.mode })
+  if (event.event === 'policies-failed')
+    return speaker.tell('cfg', 1, () => `installing ${kind} '${child.name}' failed: ${event.error.message}`, facts, 'warn')
+  const words = {
+    installed: `installing '${child.name}'`,
+    replaced: isShunt(child) ? `updating ${kind} '${child.name}'` : `updating already routed CHILD_SA '${child.name}'`,
+    removed: `uninstalling '${child.name}'`,
+  }
+  speaker.tell(
+    'cfg',
+    1,
+    () => words[event.change],
+    () => ({ ...facts(), change: event.change }),
+  )
 }
 
 /** Tells an event to `audience`, line by line. */
@@ -150,8 +196,30 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         'error',
       )
     }
+    case 'liveness-checked':
+      return speaker.tell('ike', 1, () => 'sending DPD request')
+    case 'initiating-later':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `${event.error.message}, retrying in ${Math.round(event.retryIn / SECOND)}s`,
+        () => ({ connection: event.connection, code: event.error.code, retryIn: event.retryIn }),
+        'warn',
+      )
+    case 'child-restarting':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `restarting CHILD_SA ${event.child.connection.name}`,
+        () => ({ child: childFields(event.child) }),
+      )
+    case 'policies-changed':
+    case 'policies-failed':
+    case 'acquire-ignored':
+      return wordPolicies(speaker, event)
     case 'kernel-event': {
       const { news } = event
+      if (news.event === 'acquire') return wordAcquire(speaker, news)
       if (news.event === 'expire') {
         return speaker.tell(
           'knl',

@@ -62,6 +62,7 @@ const shard = new Shard(
     ports: { port: network.port, portNatT: network.portNatT },
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
     traffic: new TrafficClaims(),
+    traps: { set: () => Promise.resolve(), questionFor: () => 0 },
     fakeSource: fakeSource(systemEntropy.bytes(4)),
     settings: () => settings,
     connections: () => [],

@@ -20,6 +20,8 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
   const keeper = {
     successorOf: () => assert.fail('nothing is rekeyed here'),
     initiateAnew: () => assert.fail('nothing is reauthenticated here'),
+    initiateElsewhere: () => assert.fail('nothing is restarted here'),
+    peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
     closed: () => undefined,
     childAdopted: () => undefined,

@@ -1,0 +1,82 @@
+/**
+ * What becomes of CHILD_SAs that we did not give up: dpd_action when the peer is silent, close_action when it deletes
+ * one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once, in another
+ * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c).
+ */
+import { EspalierError } from '../base/errors.ts'
+import { sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
+import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
+import { addChild } from './create-child.ts'
+import { NotInitiated } from './failure.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
+export async function losePeer(session: Session): Promise<void> {
+  await endWithActions(session, 'peer-silent', (child) => child.dpdAction)
+}
+
+/** The peer deleted the IKE_SA, and has its answer. */
+export async function followDelete(session: Session): Promise<void> {
+  await endWithActions(session, 'deleted-by-peer', (child) => child.closeAction)
+}
+
+/** The peer deletes a CHILD_SA. */
+export async function followChildDelete(session: Session, child: ChildSa): Promise<void> {
+  const { sa, env } = session
+  // What we are deleting or replacing ourselves has its end in our hands (strongSwan).
+  const isOurs = child.state !== 'installed' || sa.state !== 'established' || !isConfigured(session, child)
+  const { trap, start } = isOurs ? NO_ACTION : child.connection.closeAction
+  if (trap) await env.traps.set(sa, child.connection)
+  await session.closeChild(child, 'deleted-by-peer')
+  if (!start) return
+  env.report({ event: 'child-restarting', sa, child })
+  addChild(session, child.connection, sameTraffic(child)).catch(told)
+}
+
+async function endWithActions(
+  session: Session,
+  reason: 'peer-silent' | 'deleted-by-peer',
+  kind: (child: ChildConnection) => Action,
+): Promise<void> {
+  const { sa, env } = session
+  // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries.
+  const isToBeKept = sa.state === 'established' && !session.isReauthenticating
+  const restarted: ChildSa[] = []
+  for (const child of isToBeKept ? sa.children : []) {
+    if (child.state === 'rekeyed' || child.state === 'deleted') continue
+    const { trap, start } = isConfigured(session, child) ? kind(child.connection) : NO_ACTION
+    // Before its own policies go, so that no packet leaves in the clear.
+    if (trap) await env.traps.set(sa, child.connection)
+    if (start && !restarted.some(({ traffic }) => traffic === child.traffic)) restarted.push(child)
+  }
+  await session.close(reason)
+  const [first, ...others] = restarted
+  if (first === undefined) return
+  for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
+  void reestablish(session, first, others)
+}
+
+/** Another IKE_SA with the same peer, with these CHILD_SAs. What comes of it is reported. */
+async function reestablish(session: Session, first: ChildSa, others: readonly ChildSa[]): Promise<void> {
+  const { sa, env } = session
+  try {
+    const renewed = await session.initiateElsewhere(first.connection, sameTrafficElsewhere(first, sa))
+    await Promise.all(others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
+  } catch (error) {
+    // What became of an IKE_SA was reported when it did.
+    if (error instanceof NotInitiated && sa.connection !== null)
+      env.report({ event: 'not-initiated', connection: sa.connection.name, error })
+    else told(error)
+  }
+}
+
+/** What was unloaded meanwhile is not wanted any more. */
+function isConfigured({ sa, env }: Session, { connection }: ChildSa): boolean {
+  const configured = env.connections().find(({ name }) => name === sa.connection?.name)
+  return configured?.children.some(({ name }) => name === connection.name) ?? false
+}
+
+function told(error: unknown): void {
+  if (!(error instanceof EspalierError)) throw error
+}

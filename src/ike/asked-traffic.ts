@@ -1,0 +1,76 @@
+/**
+ * What traffic is asked for when we propose a CHILD_SA (RFC 7296 2.9): what is configured, with the packet that asks for
+ * it before that, or what another CHILD_SA has carried.
+ */
+import type { IpAddress, IpRange } from '../base/ip.ts'
+import { ANY_PORT, type PortRange, type Selector } from '../kernel/vocabulary.ts'
+import { isSubset, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import type { ChildConnection } from './connection.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
+
+/** Best first; `dynamic` is our own address, or the peer's. */
+export interface AskedTraffic {
+  readonly local: readonly SelectorTemplate[]
+  readonly remote: readonly SelectorTemplate[]
+}
+
+/** A packet as selectors of its own. */
+export interface PacketTraffic {
+  readonly local: TrafficSelector
+  readonly remote: TrafficSelector
+}
+
+const ICMP = 1
+const ICMP6 = 58
+/** TCP, UDP, DCCP, SCTP, UDP-Lite and the mobility header; the kernel reads port 0 from any other packet. */
+const WITH_PORTS: readonly number[] = [6, 17, 33, 132, 136, 135]
+
+export function configuredTraffic({ localSelectors, remoteSelectors }: ChildConnection): AskedTraffic {
+  return { local: localSelectors, remote: remoteSelectors }
+}
+
+/** RFC 7296 2.9: the packet comes first, so that a responder that narrows knows what to keep. */
+export function packetFirst(child: ChildConnection, packet: PacketTraffic): AskedTraffic {
+  return { local: [packet.local, ...child.localSelectors], remote: [packet.remote, ...child.remoteSelectors] }
+}
+
+/** RFC 7296 2.9.2: a rekeyed CHILD_SA carries no less than the old one; it asks for the same (strongSwan). */
+export function sameTraffic({ localSelectors, remoteSelectors }: ChildSa): AskedTraffic {
+  return { local: localSelectors, remote: remoteSelectors }
+}
+
+/** The same in another IKE_SA, whose ends may have other addresses: what was the address of an end is `dynamic` again (strongSwan). */
+export function sameTrafficElsewhere(child: ChildSa, { local, remote }: IkeSa): AskedTraffic {
+  return {
+    local: child.localSelectors.map((selector) => dynamicAgain(selector, local.address)),
+    remote: child.remoteSelectors.map((selector) => dynamicAgain(selector, remote.address)),
+  }
+}
+
+function dynamicAgain(selector: TrafficSelector, address: IpAddress): SelectorTemplate {
+  const { first, last } = selector.range
+  return first.equals(address) && last.equals(address) ? { ...selector, range: null } : selector
+}
+
+/** The kernel tells an ICMP type as the source port and the code as the destination port; RFC 7296 3.13.1 has both in either. */
+export function trafficOfPacket({ source, destination, protocol, sourcePorts, destinationPorts }: Selector): PacketTraffic {
+  const of = (range: IpRange, { first, last }: PortRange): TrafficSelector => ({
+    range,
+    protocol,
+    firstPort: first,
+    lastPort: last,
+  })
+  if (protocol === ICMP || protocol === ICMP6) {
+    const both = (sourcePorts.first << 8) | destinationPorts.first
+    return { local: of(source, { first: both, last: both }), remote: of(destination, { first: both, last: both }) }
+  }
+  const hasPorts = WITH_PORTS.includes(protocol)
+  return { local: of(source, hasPorts ? sourcePorts : ANY_PORT), remote: of(destination, hasPorts ? destinationPorts : ANY_PORT) }
+}
+
+/** Whether a CHILD_SA with these selectors carries the packet. */
+export function carries(local: readonly TrafficSelector[], remote: readonly TrafficSelector[], packet: PacketTraffic): boolean {
+  return (
+    local.some((selector) => isSubset(packet.local, selector)) && remote.some((selector) => isSubset(packet.remote, selector))
+  )
+}
