@@ -161,6 +161,12 @@ export class MemoryKernel implements Kernel {
     return [...this.#reservations.values()].map((reservation) => reservation.id)
   }
 
+  /** How many of each there are. */
+  get counts(): { readonly states: number; readonly policies: number; readonly reservations: number } {
+    this.#dropExpired()
+    return { states: this.#states.size, policies: this.#policies.size, reservations: this.#reservations.size }
+  }
+
   /** Dropped packets by reason, named as in /proc/net/xfrm_stat. */
   counters(): ReadonlyMap<string, number> {
     return this.#counters

@@ -5,7 +5,7 @@
 import type { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import type { Milliseconds } from '../../src/base/time.ts'
 import type { SimulatedClock } from './clock.ts'
-import type { SeededEntropy } from './entropy.ts'
+import type { Dice } from './entropy.ts'
 import { Nat, type NatOptions } from './nat.ts'
 import { summaryOf, type Packet } from './packet.ts'
 
@@ -51,13 +51,15 @@ export class Network {
   readonly internet: Realm = realm('internet')
   readonly names = new Map<string, readonly IpAddress[]>()
   readonly trace: TraceEntry[] = []
+  /** Cleared in worlds that go on for long and are played again when somebody wants to look. */
+  keepsTrace = true
   /** The link of everything attached from now on. */
   defaultLink: Link = { ...PERFECT_LINK }
-  readonly #dice: SeededEntropy
+  readonly #dice: Dice
   readonly #schedule: (delay: Milliseconds, action: () => void) => void
   readonly #taps: Tap[] = []
 
-  constructor(clock: SimulatedClock, dice: SeededEntropy, schedule: (delay: Milliseconds, action: () => void) => void) {
+  constructor(clock: SimulatedClock, dice: Dice, schedule: (delay: Milliseconds, action: () => void) => void) {
     this.clock = clock
     this.#dice = dice
     this.#schedule = schedule
@@ -105,6 +107,7 @@ export class Network {
   }
 
   note(fate: TraceEntry['fate'], packet: Packet, more = ''): void {
+    if (!this.keepsTrace) return
     const endpoint = ({ address, port }: Endpoint): string => `${address.toString()}[${port}]`
     this.trace.push({
       time: this.clock.now(),

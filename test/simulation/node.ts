@@ -17,6 +17,7 @@ import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report
 import type { SimulatedClock } from './clock.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
 import { espBytes, type Packet } from './packet.ts'
+import { toyKeyExchange } from './toy-key-exchange.ts'
 
 /** What a node needs of the world's driver. */
 export interface Driver {
@@ -25,6 +26,10 @@ export interface Driver {
   /** How long the kernel takes for a batch of operations. */
   readonly kernelLatency: Milliseconds
   readonly keyExchangeLatency: Milliseconds
+  /** Key exchanges are toys. */
+  readonly isLong: boolean
+  /** What was said, reported and delivered is kept. */
+  readonly remembers: boolean
   schedule(delay: Milliseconds, action: () => void): void
   entropyFor(name: string): Entropy
   /** Bytes that must never be seen outside. */
@@ -98,7 +103,7 @@ export class SimulatedNode implements Attachment {
     }
     const hub = new LogHub()
     this.hub = hub
-    hub.listen(loudnesses(3), (line) => void this.lines.push(line))
+    if (driver.remembers) hub.listen(loudnesses(3), (line) => void this.lines.push(line))
     const reporter = new Reporter(() => driver.clock.now(), hub)
     this.kernel = memory
     const gateway = new Gateway(
@@ -116,7 +121,7 @@ export class SimulatedNode implements Attachment {
       },
       this.configuration,
       (event) => {
-        this.events.push(event)
+        if (driver.remembers) this.events.push(event)
         for (const listener of this.listeners) listener(event)
         if (event.event === 'broken') this.broken ??= event
         reporter.handle(event)
@@ -237,7 +242,7 @@ export class SimulatedNode implements Attachment {
 
   /** As another core would do it: the answers come later, and the gateway goes on meanwhile. */
   async #keyExchange(group: number, entropy: Entropy): Promise<KeyExchange> {
-    const exchange = await promisedKeyExchange(group, entropy)
+    const exchange = this.#driver.isLong ? toyKeyExchange(group, entropy) : await promisedKeyExchange(group, entropy)
     const latency = this.#driver.keyExchangeLatency
     if (latency === 0) return exchange
     const later = (): Promise<void> => new Promise((resolve) => this.#driver.schedule(latency, resolve))

@@ -15,7 +15,7 @@ import type { Gateway, GatewayConfiguration } from '../../src/gateway/gateway.ts
 import type { Session } from '../../src/ike/session.ts'
 import { checkDestroyed, checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
 import { SimulatedClock } from './clock.ts'
-import { SeededEntropy } from './entropy.ts'
+import { QuickDice, SeededEntropy, type Dice } from './entropy.ts'
 import type { Nat, NatOptions } from './nat.ts'
 import { Network, type Realm } from './network.ts'
 import { echoRequest, SimulatedNode, type Driver } from './node.ts'
@@ -30,8 +30,17 @@ const PATIENCE: Milliseconds = 10 * MINUTE
 /** More than a thousand strangers do in one instant. */
 const STEPS_AT_ONCE = 20_000
 
+export interface WorldOptions {
+  /** For days of simulated time: dice that are quick, and key exchanges that are toys. */
+  readonly isLong?: boolean
+  /** Keeps what was on the wire, said, reported and secret; without, a world that fails is played again with it. */
+  readonly remembers?: boolean
+}
+
 export class World implements Driver {
   readonly seed: string
+  readonly isLong: boolean
+  readonly remembers: boolean
   readonly clock = new SimulatedClock()
   readonly network: Network
   readonly nodes: SimulatedNode[] = []
@@ -42,15 +51,20 @@ export class World implements Driver {
   expectsAgreement = true
   /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
   checksBooks = true
+  /** What must hold in this world after every step, besides what must in all. */
+  readonly checks: (() => void)[] = []
   readonly #secrets = new Map<string, Uint8Array>()
   /** Of every IKE_SA there ever was, with the gateway it belonged to. */
   readonly #keys = new Map<IkeKeys, Gateway>()
   #stepsAtOnce = 0
   readonly #queue = new DeadlineHeap<Scheduled>()
 
-  constructor(seed: string) {
+  constructor(seed: string, { isLong = false, remembers = true }: WorldOptions = {}) {
     this.seed = seed
-    this.network = new Network(this.clock, new SeededEntropy(`${seed} network`), (delay, action) => this.schedule(delay, action))
+    this.isLong = isLong
+    this.remembers = remembers
+    this.network = new Network(this.clock, this.entropyFor('network'), (delay, action) => this.schedule(delay, action))
+    this.network.keepsTrace = remembers
   }
 
   addNode(
@@ -77,11 +91,12 @@ export class World implements Driver {
     this.#queue.add(this.clock.now() + delay, { action }, 'event')
   }
 
-  entropyFor(name: string): SeededEntropy {
-    return new SeededEntropy(`${this.seed} ${name}`)
+  entropyFor(name: string): Dice {
+    return new (this.isLong ? QuickDice : SeededEntropy)(`${this.seed} ${name}`)
   }
 
   noteSecret(bytes: Uint8Array): void {
+    if (!this.remembers) return
     const copy = bytes.slice()
     this.#secrets.set(Buffer.from(copy).toString('hex'), copy)
   }
@@ -129,11 +144,13 @@ export class World implements Driver {
       for (const { sa } of node.sessions()) {
         if (sa.keys === null || this.#keys.has(sa.keys)) continue
         this.#keys.set(sa.keys, node.gateway)
+        if (!this.remembers) continue
         for (const secret of Object.values(sa.keys))
           if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
       }
     }
     checkNodes(this.nodes, this.checksBooks)
+    for (const check of this.checks) check()
   }
 
   /** Lets `duration` pass. */
@@ -224,7 +241,7 @@ export class World implements Driver {
 
   /** The end of a scenario: kernels agree, gateways stop, and nothing of them is left anywhere. */
   async end(): Promise<void> {
-    await this.until(() => this.#isQuiet(), 'no exchange is under way any more')
+    await this.until(() => this.isQuiet(), 'no exchange is under way any more')
     if (this.expectsAgreement) checkKernelsAgree(this.nodes)
     for (const node of this.nodes) node.refuse = null
     await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.stop('shutdown'))))
@@ -239,11 +256,11 @@ export class World implements Driver {
     checkDestroyed(
       [...this.#keys].filter(([, gateway]) => this.nodes.some((node) => node.gateway === gateway)).map(([keys]) => keys),
     )
-    checkSecrecy(this.nodes, this.network.trace, [...this.#secrets.values()])
+    if (this.remembers) checkSecrecy(this.nodes, this.network.trace, [...this.#secrets.values()])
   }
 
   /** Nobody waits for an answer, for the end of a replaced SA, for a half-open IKE_SA or for the kernel, and nothing is on the wire. */
-  #isQuiet(): boolean {
+  isQuiet(): boolean {
     if (this.#queue.size > 0) return false
     return this.nodes.every(
       (node) =>
@@ -282,13 +299,17 @@ export class World implements Driver {
 export const SEED = process.env['SIMULATION_SEED'] ?? '1'
 
 /** Plays a scenario to its end with every check; a failure tells the seed to play it again. */
-export async function play(seed: string, body: (world: World) => Promise<void>): Promise<World> {
-  const world = new World(seed)
+export async function play(seed: string, body: (world: World) => Promise<void>, options: WorldOptions = {}): Promise<World> {
+  const world = new World(seed, options)
   try {
     await body(world)
     await world.end()
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
+    if (!world.remembers) {
+      await play(seed, body, { ...options, remembers: true })
+      throw new Error(`${message}\nand played again with SIMULATION_SEED=${seed} it does not fail`, { cause: error })
+    }
     throw new Error(`${message}\nplay again with SIMULATION_SEED=${seed}\n${world.describe()}`, { cause: error })
   }
   return world

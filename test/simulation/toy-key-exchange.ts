@@ -1,0 +1,38 @@
+/**
+ * Key exchange groups that cost nothing and are worth nothing, behind the same port, for worlds that rekey a hundred
+ * thousand times: public values and secrets have the lengths of the real group, and both sides come to the same secret
+ * (in every lane of 32 bits, x·G and x·y·G modulo 2^32).
+ */
+import { keGroup } from '../../src/crypto/algorithms.ts'
+import { InvalidKeyExchange } from '../../src/crypto/key-exchange.ts'
+import { Secret } from '../../src/crypto/secret.ts'
+import type { Entropy, KeyExchange } from '../../src/ports.ts'
+
+/** Odd, so that no multiple of it is lost. */
+const GENERATOR = 0x9e37_79b1
+
+export function toyKeyExchange(group: number, entropy: Entropy): KeyExchange {
+  const { publicValueLength, sharedSecretLength } = keGroup(group)!
+  const privateValue = entropy.bytes(publicValueLength)
+  return {
+    group,
+    publicValue: times(privateValue, null),
+    // Rejects, as the port says, rather than throwing.
+    agree: async (peerPublic) => {
+      if (peerPublic.length !== publicValueLength)
+        throw new InvalidKeyExchange(`the peer's public value has ${peerPublic.length} bytes, not ${publicValueLength}`)
+      return new Secret(times(privateValue, peerPublic).subarray(0, sharedSecretLength))
+    },
+    destroy: () => void privateValue.fill(0),
+  }
+}
+
+/** Lane by lane; `base` null is the generator. All groups have public values of whole lanes. */
+function times(exponent: Uint8Array, base: Uint8Array | null): Uint8Array {
+  const product = new Uint8Array(exponent.length)
+  const [to, by] = [new DataView(product.buffer), new DataView(exponent.buffer, exponent.byteOffset)]
+  const from = base === null ? null : new DataView(base.buffer, base.byteOffset)
+  for (let at = 0; at < exponent.length; at += 4)
+    to.setUint32(at, Math.imul(by.getUint32(at, true), from === null ? GENERATOR : from.getUint32(at, true)) >>> 0, true)
+  return product
+}
