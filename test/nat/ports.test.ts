@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { NO_NAT_TRAVERSAL } from '../../src/nat/detection.ts'
-import { floated, floats, initialLocalPort, withMarker, withoutMarker } from '../../src/nat/ports.ts'
+import { floated, floats, initialLocalPort, markerLength, withMarker, withoutMarker } from '../../src/nat/ports.ts'
 
 const OWN = { port: 500, portNatT: 4500 }
 const CUSTOM = { port: 1500, portNatT: 14500 }
@@ -15,6 +15,11 @@ test('the marker is put on by our socket, whatever the peer’s port', () => {
   assert.deepEqual([...withMarker(MESSAGE, 500, OWN)], [1, 2, 3, 4, 5])
   assert.deepEqual([...withMarker(MESSAGE, 14500, CUSTOM)], [0, 0, 0, 0, 1, 2, 3, 4, 5])
   assert.deepEqual([...withMarker(MESSAGE, 1500, CUSTOM)], [1, 2, 3, 4, 5])
+})
+
+test('the marker is as long as is said', () => {
+  for (const port of [500, 4500, 1500, 14500])
+    assert.equal(markerLength(port, OWN), withMarker(MESSAGE, port, OWN).length - MESSAGE.length)
 })
 
 test('what has the marker on the NAT-T socket is IKE, anything else there is not', () => {

@@ -48,6 +48,7 @@ export interface ConnectionWords extends ChildWords {
   readonly remoteId?: string
   readonly encap?: boolean
   readonly mobike?: boolean
+  readonly fragmentation?: Connection['fragmentation']
   readonly keyingTries?: number
   readonly lifetime?: Partial<IkeLifetime>
   /** Instead of the one child described by the rest. */
@@ -65,6 +66,7 @@ export function connection(words: ConnectionWords): Connection {
     proposals: (words.ikeProposals ?? [IKE_PROPOSAL]).map((text) => parseProposal(text, 'ike')),
     forceEncapsulation: words.encap ?? false,
     mobike: words.mobike ?? true,
+    fragmentation: words.fragmentation ?? DEFAULT_CONNECTION.fragmentation,
     keyingTries: words.keyingTries ?? 1,
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
     local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },

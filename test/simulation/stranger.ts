@@ -19,6 +19,7 @@ import {
   parseMessage,
   parsePayloads,
   writeMessage,
+  writeProtectedFragments,
   writeProtectedMessage,
   type ParsedMessage,
 } from '../../src/message/ikev2/message.ts'
@@ -235,6 +236,25 @@ export class Stranger implements Attachment {
     return writeProtectedMessage({ ...this.header(exchangeType, messageId), response }, payloads, this.#sealer)
   }
 
+  /** A request in fragments of at most `most` octets (RFC 7383), even if it needs but one. */
+  fragmentedRequest(exchangeType: number, messageId: number, payloads: readonly Payload[], most: number): readonly Uint8Array[] {
+    assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
+    return writeProtectedFragments(this.header(exchangeType, messageId), payloads, this.#sealer, most)
+  }
+
+  /** One fragment of a request with any numbers that can be written, and any content. */
+  fragment(exchangeType: number, messageId: number, number: number, total: number, content: Uint8Array): Uint8Array {
+    assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
+    const body = new Uint8Array(this.#sealer.sealedLength(content.length))
+    const place = { fragmentNumber: number, totalFragments: total }
+    const bytes = writeMessage(this.header(exchangeType, messageId), [
+      { kind: 'SKF', innerFirst: 0, ...place, body, bodyOffset: 0 },
+    ])
+    const bodyAt = bytes.length - body.length
+    bytes.set(this.#sealer.seal(bytes.subarray(0, bodyAt), content), bodyAt)
+    return bytes
+  }
+
   /** A request whose decrypted content is these bytes, whatever they are. */
   sealedRequest(exchangeType: number, messageId: number, firstType: number, content: Uint8Array): Uint8Array {
     assert(this.#sealer !== null, 'there are keys after IKE_SA_INIT')
@@ -260,12 +280,19 @@ export class Stranger implements Attachment {
   }
 
   open(bytes: Uint8Array): readonly Payload[] {
-    const message = parseMessage(bytes)
-    const sealed = message.payloads.at(-1)
-    assert(sealed?.kind === 'SK' && this.#opener !== null, 'the answer is protected')
-    const plaintext = this.#opener.open(associatedDataOf(bytes, sealed), sealed.body)
-    assert(plaintext !== null, 'the answer is authentic')
-    return parsePayloads(sealed.innerFirst, plaintext, 0).payloads
+    return this.openAll([bytes])
+  }
+
+  /** A message in one piece, or all fragments of one in their order. */
+  openAll(pieces: readonly Uint8Array[]): readonly Payload[] {
+    const opened = pieces.map((bytes) => {
+      const sealed = parseMessage(bytes).payloads.at(-1)
+      assert((sealed?.kind === 'SK' || sealed?.kind === 'SKF') && this.#opener !== null, 'the answer is protected')
+      const plaintext = this.#opener.open(associatedDataOf(bytes, sealed), sealed.body)
+      assert(plaintext !== null, 'the answer is authentic')
+      return { innerFirst: sealed.innerFirst, plaintext }
+    })
+    return parsePayloads(opened[0]!.innerFirst, concatBytes(...opened.map(({ plaintext }) => plaintext)), 0).payloads
   }
 
   /** The next IKE message that arrives. */

@@ -13,6 +13,7 @@ import {
   writePayloads,
   writeProtectedFragments,
   writeProtectedMessage,
+  writeProtectedPieces,
   type HeaderFields,
   type Sealer,
 } from '../../../src/message/ikev2/message.ts'
@@ -200,6 +201,15 @@ test('one fragment is a fragment, of nothing too', () => {
   const skf = find(parseMessage(only!).payloads, 'SKF')!
   assert.deepEqual([skf.fragmentNumber, skf.totalFragments, skf.innerFirst], [1, 1, 0])
   assert.equal(open(only!, skf).length, 0)
+})
+
+test('a message goes in one piece as long as it fits, and in fragments from one byte less on', () => {
+  const whole = writeProtectedMessage(REQUEST, INNER, openSealer)
+  const fitting = writeProtectedPieces(REQUEST, INNER, openSealer, whole.length)
+  assert.deepEqual(fitting, { pieces: [whole], wholeLength: whole.length })
+  const { pieces, wholeLength } = writeProtectedPieces(REQUEST, INNER, openSealer, whole.length - 1)
+  assert.deepEqual(pieces, writeProtectedFragments(REQUEST, INNER, openSealer, whole.length - 1))
+  assert.deepEqual([pieces.length, wholeLength], [2, whole.length])
 })
 
 const mistake = (belief: RegExp) => ({ name: 'AssertionError', message: belief })
