@@ -192,7 +192,10 @@ scenario(
 )
 
 /** A stranger with an IKE_SA that takes fragments, and every IKE message it got since. */
-async function peer(world: World, announces = true): Promise<{ readonly peer: Stranger; answers(): readonly Uint8Array[] }> {
+async function peer(
+  world: World,
+  announces = true,
+): Promise<{ readonly peer: Stranger; readonly answers: () => readonly Uint8Array[] }> {
   const stranger = new Stranger(world, CLIENT, GATEWAY)
   const hashes = stranger.natDetection()
   await stranger.init([
