@@ -23,6 +23,8 @@ export interface CharonTables {
 
 export interface BenchCharon {
   readonly pid: number
+  /** Of its control socket. */
+  readonly uri: string
   readonly version: string
 }
 
@@ -54,7 +56,7 @@ export async function startCharon(
   await swanctl('--load-all', '--noprompt')
   // Thousands of tunnels are not taken down one by one for nobody.
   host.lab.atEnd(async () => daemon.stop('SIGKILL'))
-  return { pid: daemon.pid, version }
+  return { pid: daemon.pid, uri, version }
 }
 
 function strongswanConf(uri: string, tables: CharonTables | null): string {

@@ -26,6 +26,8 @@ export interface Outcome {
   readonly failed: number
   readonly retransmissions: number
   readonly seconds: number
+  /** How long each took. */
+  readonly milliseconds: readonly number[]
 }
 
 const [responder, ike, esp, psk] = process.argv.slice(2) as [string, string, string, string]
@@ -106,16 +108,20 @@ async function run({ handshakes, concurrency }: Order): Promise<void> {
   let succeeded = 0
   let failed = 0
   retransmissions = 0
+  const milliseconds: number[] = []
   const start = performance.now()
   const worker = async (): Promise<void> => {
     while (begun < handshakes) {
       begun++
+      const from = performance.now()
       if (await handshake()) succeeded++
       else failed++
+      milliseconds.push(performance.now() - from)
     }
   }
   await Promise.all(Array.from({ length: concurrency }, worker))
-  process.send!({ succeeded, failed, retransmissions, seconds: (performance.now() - start) / 1000 } satisfies Outcome)
+  const seconds = (performance.now() - start) / 1000
+  process.send!({ succeeded, failed, retransmissions, seconds, milliseconds } satisfies Outcome)
 }
 
 process.on('message', (order: Order) => void run(order))

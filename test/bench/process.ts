@@ -1,7 +1,7 @@
 /**
  * What /proc says about a process: how much of the processor it took, how much memory it occupies.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
 /** Microseconds by tick of /proc/PID/stat, where the kernel has nothing finer. */
 const TICK_MICROSECONDS = 10_000
@@ -30,7 +30,21 @@ function ticksOf(directory: string): number {
 
 /** Bytes in memory, its own and shared ones. */
 export function residentBytesOf(pid: number): number {
-  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  if (kilobytes === null) throw new Error(`/proc/${pid}/status names no VmRSS`)
+  return memoryOf(pid, 'VmRSS')
+}
+
+/** The most it was since `forgetPeakOf`, or since it began. */
+export function peakBytesOf(pid: number): number {
+  return memoryOf(pid, 'VmHWM')
+}
+
+export function forgetPeakOf(pid: number): void {
+  // proc(5): 5 is the peak of what is resident.
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
+}
+
+function memoryOf(pid: number, name: string): number {
+  const kilobytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  if (kilobytes === null) throw new Error(`/proc/${pid}/status names no ${name}`)
   return Number(kilobytes[1]) * 1024
 }

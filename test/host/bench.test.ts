@@ -39,3 +39,31 @@ test('scripts/bench handshakes: twenty with espalier, twenty with charon, and a 
   assert.deepEqual([ratios[0]!.peer, ratios[0]!.established], ['charon', 20])
   assert.ok(ratios[0]!.cpu > 0)
 })
+
+interface Spread {
+  readonly count: number
+  readonly median: number
+  readonly worst: number
+}
+
+test('scripts/bench vici: twenty IKE_SAs listed while handshakes go on, five connections loaded', async () => {
+  const options = ['--count', '20', '--connections', '5', '--listings', '2', '--json']
+  const output = await run(process.execPath, [join(import.meta.dirname, '../bench/vici.ts'), ...options], { timeoutMs: 100_000 })
+  const { listing, loadings } = JSON.parse(output) as {
+    readonly listing: { readonly established: number; readonly peakBytes: number } & Record<
+      'listingMilliseconds' | 'alone' | 'meanwhile',
+      Spread
+    >
+    readonly loadings: readonly { readonly established: number; readonly connections: number; readonly milliseconds: number }[]
+  }
+  assert.ok(listing.established >= 20 && listing.peakBytes > 0)
+  assert.equal(listing.listingMilliseconds.count, 2)
+  for (const { median, worst } of [listing.listingMilliseconds, listing.alone]) assert.ok(median > 0 && median <= worst)
+  assert.deepEqual(
+    loadings.map(({ established, connections }) => [established, connections]),
+    [
+      [0, 5],
+      [listing.established, 5],
+    ],
+  )
+})
