@@ -14,7 +14,7 @@ import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
 import { reauthenticate } from '../ike/reauthenticate.ts'
 import { rekeyChild } from '../ike/rekey-child.ts'
 import { rekeyIkeSa } from '../ike/rekey-ike.ts'
-import type { ChildSa, IkeSa } from '../ike/sa.ts'
+import { isStanding, type ChildSa, type IkeSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import type { Open } from './initiations.ts'
 import { TIMED_OUT, type Timeouts } from './timeouts.ts'
@@ -159,10 +159,11 @@ export class Control {
       if (!wantsChildren) {
         // strongSwan: name or number, where for CHILD_SAs all that is given must fit.
         const isMeant = (filter.ike !== null && filter.ike === ikeName(sa)) || filter.ikeId === sa.uniqueId
-        return isMeant ? [{ session, child: null }] : []
+        // One that was replaced is about to go by itself, and would be counted beside its successor.
+        return isMeant && sa.state !== 'rekeyed' ? [{ session, child: null }] : []
       }
       if (!fitsIke(sa, filter)) return []
-      return sa.children.filter((child) => fitsChild(child, filter)).map((child) => ({ session, child }))
+      return sa.children.filter((child) => isStanding(child) && fitsChild(child, filter)).map((child) => ({ session, child }))
     })
   }
 
@@ -233,7 +234,7 @@ export class Control {
       return isUsable && sa.connection?.name === connection.name && isDeepStrictEqual(sa.connection, connection)
     })
     if (session === undefined) return null
-    const twin = session.sa.children.find((candidate) => candidate.connection.name === child.name)
+    const twin = session.sa.children.find((candidate) => isStanding(candidate) && candidate.connection.name === child.name)
     // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA.
     if (twin !== undefined)
       throw new ControlRefused('ALREADY_UP', `it is up already, as ${child.name}{${twin.uniqueId}} of ${session.toString()}`)

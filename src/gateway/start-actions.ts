@@ -11,7 +11,7 @@ import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa } from '../ike/delete.ts'
 import type { IkeEvent } from '../ike/events.ts'
 import { NotInitiated } from '../ike/failure.ts'
-import type { ChildSa } from '../ike/sa.ts'
+import { isStanding, type ChildSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import type { Consequences } from './configured.ts'
 import type { Open } from './initiations.ts'
@@ -99,8 +99,9 @@ export class StartActions implements Consequences {
     for (const session of this.#sessionsOf(connection.name)) {
       // What CHILD_SA comes of it is not known yet: that counts as another one (strongSwan: check_queued_tasks).
       if (!isComplete(session)) continue
-      const going = session.sa.children.filter((child) => names.has(child.connection.name))
-      if (closesEmptied && going.length === session.sa.children.length) this.#close(session)
+      const standing = session.sa.children.filter(isStanding)
+      const going = standing.filter((child) => names.has(child.connection.name))
+      if (closesEmptied && going.length === standing.length) this.#close(session)
       else for (const child of going) this.#closeChild(session, child)
     }
   }
@@ -163,7 +164,8 @@ export class StartActions implements Consequences {
   /** Makes those of the children that are not up in the IKE_SA. */
   #addFurther(session: Session, children: readonly ChildConnection[]): void {
     for (const child of children) {
-      if (session.sa.children.some((up) => up.connection.name === child.name && !this.#leavingChildren.has(up))) continue
+      const isUp = (up: ChildSa): boolean => isStanding(up) && up.connection.name === child.name && !this.#leavingChildren.has(up)
+      if (session.sa.children.some(isUp)) continue
       // What comes of it is reported.
       addChild(session, child).catch((error: unknown) => {
         if (!(error instanceof EspalierError)) throw error

@@ -11,14 +11,14 @@ import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
 import { retryDelay } from './rekey-child.ts'
-import type { ChildSa } from './sa.ts'
+import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** Begins at once, or when what is under way is over; what comes of it is reported. */
 export function reauthenticate(session: Session): void {
   const { sa, env } = session
   if (session.isReauthenticating) return
-  const children = sa.children.filter(isToBeRecreated)
+  const children = sa.children.filter(isStanding)
   // strongSwan: while something changes it is not clear what there is to make anew.
   if (sa.state !== 'established' || session.opening !== null || children.some(({ state }) => state !== 'installed'))
     return postpone(session, 'busy', retryDelay(env.entropy))
@@ -78,10 +78,6 @@ function settle(renewed: Session, old: Session, begun: Milliseconds): void {
 function isRival({ sa }: Session, renewed: Session, begun: Milliseconds): boolean {
   const isSameTraffic = sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
   return sa.role === 'responder' && sa.created >= begun && isSameTraffic
-}
-
-function isToBeRecreated({ state }: ChildSa): boolean {
-  return state !== 'rekeyed' && state !== 'deleted' && state !== 'deleting'
 }
 
 /** It may have been rekeyed meanwhile. */

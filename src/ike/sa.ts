@@ -91,6 +91,11 @@ export class IkeSa {
  */
 export type ChildSaState = 'installed' | 'rekeying' | 'rekeyed' | 'deleting' | 'deleted'
 
+/** Whether it is there to stay: neither replaced nor being deleted. */
+export function isStanding({ state }: ChildSa): boolean {
+  return state === 'installed' || state === 'rekeying'
+}
+
 export interface ChildSa {
   readonly uniqueId: number
   readonly connection: ChildConnection
