@@ -203,7 +203,10 @@ const CONNECTION: SectionRules = rules({
       'yes',
       '`yes` sends long IKE messages in fragments to a peer that takes them (RFC 7383), `accept` only takes them, `no` neither; `force` is `yes`.',
     ),
-    childless: unhonoured('the first CHILD_SA always comes with IKE_AUTH', oneOf('never')),
+    childless: honoured(
+      'allow',
+      'IKE_SAs without a CHILD_SA (RFC 6023): `allow` takes those of a peer, `prefer` also makes the first CHILD_SA after the IKE_SA wherever the peer takes that, `force` takes and makes no others, `never` takes none.',
+    ),
     send_certreq: SILENT,
     send_cert: SILENT,
     ocsp: SILENT,
@@ -213,7 +216,10 @@ const CONNECTION: SectionRules = rules({
       isNo,
     ),
     keyingtries: honoured('1', 'How often to try an initiation that got no answer; 0 for ever.'),
-    unique: unhonoured('an older IKE_SA of the same peer goes if INITIAL_CONTACT says so, and only then', oneOf('no')),
+    unique: honoured(
+      'no',
+      'What becomes of IKE_SAs that a peer has already when it makes another: `no` keeps them unless the peer says INITIAL_CONTACT, `replace` deletes them, `keep` refuses the new one unless it comes from the very same endpoint, `never` keeps them in any case and does not say INITIAL_CONTACT itself.',
+    ),
     reauth_time: honoured(
       '0',
       'When the IKE_SA and its CHILD_SAs are made anew from the beginning, authentication included; 0 for never. See `charon.make_before_break`.',
@@ -356,7 +362,7 @@ const CHARON: SectionRules = rules({
       '5',
       'Half-open IKE_SAs of one source address from which on it has to return a cookie in any case, and is not answered if that is a wrong one. Whoever behind it returns the right one gets in (strongSwan ignores all); 0 for never.',
     ),
-    close_ike_on_child_failure: unhonoured('an IKE_SA without CHILD_SA stays', isNo),
+    close_ike_on_child_failure: honoured('no', 'An IKE_SA goes when the CHILD_SA that was to come with it fails.'),
     delete_rekeyed_delay: honoured('5', 'Seconds for which packets are let in on a CHILD_SA that was replaced and deleted.'),
     dns1: unhonoured(VIRTUAL_ADDRESSES),
     dns2: unhonoured(VIRTUAL_ADDRESSES),

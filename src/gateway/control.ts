@@ -48,7 +48,7 @@ export interface Controlled {
 
 export type ControlCode =
   /** Nothing of that name is configured. */
-  'NO_SUCH_CONFIGURATION' | 'INIT_LIMITS' | 'ALREADY_UP' | 'NOT_SUPPORTED' | 'CHILD_FAILED'
+  'NO_SUCH_CONFIGURATION' | 'INIT_LIMITS' | 'ALREADY_UP' | 'CHILD_FAILED'
 
 export class ControlRefused extends EspalierError {
   override readonly name = 'ControlRefused'
@@ -99,12 +99,12 @@ export class Control {
     const found = this.find(filter)
     if (found === null) throw new ControlRefused('NO_SUCH_CONFIGURATION', 'nothing of that name is configured')
     const { connection, child } = found
-    if (child === null)
-      throw new ControlRefused('NOT_SUPPORTED', 'an IKE_SA without a CHILD_SA is not supported yet, name the child as well')
     const session = this.#usableSession(connection, child)
     if (options.limits) this.#enforceLimits()
     if (session !== null) {
       opened(session.sa.uniqueId)
+      // strongSwan: what stands is what was asked for.
+      if (child === null) return
       const added = addChild(session, child).then(() => undefined)
       // Nobody may be listening any more when it fails.
       added.catch(() => undefined)
@@ -122,7 +122,7 @@ export class Control {
       })
       .then(({ sa }) => {
         // The IKE_SA may stand all the same; why its CHILD_SA does not was reported.
-        if (!sa.children.some((candidate) => candidate.connection.name === child.name))
+        if (child !== null && !sa.children.some((candidate) => candidate.connection.name === child.name))
           throw new ControlRefused('CHILD_FAILED', `the IKE_SA is up, but CHILD_SA ${child.name} failed`)
       })
     // Nobody may be listening any more when it fails.
@@ -228,16 +228,19 @@ export class Control {
    * The IKE_SA of its connection that a child is brought up in, null if there is none (strongSwan). Throws when the
    * child is up already, or on its way.
    */
-  #usableSession(connection: Connection, child: ChildConnection): Session | null {
+  #usableSession(connection: Connection, child: ChildConnection | null): Session | null {
     const session = this.#controlled.sessions().find(({ sa }) => {
       const isUsable = sa.state === 'connecting' || sa.state === 'established'
       return isUsable && sa.connection?.name === connection.name && isDeepStrictEqual(sa.connection, connection)
     })
     if (session === undefined) return null
-    const twin = session.sa.children.find((candidate) => isStanding(candidate) && candidate.connection.name === child.name)
+    const twin = session.sa.children.find((candidate) => isStanding(candidate) && candidate.connection.name === child?.name)
     // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA.
     if (twin !== undefined)
-      throw new ControlRefused('ALREADY_UP', `it is up already, as ${child.name}{${twin.uniqueId}} of ${session.toString()}`)
+      throw new ControlRefused(
+        'ALREADY_UP',
+        `it is up already, as ${twin.connection.name}{${twin.uniqueId}} of ${session.toString()}`,
+      )
     if (session.sa.state === 'connecting')
       throw new ControlRefused('ALREADY_UP', `IKE_SA ${session.toString()} is being established already`)
     return session

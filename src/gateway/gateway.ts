@@ -133,10 +133,10 @@ export class Gateway {
     this.configured.replaceSettings(settings)
   }
 
-  /** Brings up one child. Rejects with an EspalierError that says why it could not be. */
-  async initiate(connectionName: string, childName: string): Promise<Session> {
+  /** Brings up one child, or with null the IKE_SA alone. Rejects with an EspalierError that says why it could not be. */
+  async initiate(connectionName: string, childName: string | null): Promise<Session> {
     const connection = this.configured.connections().find((candidate) => candidate.name === connectionName)
-    const child = connection?.children.find((candidate) => candidate.name === childName)
+    const child = childName === null ? null : connection?.children.find((candidate) => candidate.name === childName)
     if (connection === undefined || child === undefined) {
       throw new EspalierError('caller', 'NO_SUCH_CHILD', `there is no child ${childName} in a connection ${connectionName}`)
     }

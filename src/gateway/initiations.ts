@@ -21,7 +21,7 @@ export interface OpenOptions extends InitiationOptions {
 }
 
 /** See Shard.initiate. */
-export type Open = (connection: Connection, child: ChildConnection, options: OpenOptions) => Promise<Session>
+export type Open = (connection: Connection, child: ChildConnection | null, options: OpenOptions) => Promise<Session>
 
 export class Initiations {
   readonly #shard: Pick<Shard, 'initiate'>

@@ -13,7 +13,7 @@ import { assert } from '../base/assert.ts'
 import { EspalierError } from '../base/errors.ts'
 import { createPrf, type Prf } from '../crypto/prf.ts'
 import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
-import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import {
@@ -27,10 +27,12 @@ import {
   type ChildContributions,
 } from './child.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
+import { goesChildless, isChildless } from './childless.ts'
 import type { ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
-import { ExchangeFailure, misbehaved } from './failure.ts'
-import { rejectUnknownCritical, throwOnErrorNotify } from './init.ts'
+import { deleteIkeSa } from './delete.ts'
+import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
+import { rejectUnknownCritical } from './init.ts'
 import { beginLife } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { connectionsFor, type Claim } from './matching.ts'
@@ -39,8 +41,15 @@ import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
 
-/** The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. */
-export async function initiateAuth(session: Session, childConnection: ChildConnection, asked?: AskedTraffic): Promise<void> {
+/**
+ * The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. False if the
+ * child is still to come, or there is none.
+ */
+export async function initiateAuth(
+  session: Session,
+  childConnection: ChildConnection | null,
+  asked?: AskedTraffic,
+): Promise<boolean> {
   const { sa, env, exchanges, opening } = session
   const { connection, suite, keys } = sa
   assert(connection !== null && opening !== null && suite !== null && keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
@@ -55,7 +64,8 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
   )
   env.report({ event: 'authenticating', sa, id: localId })
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
-  const offer = await offerChild(session, childConnection, 'without-ke', asked)
+  const isWithout = goesChildless(session, childConnection)
+  const offer = isWithout || childConnection === null ? null : await offerChild(session, childConnection, 'without-ke', asked)
 
   let answer: Received | null = null
   try {
@@ -66,34 +76,63 @@ export async function initiateAuth(session: Session, childConnection: ChildConne
         ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
         : []),
       authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
-      ...offer.notifies,
-      offer.proposals,
-      ...offer.selectors,
+      ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
     ])
     if (answer.malformed !== null) throw answer.malformed
     rejectUnknownCritical(answer)
-    if (find(answer.payloads, 'AUTH') === null) throwOnErrorNotify(answer)
+    throwOnFatalNotify(answer)
     sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
   } catch (error) {
-    await withdrawChild(session, offer)
+    if (offer !== null) await withdrawChild(session, offer)
     if (answer !== null) tellOurVerdict(session, answer, error)
     throw error
   }
   establish(session)
+  if (offer === null) {
+    session.dropOpening()
+    return false
+  }
 
   try {
     session.adopt(await installChild(session, readChildAnswer(session, offer, answer.payloads), contributionsOf(opening)))
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     await withdrawChild(session, offer)
-    env.report({ event: 'child-failed', sa, name: childConnection.name, error })
+    env.report({ event: 'child-failed', sa, name: offer.connection.name, error })
     // The responder believes in a CHILD_SA that we could not take: it is told, so that its kernel lets go (RFC 7296 1.4.1).
     if (find(answer.payloads, 'SA') !== null) {
       await ask(session, [childDelete([offer.inboundSpi])])
     }
+    closeAfterFailure(session)
   } finally {
     session.dropOpening()
   }
+  return true
+}
+
+/** An error notify of an answer; beside AUTH only those that are not about the CHILD_SA (RFC 7296 1.2, 2.21.2). */
+function throwOnFatalNotify(answer: Received): void {
+  const error = findErrorNotify(answer.payloads)
+  if (error === null) return
+  const isAboutChild = find(answer.payloads, 'AUTH') !== null && CHILD_ERRORS.has(error.notifyType)
+  if (!isAboutChild) throw refusedByPeer(error.notifyType)
+}
+
+/** strongSwan's list. */
+const CHILD_ERRORS: ReadonlySet<number> = new Set([
+  NotifyType.NO_PROPOSAL_CHOSEN,
+  NotifyType.SINGLE_PAIR_REQUIRED,
+  NotifyType.NO_ADDITIONAL_SAS,
+  NotifyType.INTERNAL_ADDRESS_FAILURE,
+  NotifyType.FAILED_CP_REQUIRED,
+  NotifyType.TS_UNACCEPTABLE,
+  NotifyType.INVALID_SELECTORS,
+])
+
+/** The first CHILD_SA came to nothing: the IKE_SA goes too if charon.close_ike_on_child_failure says so. */
+function closeAfterFailure(session: Session): void {
+  if (!session.env.settings().closeIkeOnChildFailure) return
+  void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
 }
 
 /**
@@ -159,6 +198,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
   sa.local = request.local
   sa.remote = request.remote
+  const wantsNoChild = isChildless(connection, request.payloads)
   enforceUniqueness(session, findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null)
   establish(session)
 
@@ -167,6 +207,10 @@ export async function respondAuth(session: Session, request: Received): Promise<
     idPayload,
     authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, idPayload))),
   ]
+  if (wantsNoChild) {
+    session.dropOpening()
+    return answer
+  }
   try {
     refuseAddressRequest(request)
     const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
@@ -177,6 +221,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
     if (refusal === null || !(error instanceof EspalierError)) throw error
     answer.push(refusal)
     env.report({ event: 'child-failed', sa, name: connection.name, error })
+    closeAfterFailure(session)
   } finally {
     session.dropOpening()
   }

@@ -256,6 +256,8 @@ export interface IkeSettings {
   readonly blockThreshold: number
   /** IKE_SAs from which on strangers may begin no more; 0 = any number. */
   readonly ikeSaLimit: number
+  /** An IKE_SA whose CHILD_SA of IKE_AUTH fails goes with it. */
+  readonly closeIkeOnChildFailure: boolean
   readonly halfOpenTimeout: Milliseconds
   /** Half-open IKE_SAs and pieces of work waiting from which on nothing new is begun, by strangers or by ourselves; 0 = never. */
   readonly initLimitHalfOpen: number
@@ -290,6 +292,7 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   cookieThresholdIp: 3,
   blockThreshold: 5,
   ikeSaLimit: 0,
+  closeIkeOnChildFailure: false,
   halfOpenTimeout: 30_000,
   initLimitHalfOpen: 0,
   initLimitJobLoad: 0,

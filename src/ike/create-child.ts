@@ -60,19 +60,31 @@ export async function createChild(session: Session, connection: ChildConnection,
  * with the EspalierError.
  */
 export async function addChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
-  let child: ChildSa | null = null
-  let failure = new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
+  let outcome: ChildSa | EspalierError = new EspalierError(
+    'caller',
+    'NOT_ESTABLISHED',
+    `the IKE_SA of child ${connection.name} is gone`,
+  )
   await session.runExchange(async (current) => {
-    try {
-      child = await createChild(current, connection, asked)
-    } catch (error) {
-      if (!(error instanceof EspalierError)) throw error
-      failure = error
-      current.env.report({ event: 'child-failed', sa: current.sa, name: connection.name, error })
-    }
+    outcome = await tryCreateChild(current, connection, asked)
   }, 'create-child')
-  if (child === null) throw failure
-  return child
+  if (outcome instanceof EspalierError) throw outcome
+  return outcome
+}
+
+/** The same within an own exchange that is under way. */
+export async function tryCreateChild(
+  session: Session,
+  connection: ChildConnection,
+  asked?: AskedTraffic,
+): Promise<ChildSa | EspalierError> {
+  try {
+    return await createChild(session, connection, asked)
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    session.env.report({ event: 'child-failed', sa: session.sa, name: connection.name, error })
+    return error
+  }
 }
 
 /** The exchange as initiator, up to keys. Throws an EspalierError after everything of it is gone, with the peer too. */

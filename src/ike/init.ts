@@ -17,6 +17,7 @@ import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts
 import { floated, floats } from '../nat/ports.ts'
 import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
+import { childlessSupport } from './childless.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, NoProposalChosen, refusedByPeer } from './failure.ts'
@@ -122,6 +123,7 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
     responderMessage: answer.bytes.slice(),
     initiatorNonce: offer.nonce,
     responderNonce: peerNonce.slice(),
+    takesChildless: findNotify(answer.payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== null,
   }
   sa.nat = observedNat(session, answer, connection.forceEncapsulation)
   env.report({ event: 'nat-detected', sa })
@@ -202,6 +204,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     { kind: 'Nonce', data: nonce },
     // The responder answers hashes with hashes and never offers them by itself (strongSwan).
     ...(sa.nat.supported ? natDetection(session, forced) : []),
+    ...childlessSupport(request.candidates),
     ...fragmentationSupport(sa.fragmentation),
   ])
   assert(responderMessage !== undefined, 'an IKE_SA_INIT goes in one piece')
@@ -210,6 +213,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     responderMessage,
     initiatorNonce: request.peerNonce.slice(),
     responderNonce: nonce,
+    takesChildless: false,
   }
 }
 

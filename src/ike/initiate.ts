@@ -8,6 +8,7 @@ import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
+import { tryCreateChild } from './create-child.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated } from './failure.ts'
@@ -34,7 +35,7 @@ export async function initiate(
   env: Environment,
   open: OpenSession,
   connection: Connection,
-  child: ChildConnection,
+  child: ChildConnection | null,
   isStopping: () => boolean,
   options: InitiationOptions = {},
 ): Promise<Session> {
@@ -59,15 +60,16 @@ export async function initiate(
 }
 
 /** Both exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
-async function attemptOnce(session: Session, child: ChildConnection, asked?: AskedTraffic): Promise<EspalierError | null> {
+async function attemptOnce(session: Session, child: ChildConnection | null, asked?: AskedTraffic): Promise<EspalierError | null> {
   const { env, sa } = session
   let failure: EspalierError | null = null
   await session.runExchange(async () => {
     try {
       env.report({ event: 'ike-initiating', sa })
       await initiateInit(session)
-      await initiateAuth(session, child, asked)
+      const hasDealtWithChild = await initiateAuth(session, child, asked)
       startKeepalives(session)
+      if (!hasDealtWithChild && child !== null) await tryCreateChild(session, child, asked)
     } catch (error) {
       if (!(error instanceof EspalierError)) {
         failure = new EspalierError('system', 'INTERNAL', `an internal error: ${messageOf(error)}`, { cause: error })

@@ -143,7 +143,7 @@ export async function respondRekeyIkeSa(
   if (session.ikeRekey?.rival) throw notNow('the IKE_SA is being replaced')
   // RFC 7296 2.25.2: the CHILD_SAs must not change while they go over.
   const { running } = session.tasks
-  if (running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
+  if (running === 'initiation' || running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
     throw notNow('a CHILD_SA is being made, replaced or deleted')
   const { proposals, nonce: peerNonce } = required(request)
   const choice = chooseProposal(proposalsOf(session), proposals)

@@ -92,7 +92,7 @@ export class Shard implements SessionKeeper {
   /** See initiate.ts. `opened` hears of every IKE_SA that is begun for it. */
   initiate(
     connection: Connection,
-    child: ChildConnection,
+    child: ChildConnection | null,
     opened?: (session: Session) => void,
     options: InitiationOptions = {},
   ): Promise<Session> {

@@ -50,6 +50,8 @@ export interface ConnectionWords extends ChildWords {
   readonly mobike?: boolean
   readonly fragmentation?: Connection['fragmentation']
   readonly keyingTries?: number
+  readonly unique?: Connection['unique']
+  readonly childless?: Connection['childless']
   readonly lifetime?: Partial<IkeLifetime>
   /** Instead of the one child described by the rest. */
   readonly children?: readonly ChildWords[]
@@ -68,6 +70,8 @@ export function connection(words: ConnectionWords): Connection {
     mobike: words.mobike ?? true,
     fragmentation: words.fragmentation ?? DEFAULT_CONNECTION.fragmentation,
     keyingTries: words.keyingTries ?? 1,
+    unique: words.unique ?? 'no',
+    childless: words.childless ?? 'allow',
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
     local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
     remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 
 import { SECOND } from '../../src/base/time.ts'
-import { addClient, addGateway } from '../simulation/places.ts'
+import { addClient, addGateway, flows } from '../simulation/places.ts'
 import { scenario } from '../simulation/world.ts'
 import { Operator, text } from './operator.ts'
 
@@ -62,7 +62,18 @@ scenario('initiate names what it does not find, and what it is not told', async 
   assert.equal(await errmsg({ child: 'nett' }), "CHILD_SA config 'nett' not found")
   assert.equal(await errmsg({ child: 'net', ike: 'office' }), "CHILD_SA config 'net' not found")
   assert.equal(await errmsg({ ike: 'office' }), "IKE_SA config 'office' not found")
-  assert.match(await errmsg({ ike: 'home' }), /^establishing IKE_SA 'home' failed: .* not supported yet/)
+})
+
+scenario('an IKE_SA comes up without a child, and is up when it is asked for again; a child comes up in it', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world)
+  const operator = new Operator(world, client)
+  for (let i = 0; i < 2; i++) assert.deepEqual(await operator.command('initiate', { ike: 'home' }), { success: 'yes' })
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children], [1, []])
+  assert.deepEqual(await operator.command('initiate', { child: 'net' }), { success: 'yes' })
+  assert.deepEqual(await operator.command('initiate', { ike: 'home' }), { success: 'yes' })
+  assert.deepEqual([client.session.sa.uniqueId, client.session.sa.children.length], [1, 1])
+  assert.ok(await flows(world, client, gateway))
 })
 
 scenario('a child that is up is not brought up again; one that is not comes up in the IKE_SA that stands', async (world) => {

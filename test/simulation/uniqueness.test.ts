@@ -1,0 +1,205 @@
+/** How many IKE_SAs a peer may have: `unique` and INITIAL_CONTACT (RFC 7296 2.4). */
+import assert from 'node:assert/strict'
+
+import { MINUTE, SECOND } from '../../src/base/time.ts'
+import type { Connection } from '../../src/ike/connection.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import { configuration, type ConnectionWords } from './configuration.ts'
+import type { SimulatedNode } from './node.ts'
+import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
+import { scenario, type World } from './world.ts'
+
+type Unique = Connection['unique']
+
+/** A client that never says INITIAL_CONTACT. */
+const QUIET: ConnectionWords = { unique: 'never' }
+
+/** What became of the gateway's IKE_SAs, by number. */
+function closed(gateway: SimulatedNode): readonly (readonly [number, string])[] {
+  return gateway.eventsOf('ike-closed').map(({ sa, reason }) => [sa.uniqueId, reason])
+}
+
+function standing(gateway: SimulatedNode): readonly number[] {
+  return gateway
+    .sessions()
+    .filter(({ sa }) => sa.state === 'established')
+    .map(({ sa }) => sa.uniqueId)
+}
+
+/** A client that is up, loses its memory and comes back; the gateway's IKE_SAs are 1 and 2. */
+async function reboots(world: World, unique: Unique, client: ConnectionWords): Promise<[SimulatedNode, SimulatedNode]> {
+  const [gateway, node] = [addGateway(world, { unique }), addClient(world, client)]
+  await world.initiate(node)
+  node.boot()
+  await world.initiate(node)
+  return [gateway, node]
+}
+
+for (const [unique, heeds] of [
+  ['never', false],
+  ['no', true],
+  ['replace', true],
+  ['keep', true],
+] as const) {
+  scenario(`INITIAL_CONTACT is ${heeds ? 'heeded' : 'ignored'} with unique = ${unique}`, async (world) => {
+    const [gateway, client] = await reboots(world, unique, {})
+    assert.deepEqual(closed(gateway), heeds ? [[1, 'replaced']] : [])
+    assert.deepEqual(standing(gateway), heeds ? [2] : [1, 2])
+    assert.ok(await flows(world, client, gateway))
+    // What nobody remembers any more at the other end has no counterpart there.
+    world.expectsAgreement = heeds
+  })
+}
+
+for (const words of [{ unique: 'never' }, { remoteId: '%any' }] as const) {
+  scenario(`a client with ${JSON.stringify(words)} does not say INITIAL_CONTACT`, async (world) => {
+    const [gateway, client] = await reboots(world, 'no', words)
+    assert.deepEqual(closed(gateway), [])
+    assert.deepEqual(standing(gateway), [1, 2])
+    assert.ok(await flows(world, client, gateway))
+    world.expectsAgreement = false
+  })
+}
+
+scenario(
+  'unique = replace: a reboot at the same endpoint is taken for a reauthentication, and the old one goes later',
+  async (world) => {
+    const [gateway, client] = await reboots(world, 'replace', QUIET)
+    assert.equal(
+      gateway.said('duplicate-found'),
+      "schedule delete of duplicate IKE_SA for peer 'client@example.org' due to uniqueness policy and suspected reauthentication",
+    )
+    assert.deepEqual(standing(gateway), [1, 2])
+    await world.pass(10 * SECOND)
+    assert.deepEqual(standing(gateway), [2])
+    assert.ok(await flows(world, client, gateway))
+    // The client has forgotten it and does not answer.
+    await world.pass(3 * MINUTE)
+    assert.deepEqual(closed(gateway), [[1, 'deleted-by-us']])
+    assert.equal(gateway.kernel.states().length, 2)
+    assert.ok(await flows(world, client, gateway))
+  },
+)
+
+scenario('unique = replace: a client that comes back from another port deletes its old IKE_SA at once', async (world) => {
+  const nat = world.addNat('router', '192.0.2.1')
+  const gateway = addGateway(world, { unique: 'replace' })
+  const client = addClient(world, QUIET, { behind: nat })
+  await world.initiate(client)
+  client.boot()
+  nat.flush()
+  await world.initiate(client)
+  assert.equal(
+    gateway.said('duplicate-found'),
+    "deleting duplicate IKE_SA for peer 'client@example.org' due to uniqueness policy",
+  )
+  assert.deepEqual(standing(gateway), [2])
+  await world.pass(3 * MINUTE)
+  assert.deepEqual(
+    closed(gateway).map(([number]) => number),
+    [1],
+  )
+  assert.ok(await flows(world, client, gateway))
+})
+
+scenario('unique = replace: a peer that lives is told, and another peer is left alone', async (world) => {
+  const gateway = world.addNode(
+    'gateway',
+    GATEWAY,
+    configuration([
+      { unique: 'replace', localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] },
+    ]),
+  )
+  const other = addClient(
+    world,
+    { localId: 'other@example.org', local: ['10.3.0.0/16'] },
+    { name: 'other', address: '198.51.100.8' },
+  )
+  const first = addClient(world, QUIET)
+  const second = addClient(world, QUIET, { name: 'second', address: '198.51.100.9' })
+  await world.initiate(other)
+  await world.initiate(first)
+  await world.initiate(second)
+  assert.deepEqual(first.sessions(), [])
+  assert.deepEqual(closed(gateway), [[2, 'deleted-by-us']])
+  assert.deepEqual(standing(gateway), [1, 3])
+  assert.ok(await flows(world, second, gateway))
+})
+
+scenario('unique = keep: a second one from elsewhere is refused, and the first one goes on', async (world) => {
+  const gateway = addGateway(world, { unique: 'keep' })
+  const first = addClient(world, QUIET)
+  const second = addClient(world, QUIET, { name: 'second', address: '198.51.100.9' })
+  await world.initiate(first)
+  const error = await world.failure(second.gateway.initiate('home', 'net'))
+  assert.equal(error.code, 'PEER_SAID_AUTHENTICATION_FAILED')
+  assert.match(gateway.said('ike-failed'), /^canceling IKE_SA setup due to uniqueness policy/)
+  assert.deepEqual([standing(gateway), second.sessions()], [[1], []])
+  assert.ok(await flows(world, first, gateway))
+})
+
+scenario('unique = keep: from the very endpoint of the first it may be a reauthentication', async (world) => {
+  const [gateway, client] = await reboots(world, 'keep', QUIET)
+  assert.deepEqual(standing(gateway), [1, 2])
+  assert.ok(await flows(world, client, gateway))
+  world.expectsAgreement = false
+})
+
+for (const unique of ['replace', 'keep', 'no', 'never'] as const) {
+  for (const makeBeforeBreak of [true, false]) {
+    scenario(
+      `unique = ${unique} lets a peer reauthenticate with make_before_break = ${makeBeforeBreak ? 'yes' : 'no'}, and one IKE_SA stays`,
+      async (world) => {
+        const gateway = addGateway(world, { unique, lifetime: { rekey: 0, reauth: 0 } })
+        const client = addClient(
+          world,
+          { lifetime: { rekey: 0, reauth: 10 * MINUTE, rand: 0 } },
+          { settings: { makeBeforeBreak } },
+        )
+        await world.initiate(client)
+        await world.pass(11 * MINUTE)
+        assert.deepEqual(standing(gateway), [2])
+        assert.equal(client.sessions().length, 1)
+        assert.equal(gateway.eventsOf('delete-sent').filter(({ child }) => child === null).length, 0)
+        assert.ok(await flows(world, client, gateway))
+      },
+    )
+  }
+}
+
+scenario('the old IKE_SA that is rekeyed before its time is up has nothing superseded any more', async (world) => {
+  const gateway = addGateway(world, { unique: 'replace' })
+  const client = addClient(world, QUIET)
+  await world.initiate(client)
+  // From the same endpoint, while the first lives.
+  await world.initiate(client)
+  assert.deepEqual(standing(gateway), [1, 2])
+  await world.outcome(client.sessions()[0]!.runExchange(rekeyIkeSa, 'rekey-ike'))
+  await world.pass(30 * SECOND)
+  assert.deepEqual(standing(gateway), [2, 3])
+})
+
+scenario('an IKE_SA over IPv6 does not replace the one over IPv4', async (world) => {
+  const both = ['203.0.113.1', '2001:db8::1']
+  const gateway = world.addNode(
+    'gateway',
+    both,
+    configuration([
+      { unique: 'replace', localId: 'gateway.example.org', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16', '10.3.0.0/16'] },
+    ]),
+  )
+  const four = { connection: 'four', remoteAddresses: [GATEWAY], local: ['10.2.0.0/16'] }
+  const six = { connection: 'six', remoteAddresses: ['2001:db8::1'], local: ['10.3.0.0/16'] }
+  const ids = { localId: 'client@example.org', remoteId: 'gateway.example.org', remote: ['10.1.0.0/16'] }
+  const client = world.addNode(
+    'client',
+    [CLIENT, '2001:db8::7'],
+    configuration([
+      { ...four, ...ids },
+      { ...six, ...ids },
+    ]),
+  )
+  await world.initiate(client, 'four')
+  await world.initiate(client, 'six')
+  assert.deepEqual([standing(gateway), closed(gateway)], [[1, 2], []])
+})
