@@ -40,13 +40,14 @@ export function readChild(values: Values, settings: IkeSettings, remoteAddresses
   const action = (key: string): Action => values.read(key, parseAction, NO_ACTION)
   const text = (key: string): string | null => values.read<string | null>(key, (value) => parsePrintable(value) || null, null)
   const u32 = (key: string): number => values.read(key, parseU32, 0)
+  const mode = readMode(values)
   return {
     name: values.name,
     proposals: values.readItems('esp_proposals', (items) => parseProposals(items, 'esp'), defaultProposals('esp')),
-    mode: readMode(values),
+    mode,
     localSelectors: values.readList('local_ts', parseSelectorTemplate, DEFAULT_CHILD.localSelectors),
     remoteSelectors: values.readList('remote_ts', parseSelectorTemplate, DEFAULT_CHILD.remoteSelectors),
-    startAction: readStartAction(values, remoteAddresses),
+    startAction: readStartAction(values, mode, remoteAddresses),
     dpdAction: action('dpd_action'),
     closeAction: action('close_action'),
     lifetime: readLifetime(values),
@@ -93,25 +94,21 @@ export function readChild(values: Values, settings: IkeSettings, remoteAddresses
 
 function readMode(values: Values): ChildConnection['mode'] {
   const mode = values.read('mode', (text) => parseWord(text, MODES), DEFAULT_CHILD.mode)
-  if (mode === 'tunnel' || mode === 'transport') return mode
-  values.refuse('mode', `mode = ${mode} is not supported yet, only tunnel and transport are`)
+  if (mode === 'tunnel' || mode === 'transport' || mode === 'pass' || mode === 'drop') return mode
+  values.refuse('mode', `mode = ${mode} is not supported yet, only tunnel, transport, pass and drop are`)
   return 'tunnel'
 }
 
-/** A trap that is not set does not hold traffic back, so the warning says so. */
-function readStartAction(values: Values, remoteAddresses: readonly AddressPattern[]): Action {
+/** A trap that cannot be set does not hold traffic back, so the warning says so. */
+function readStartAction(values: Values, mode: ChildConnection['mode'], remoteAddresses: readonly AddressPattern[]): Action {
   const action = values.read('start_action', parseAction, NO_ACTION)
-  if (action.trap) {
-    values.warn(
-      'start_action',
-      'trap is not honoured yet: no traffic starts this CHILD_SA, and until it is up traffic leaves unprotected',
-    )
-  }
+  if (mode === 'pass' || mode === 'drop') return action
   const isReachable = remoteAddresses.some(
     (address) => address.kind === 'host' || (address.kind === 'range' && address.range.first.equals(address.range.last)),
   )
-  if (action.start && !isReachable) {
-    values.warn('start_action', 'there is nobody to initiate to: remote_addrs has no single address and no host name')
+  if ((action.start || action.trap) && !isReachable) {
+    const lost = action.trap ? '; no trap holds its traffic back, which leaves unprotected' : ''
+    values.warn('start_action', `there is nobody to initiate to: remote_addrs has no single address and no host name${lost}`)
   }
   return action
 }

@@ -5,7 +5,7 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import { LOG_GROUPS } from './log-groups.ts'
-import { parseBoolean, parseInteger, parseTime } from './values.ts'
+import { parseBoolean, parseInteger } from './values.ts'
 
 export type Treatment =
   /** Read and acted on. `fallback`: the default, as one writes it. */
@@ -99,10 +99,16 @@ const CHILD: SectionRules = rules({
     ),
     updown: unhonoured('no script is run, so what it opens in the firewall stays closed'),
     hostaccess: SILENT,
-    mode: honoured('tunnel', '`tunnel` or `transport`; other modes are refused.'),
+    mode: honoured(
+      'tunnel',
+      '`tunnel` or `transport`; `pass` lets the traffic leave and come in the clear, `drop` drops what nothing else wants, both without a peer, from `start_action = trap` or `swanctl --install` on. Other modes are refused.',
+    ),
     policies: refused('policies are always installed', isYes),
     policies_fwd_out: unhonoured('no outbound forward policies are installed', isNo),
-    dpd_action: unhonoured('no liveness checks are made yet', oneOf('clear', 'none')),
+    dpd_action: honoured(
+      'none',
+      'What becomes of a CHILD_SA whose peer is silent: `none` (or `clear`) nothing, `trap` waits for traffic, `start` (or `restart`) makes it again at once, in a new IKE_SA; `trap|start` both.',
+    ),
     ipcomp: unhonoured('packets are not compressed', isNo),
     inactivity: honoured('0', 'After what time without a packet in either direction a CHILD_SA is closed; 0 for never.'),
     reqid: honoured('0', "A fixed reqid for the kernel's states and policies; 0 hands out one."),
@@ -130,9 +136,9 @@ const CHILD: SectionRules = rules({
     icmp: unhonoured('ICMP errors of hosts outside the selectors are dropped', isNo),
     start_action: honoured(
       'none',
-      '`none`, or `start` to initiate when the configuration is loaded. `trap` is not honoured yet.',
+      'When the configuration is loaded: `none`, `start` to initiate, `trap` to wait for traffic that wants it, which is held back until then; `trap|start` both.',
     ),
-    close_action: unhonoured('a CHILD_SA the peer closes stays closed', oneOf('none', 'clear')),
+    close_action: honoured('none', 'What becomes of a CHILD_SA that the peer closes: values as in `dpd_action`.'),
   },
 })
 
@@ -197,7 +203,10 @@ const CONNECTION: SectionRules = rules({
     dscp: unhonoured('IKE packets are sent with DSCP 0', (value) => /^0+$/.test(value)),
     encap: honoured('no', 'Pretend a NAT, so that ESP always travels in UDP.'),
     mobike: honoured('yes', 'Let addresses change under the IKE_SA (RFC 4555).'),
-    dpd_delay: unhonoured('no liveness checks are made yet', isZeroTime),
+    dpd_delay: honoured(
+      '0s',
+      'After what time without a message of the peer (or a packet, of ESP in UDP) it is asked whether it is there; one that stays silent through all retransmissions is given up. 0 for never.',
+    ),
     dpd_timeout: SILENT,
     fragmentation: honoured(
       'yes',
@@ -398,7 +407,10 @@ const CHARON: SectionRules = rules({
     process_route: unhonoured('the kernel is asked for routes anyway'),
     rdn_matching: unhonoured('attributes of distinguished names have to match in order', oneOf('strict')),
     reqid_base: unhonoured('reqids start with 1', (value) => value === '1'),
-    retry_initiate_interval: unhonoured('initiations are repeated by keyingtries only', isZeroTime),
+    retry_initiate_interval: honoured(
+      '0s',
+      'After what time an initiation is tried again that found no address for the name of its peer, or no route; 0 for never.',
+    ),
     reuse_ikesa: unhonoured('an existing IKE_SA is used', isYes),
     routing_table: unhonoured('no routes are installed'),
     routing_table_prio: unhonoured('no routes are installed'),
@@ -532,9 +544,6 @@ function isYes(value: string): boolean {
 }
 function isZero(value: string): boolean {
   return holds(() => parseInteger(value.replace(/^0x0+$/i, '0'), 0, 0) === 0)
-}
-function isZeroTime(value: string): boolean {
-  return holds(() => parseTime(value) === 0)
 }
 
 function isEmpty(value: string): boolean {

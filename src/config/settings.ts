@@ -39,6 +39,7 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     portNatT: read('port_nat_t', port, DEFAULT_IKE_SETTINGS.portNatT),
     keepAlive: read('keep_alive', parseTime, DEFAULT_IKE_SETTINGS.keepAlive),
     keepAliveDpdMargin: read('keep_alive_dpd_margin', parseTime, DEFAULT_IKE_SETTINGS.keepAliveDpdMargin),
+    retryInitiateInterval: read('retry_initiate_interval', parseTime, DEFAULT_IKE_SETTINGS.retryInitiateInterval),
     retransmitTimeout: read(
       'retransmit_timeout',
       (text) => Math.round(parseDecimal(text, 0.001, MAXIMUM_SECONDS) * SECOND),

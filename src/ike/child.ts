@@ -26,7 +26,7 @@ import {
   type ChildSuite,
   type ChosenTransforms,
 } from '../negotiate/proposals.ts'
-import { formatSelector, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import { configuredTraffic, type AskedTraffic } from './asked-traffic.ts'
 import { isShunt, type ChildConnection } from './connection.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
@@ -348,7 +348,10 @@ function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
   )
 }
 
-/** The first child whose selectors have something in common with the wanted ones on both sides. */
+/**
+ * The first child that carries the first wanted selectors of both sides (RFC 7296 2.9: a responder that can must keep
+ * them, for they may be those of the packet that asks), or else has something in common with the wanted ones.
+ */
 function fittingChild(
   session: Session,
   children: readonly ChildConnection[],
@@ -356,13 +359,19 @@ function fittingChild(
   wantedRemote: readonly TrafficSelector[],
 ): Fit | null {
   const { sa } = session
+  let other: Fit | null = null
   for (const connection of children) {
     if (isShunt(connection)) continue
     const localSelectors = narrow(resolved(connection.localSelectors, sa.local.address), wantedLocal)
     const remoteSelectors = narrow(resolved(connection.remoteSelectors, sa.remote.address), wantedRemote)
-    if (localSelectors.length > 0 && remoteSelectors.length > 0) return { connection, localSelectors, remoteSelectors }
+    if (localSelectors.length === 0 || remoteSelectors.length === 0) continue
+    const fit = { connection, localSelectors, remoteSelectors }
+    const keeps = (own: readonly TrafficSelector[], [first]: readonly TrafficSelector[]): boolean =>
+      own.some((selector) => first !== undefined && isSubset(first, selector))
+    if (keeps(localSelectors, wantedLocal) && keeps(remoteSelectors, wantedRemote)) return fit
+    other ??= fit
   }
-  return null
+  return other
 }
 
 /** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */

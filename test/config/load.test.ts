@@ -143,7 +143,6 @@ describe('configurations of real gateways', () => {
       portNatT: 0,
       cookieThreshold: 0,
       cookieThresholdIp: 0,
-      blockThreshold: 0,
       replayWindow: 128,
     })
   })
@@ -193,7 +192,6 @@ describe('configurations of real gateways', () => {
       'swanctl/swanctl.conf:34: connections.old.local-2: authentication in several rounds is not supported yet',
       `swanctl/swanctl.conf:44: connections.mixed.remote.groups: ${constraint}`,
       `swanctl/swanctl.conf:46: connections.mixed.remote.cacert-1: ${constraint}`,
-      'swanctl/swanctl.conf:52: connections.mixed.children.drop.mode: mode = drop is not supported yet, only tunnel and transport are',
       'swanctl/swanctl.conf:56: connections.mixed.children.marked.mark_in: not supported: policies without the mark would apply to other traffic',
       'swanctl/swanctl.conf:58: connections.mixed.children.marked.if_id_out: not supported: policies without the interface ID would apply to other traffic',
       'swanctl/swanctl.conf:59: connections.mixed.children.marked.policies: not supported: policies are always installed',
@@ -202,14 +200,7 @@ describe('configurations of real gateways', () => {
     ])
     assert.deepEqual(
       warnings.map((text) => text.split(': ')[1]),
-      [
-        'connections.rw.pools',
-        'connections.rw.local.certs',
-        'connections.mixed.children.drop.start_action',
-        'pools.clients',
-        'secrets.eap-carol',
-        'secrets.private-moon',
-      ],
+      ['connections.rw.pools', 'connections.rw.local.certs', 'pools.clients', 'secrets.eap-carol', 'secrets.private-moon'],
     )
   })
 
@@ -223,12 +214,10 @@ describe('configurations of real gateways', () => {
         'strongswan.conf:15 charon.plugins.eap-radius.secret',
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
-        'swanctl/swanctl.conf:7 connections.all.dpd_delay',
+        'swanctl/swanctl.conf:13 connections.all.unique',
         'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
         'swanctl/swanctl.conf:31 connections.all.children.net.updown',
-        'swanctl/swanctl.conf:38 connections.all.children.net.close_action',
         'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
-        'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
         'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
         'swanctl/swanctl.conf:47 connections.all.children.unreachable.start_action',
         'swanctl/swanctl.conf:53 authorities.ca',
@@ -513,15 +502,16 @@ describe('values', () => {
 
   test('all of strongswan.conf that is honoured', () => {
     const text = `charon {
-      port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
+      port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retry_initiate_interval = 30\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
+      init_limit_job_load = 12\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
       portNatT: 4501,
       keepAlive: 60_000,
       keepAliveDpdMargin: 5_000,
+      retryInitiateInterval: 30_000,
       retransmitTimeout: 500,
       retransmitBase: 2,
       retransmitTries: 3,
@@ -529,9 +519,6 @@ describe('values', () => {
       retransmitLimit: 60_000,
       cookieThreshold: 7,
       cookieThresholdIp: 0,
-      blockThreshold: 9,
-      ikeSaLimit: 13,
-      closeIkeOnChildFailure: true,
       halfOpenTimeout: 10_000,
       initLimitHalfOpen: 11,
       initLimitJobLoad: 12,
@@ -570,12 +557,10 @@ describe('values', () => {
   })
 
   const harmless: [string, string, string][] = [
-    ['dpd_action', 'clear', 'restart'],
     ['ipcomp', 'no', 'yes'],
     ['hw_offload', 'no', 'packet'],
     ['tfc_padding', '0', 'mtu'],
     ['per_cpu_sas', 'no', 'encap'],
-    ['close_action', 'none', 'trap'],
     ['icmp', 'no', 'yes'],
     ['sha256_96', 'no', 'yes'],
     ['policies_fwd_out', 'no', 'yes'],
@@ -593,10 +578,18 @@ describe('values', () => {
     })
   }
 
-  test('trap is a warning that says what happens to the traffic', () => {
-    const loaded = load(child(' start_action = trap'))
-    assert.match(warningsOf(loaded)[0]!, /trap is not honoured yet: .*traffic leaves unprotected$/)
+  test('a trap for nobody is a warning that says what happens to the traffic; a shunt needs nobody', () => {
+    const started = (lines: string, remote: string): Loaded =>
+      load(connection(` ${remote}\n children {\n net {\n start_action = trap\n ${lines}\n }\n }`))
+    assert.match(warningsOf(started('', ''))[0]!, /nobody to initiate to: .*holds its traffic back, which leaves unprotected$/)
+    const loaded = started('', 'remote_addrs = 192.0.2.1')
+    assert.deepEqual(warningsOf(loaded), [])
     assert.deepEqual(onlyChild(loaded).startAction, { trap: true, start: false })
+    for (const mode of ['pass', 'drop'] as const) {
+      const shunt = started(`mode = ${mode}`, '')
+      assert.deepEqual(warningsOf(shunt), [])
+      assert.equal(onlyChild(shunt).mode, mode)
+    }
   })
 
   test('an include that is missing is a warning', () => {

@@ -2,7 +2,8 @@
 import type { SharedSecret } from '../../src/auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import { IpRange } from '../../src/base/ip.ts'
-import type { Milliseconds } from '../../src/base/time.ts'
+import { SECOND, type Milliseconds } from '../../src/base/time.ts'
+import { parseAction } from '../../src/config/values.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import type { GatewayConfiguration } from '../../src/gateway/gateway.ts'
 import {
@@ -28,10 +29,14 @@ export const PSK = 'the pre-shared key of the whole simulated world'
 export interface ChildWords {
   readonly name?: string
   readonly proposals?: readonly string[]
-  readonly mode?: 'tunnel' | 'transport'
+  readonly mode?: 'tunnel' | 'transport' | 'pass' | 'drop'
   readonly local?: readonly string[]
   readonly remote?: readonly string[]
   readonly start?: boolean
+  readonly trap?: boolean
+  /** `trap|start`. */
+  readonly dpdAction?: string
+  readonly closeAction?: string
   /** Of what is not said there is no limit. */
   readonly childLifetime?: Partial<ChildLifetime>
   readonly inactivity?: Milliseconds
@@ -50,6 +55,8 @@ export interface ConnectionWords extends ChildWords {
   readonly mobike?: boolean
   readonly fragmentation?: Connection['fragmentation']
   readonly keyingTries?: number
+  /** Seconds. */
+  readonly dpdDelay?: number
   readonly unique?: Connection['unique']
   readonly childless?: Connection['childless']
   readonly lifetime?: Partial<IkeLifetime>
@@ -70,6 +77,7 @@ export function connection(words: ConnectionWords): Connection {
     mobike: words.mobike ?? true,
     fragmentation: words.fragmentation ?? DEFAULT_CONNECTION.fragmentation,
     keyingTries: words.keyingTries ?? 1,
+    dpdDelay: (words.dpdDelay ?? 0) * SECOND,
     unique: words.unique ?? 'no',
     childless: words.childless ?? 'allow',
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
@@ -93,7 +101,9 @@ function child(words: ChildWords): ChildConnection {
     mode: words.mode ?? 'tunnel',
     localSelectors: (words.local ?? ['dynamic']).map(parseSelectorTemplate),
     remoteSelectors: (words.remote ?? ['dynamic']).map(parseSelectorTemplate),
-    startAction: { trap: false, start: words.start === true },
+    startAction: { trap: words.trap === true, start: words.start === true },
+    dpdAction: parseAction(words.dpdAction ?? 'none'),
+    closeAction: parseAction(words.closeAction ?? 'none'),
     lifetime: words.childLifetime === undefined ? DEFAULT_CHILD.lifetime : { ...UNLIMITED, ...words.childLifetime },
     inactivity: words.inactivity ?? DEFAULT_CHILD.inactivity,
   }

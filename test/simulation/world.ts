@@ -53,6 +53,8 @@ export class World implements Driver {
   checksBooks = true
   /** What must hold in this world after every step, besides what must in all. */
   readonly checks: (() => void)[] = []
+  /** What must hold after every step in a scenario. */
+  readonly invariants: (() => void)[] = []
   readonly #secrets = new Map<string, Uint8Array>()
   /** Of every IKE_SA there ever was, with the gateway it belonged to. */
   readonly #keys = new Map<IkeKeys, Gateway>()
@@ -150,6 +152,7 @@ export class World implements Driver {
       }
     }
     checkNodes(this.nodes, this.checksBooks)
+    for (const invariant of this.invariants) invariant()
     for (const check of this.checks) check()
   }
 

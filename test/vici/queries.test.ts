@@ -6,7 +6,7 @@ import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { algorithms } from '../../src/vici/algorithms.ts'
 import { addClient, addGateway, HOME_HOST, OFFICE_HOST } from '../simulation/places.ts'
 import { scenario } from '../simulation/world.ts'
-import { at, Operator, plain, text } from './operator.ts'
+import { at, Operator, plain, text, type Plain } from './operator.ts'
 
 scenario('list-sas has the keys of strongSwan in its order', async (world) => {
   const nat = world.addNat('nat', '198.51.100.1')
@@ -206,10 +206,81 @@ scenario('many IKE_SAs are listed each once', async (world) => {
   )
 })
 
-scenario('there are no policies but those of CHILD_SAs, which are not listed', async (world) => {
-  const operator = new Operator(world, addClient(world))
-  assert.deepEqual(await operator.command('list-policies', { trap: 'yes', drop: 'yes', pass: 'yes' }), {})
-  assert.deepEqual(operator.streamed, [])
+scenario('policies are installed, listed by kind and name, and uninstalled', async (world) => {
+  addGateway(world)
+  const client = addClient(world, {
+    children: [
+      { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] },
+      { name: 'host', remote: ['10.1.0.0/16'] },
+      { name: 'dns', mode: 'pass', local: ['dynamic'], remote: ['10.1.0.53/32[udp/53]'] },
+      { name: 'rest', mode: 'drop', remote: ['10.0.0.0/8'] },
+    ],
+  })
+  const operator = new Operator(world, client)
+  const listed = async (request: Record<string, string>): Promise<readonly (readonly [string, Plain])[]> => {
+    const before = operator.streamed.length
+    assert.deepEqual(await operator.command('list-policies', request), {})
+    return operator.streamed.slice(before).flatMap(({ message }) => Object.entries(message) as [string, Plain][])
+  }
+  const everything = { trap: 'yes', drop: 'yes', pass: 'yes' }
+  await world.initiate(client)
+  assert.deepEqual(await listed(everything), [], 'what CHILD_SAs install is not listed')
+  for (const child of ['net', 'host', 'dns', 'rest'])
+    assert.deepEqual(await operator.command('install', { child, ike: 'home' }), { success: 'yes' })
+  assert.deepEqual(await operator.command('install', { child: 'net' }), { success: 'yes' })
+  assert.deepEqual(await listed(everything), [
+    [
+      'home/host',
+      {
+        'child': 'host',
+        'reqid': '2',
+        'ike': 'home',
+        'mode': 'TUNNEL',
+        'local-ts': ['198.51.100.7/32'],
+        'remote-ts': ['10.1.0.0/16'],
+      },
+    ],
+    [
+      'home/net',
+      // A CHILD_SA with the same traffic has the same reqid.
+      {
+        'child': 'net',
+        'reqid': '1',
+        'ike': 'home',
+        'mode': 'TUNNEL',
+        'local-ts': ['10.2.0.0/16'],
+        'remote-ts': ['10.1.0.0/16'],
+      },
+    ],
+    [
+      'home/dns',
+      { 'child': 'dns', 'ike': 'home', 'mode': 'PASS', 'local-ts': ['dynamic'], 'remote-ts': ['10.1.0.53/32[udp/53]'] },
+    ],
+    ['home/rest', { 'child': 'rest', 'ike': 'home', 'mode': 'DROP', 'local-ts': ['dynamic'], 'remote-ts': ['10.0.0.0/8'] }],
+  ])
+  const names = async (request: Record<string, string>): Promise<readonly string[]> =>
+    (await listed(request)).map(([name]) => name)
+  assert.deepEqual(await names({ drop: 'yes' }), ['home/rest'])
+  assert.deepEqual(await names({ pass: 'yes' }), ['home/dns'])
+  assert.deepEqual(await names({ ...everything, child: 'net' }), ['home/net'])
+  assert.deepEqual(await names({ ...everything, ike: 'away' }), [])
+  assert.deepEqual(await names({}), [])
+  assert.deepEqual(await operator.command('uninstall', { child: 'net', ike: 'away' }), {
+    success: 'no',
+    errmsg: "policy 'net' not found",
+  })
+  for (const child of ['net', 'host', 'dns']) {
+    assert.deepEqual(await operator.command('uninstall', { child }), { success: 'yes' })
+    assert.equal((await operator.command('uninstall', { child }))['success'], 'no')
+  }
+  assert.deepEqual(await names(everything), ['home/rest'])
+})
+
+scenario('a trap needs somebody to initiate to', async (world) => {
+  const operator = new Operator(world, addGateway(world))
+  const answer = await operator.command('install', { child: 'net' })
+  assert.equal(answer['success'], 'no')
+  assert.match(text(answer, 'errmsg'), /^installing policy 'net' failed: .*remote_addrs names no single address/)
 })
 
 test('get-algorithms has the headings of strongSwan, and what IKE can be done with', () => {

@@ -1,6 +1,6 @@
 /**
  * initiate, terminate, rekey, redirect, install, uninstall, reload-settings: what changes SAs, and what is said about it
- * meanwhile. Filters, answers and their words are strongSwan's (its vici_control.c); what we cannot do yet is refused
+ * meanwhile. Filters, answers and their words are strongSwan's (its vici_control.c); what we cannot do is refused
  * once it is clear that something was meant by it.
  */
 import { parseIdentity, type Identity } from '../../auth/identity.ts'
@@ -76,18 +76,24 @@ export const controlCommands: Handlers = {
     throw new Refusal('redirecting peers (RFC 5685) is not supported yet')
   },
 
-  'install': (request, context) => {
+  'install': async (request, context) => {
     const filter = demandedChild(request)
     tell(context, `vici install '${filter.child}'`)
-    if (context.operations.gateway.control.find(filter) === null) throw new Refusal('configuration name not found')
-    throw new Refusal(`installing policy '${filter.child}' failed: trap, pass and drop policies are not supported yet`)
+    try {
+      await context.operations.gateway.control.install(filter)
+    } catch (error) {
+      if (!(error instanceof EspalierError)) throw error
+      if (error instanceof ControlRefused) throw new Refusal('configuration name not found')
+      throw new Refusal(`installing policy '${filter.child}' failed: ${error.message}`)
+    }
+    return succeeded()
   },
 
-  /** There is none that could be found. */
-  'uninstall': (request, context) => {
-    const { child } = demandedChild(request)
-    tell(context, `vici uninstall '${child}'`)
-    throw new Refusal(`policy '${child}' not found`)
+  'uninstall': async (request, context) => {
+    const filter = demandedChild(request)
+    tell(context, `vici uninstall '${filter.child}'`)
+    if (!(await context.operations.gateway.control.uninstall(filter))) throw new Refusal(`policy '${filter.child}' not found`)
+    return succeeded()
   },
 
   'reload-settings': async (_request, { operations: { daemon } }) => {

@@ -2,13 +2,16 @@
  * list-sas, list-policies, get-algorithms: what there is.
  */
 import { fitsChild, fitsIke, ikeName, type SaFilter } from '../../gateway/control.ts'
+import type { PoliciesInForce } from '../../gateway/traps.ts'
+import { isShunt } from '../../ike/connection.ts'
 import type { ChildSa } from '../../ike/sa.ts'
 import type { Session } from '../../ike/session.ts'
 import type { ChildUsage } from '../../kernel/books.ts'
+import { formatSelector, formatSelectorTemplate } from '../../negotiate/selectors.ts'
 import type { CommandContext, Handlers } from '../command.ts'
 import { algorithms } from '../algorithms.ts'
 import { saFilter } from '../filters.ts'
-import { section, type ViciSection } from '../message.ts'
+import { section, textOf, type ViciSection } from '../message.ts'
 import { childSection, childrenSection, ikeEntries, tasksOf } from '../sas.ts'
 
 /** IKE_SAs whose CHILD_SAs the kernel is asked about at a time: the others have their turns in between. */
@@ -24,10 +27,37 @@ export const queryCommands: Handlers = {
     return section()
   },
 
-  /** Traps, pass and drop policies, none of which there can be yet: what CHILD_SAs install is not listed (strongSwan). */
-  'list-policies': () => section(),
+  /** Of the kinds asked for, traps the newest first (strongSwan). What CHILD_SAs install is not listed. */
+  'list-policies': async (request, { operations: { gateway }, stream }) => {
+    const { ike, child } = saFilter(request)
+    const fits = ({ connection, child: own }: PoliciesInForce): boolean =>
+      (ike === null || ike === connection.name) && (child === null || child === own.name)
+    const policies = gateway.control.policies().filter(fits)
+    const listed = [
+      ...(textOf(request, 'trap') === null ? [] : policies.filter(({ child: own }) => !isShunt(own)).toReversed()),
+      ...policies.filter(({ child: own }) => isShunt(own) && textOf(request, own.mode) !== null),
+    ]
+    for (const one of listed) await stream('list-policy', policySection(one))
+    return section()
+  },
 
   'get-algorithms': () => algorithms(),
+}
+
+/** A trap with its reqid and selectors, a shunt as it is configured. */
+function policySection({ connection, child, reqid, localSelectors, remoteSelectors }: PoliciesInForce): ViciSection {
+  const isTrap = !isShunt(child)
+  return section([
+    `${connection.name}/${child.name}`,
+    section(
+      ['child', child.name],
+      ['reqid', isTrap ? String(reqid) : null],
+      ['ike', connection.name],
+      ['mode', child.mode.toUpperCase()],
+      ['local-ts', isTrap ? localSelectors.map(formatSelector) : child.localSelectors.map(formatSelectorTemplate)],
+      ['remote-ts', isTrap ? remoteSelectors.map(formatSelector) : child.remoteSelectors.map(formatSelectorTemplate)],
+    ),
+  ])
 }
 
 async function listSas(sessions: readonly Session[], filter: SaFilter, context: CommandContext): Promise<void> {
