@@ -76,8 +76,10 @@ async function checkUse(session: Session, child: ChildSa): Promise<void> {
   child.idleAt = child.state === 'deleting' || child.state === 'deleted' ? null : now + inactivity
   const last = await lastUse(session, child)
   if (child.idleAt === null || last === null) return
-  if (now - last < inactivity) {
-    child.idleAt = last + inactivity
+  // One sum for the comparison and for the deadline, or rounding could make the deadline now, again and again.
+  const idleAt = last + inactivity
+  if (now < idleAt) {
+    child.idleAt = idleAt
     return
   }
   // One that is being replaced goes anyway.
