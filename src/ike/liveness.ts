@@ -56,8 +56,10 @@ export async function handleLiveness(session: Session): Promise<void> {
   const now = env.clock.now()
   // An exchange that is under way tells as much (strongSwan).
   if (session.tasks.running !== null) return session.setDeadline('liveness', now + delay)
-  const last = now - sa.lastInbound < delay ? sa.lastInbound : Math.max(sa.lastInbound, await lastInboundEsp(session))
-  if (now - last < delay) return session.setDeadline('liveness', last + delay)
+  // One sum for the comparison and for the deadline: rounded in two ways, the deadline could be now, again and again.
+  let quietUntil = sa.lastInbound + delay
+  if (now >= quietUntil) quietUntil = Math.max(quietUntil, (await lastInboundEsp(session)) + delay)
+  if (now < quietUntil) return session.setDeadline('liveness', quietUntil)
   session.setDeadline('liveness', now + delay)
   void session.runExchange(probe, 'probe')
 }
