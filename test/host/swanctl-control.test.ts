@@ -94,9 +94,9 @@ describe('swanctl at the controls', () => {
           String.raw`  local  'client\.example' @ 192\.0\.2\.1\[4500\]`,
           String.raw`  remote 'gateway\.example' @ 192\.0\.2\.2\[4500\]`,
           String.raw`  AES_CBC-256/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519`,
-          String.raw`  established \d+s ago`,
+          String.raw`  established \d+s ago, rekeying in \d+s`,
           String.raw`  net: #1, reqid 1, INSTALLED, TUNNEL, ESP:AES_GCM_16-128`,
-          String.raw`    installed \d+s ago`,
+          String.raw`    installed \d+s ago, rekeying in \d+s, expires in \d+s`,
           String.raw`    in  [0-9a-f]{8},      0 bytes,     0 packets`,
           String.raw`    out [0-9a-f]{8},      0 bytes,     0 packets`,
           String.raw`    local  10\.10\.1\.0/24`,
@@ -138,7 +138,7 @@ describe('swanctl at the controls', () => {
     assert.match(await failure('--terminate', '--ike', 'gw'), /no matching SAs to terminate found/)
     assert.match(await failure('--rekey', '--ike', 'gw'), /no matching SAs to rekey found/)
     assert.match(await failure('--redirect', '--ike', 'gw', '--gateway', '192.0.2.9'), /no matching SAs to redirect found/)
-    assert.match(await failure('--install', '--child', 'net'), /not supported yet/)
+    assert.match(await failure('--install', '--child', 'nett'), /configuration name not found/)
     assert.match(await failure('--uninstall', '--child', 'net'), /policy 'net' not found/)
     await gateway.daemon.stop('SIGKILL')
     assert.match(await failure('--initiate', '--child', 'net', '--timeout', '1'), /CHILD_SA 'net' not established after 1000ms/)
