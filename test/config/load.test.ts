@@ -143,6 +143,7 @@ describe('configurations of real gateways', () => {
       portNatT: 0,
       cookieThreshold: 0,
       cookieThresholdIp: 0,
+      blockThreshold: 0,
       replayWindow: 128,
     })
   })
@@ -214,7 +215,6 @@ describe('configurations of real gateways', () => {
         'strongswan.conf:15 charon.plugins.eap-radius.secret',
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
-        'swanctl/swanctl.conf:13 connections.all.unique',
         'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
         'swanctl/swanctl.conf:31 connections.all.children.net.updown',
         'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
@@ -504,7 +504,7 @@ describe('values', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retry_initiate_interval = 30\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
+      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -519,6 +519,9 @@ describe('values', () => {
       retransmitLimit: 60_000,
       cookieThreshold: 7,
       cookieThresholdIp: 0,
+      blockThreshold: 9,
+      ikeSaLimit: 13,
+      closeIkeOnChildFailure: true,
       halfOpenTimeout: 10_000,
       initLimitHalfOpen: 11,
       initLimitJobLoad: 12,
