@@ -7,7 +7,7 @@ import { SECOND, type Milliseconds } from '../base/time.ts'
 import { createChild } from './create-child.ts'
 import { deleteChildSa, deleteIkeSa } from './delete.ts'
 import { rekeyChild } from './rekey-child.ts'
-import type { ChildSa } from './sa.ts'
+import { hasTwin, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** A soft limit was reached: it is to be replaced. Each direction tells, and an updated state tells again. */
@@ -34,24 +34,18 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
   // The peer's delete was to come, or has come: there is another one already.
   if (child.state === 'rekeyed' || child.state === 'deleted' || child.successor !== null)
     return session.closeChild(child, 'rekeyed')
-  if (hasTwin(session, child)) return deleteChildSa(session, child)
+  if (hasTwin(sa, child)) return deleteChildSa(session, child)
   env.report({ event: 'child-recreating', sa, child })
   try {
     const recreated = await createChild(session, child.connection)
     await deleteChildSa(session, child)
     // The peer did the same at the same time, and what the IKE_SA's first initiator made stays.
-    if (sa.originalRole === 'responder' && hasTwin(session, recreated)) await deleteChildSa(session, recreated)
+    if (sa.originalRole === 'responder' && hasTwin(sa, recreated)) await deleteChildSa(session, recreated)
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     env.report({ event: 'child-failed', sa, name: child.connection.name, error })
     await deleteChildSa(session, child)
   }
-}
-
-function hasTwin({ sa }: Session, child: ChildSa): boolean {
-  return sa.children.some(
-    (other) => other !== child && other.state === 'installed' && other.expiry !== 'hard' && other.traffic === child.traffic,
-  )
 }
 
 /** The deadline of its CHILD_SAs was reached. */

@@ -127,3 +127,10 @@ export interface ChildSa {
   /** Packets it had carried at the last such look. */
   packetsSeen: bigint
 }
+
+/** Whether there is another one for the same traffic that is there to stay. */
+export function hasTwin({ children }: IkeSa, child: ChildSa): boolean {
+  return children.some(
+    (other) => other !== child && other.state === 'installed' && other.expiry !== 'hard' && other.traffic === child.traffic,
+  )
+}
