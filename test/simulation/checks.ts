@@ -15,12 +15,19 @@ export function checkNodes(nodes: readonly SimulatedNode[], checksBooks: boolean
     if (leftovers > 0) continue
     const kernel = node.kernel.counts
     // Compared first, and put into words only then: this is done after every step.
-    if (states !== kernel.states) assert.equal(states, kernel.states, `the books of ${node.name} have the states of its kernel`)
+    const missing = states - kernel.states
+    if (missing !== 0 && (missing < 0 || missing > 2 * hardExpired(node)))
+      assert.equal(states, kernel.states, `the books of ${node.name} have the states of its kernel`)
     if (policies !== kernel.policies)
       assert.equal(policies, kernel.policies, `the books of ${node.name} have the policies of its kernel`)
     // A reservation may have expired in the kernel, never the other way round.
     if (spis < kernel.reservations) assert.fail(`the books of ${node.name} have the reserved SPIs of its kernel`)
   }
+}
+
+/** CHILD_SAs whose states the kernel threw away; they are in the books until they are replaced. */
+function hardExpired(node: SimulatedNode): number {
+  return node.sessions().reduce((sum, { sa }) => sum + sa.children.filter(({ expiry }) => expiry === 'hard').length, 0)
 }
 
 /** When nothing is under way: every inbound state has exactly its outbound one at another node, and the other way round. */

@@ -56,7 +56,7 @@ export class SimulatedNode implements Attachment {
   broken: Extract<IkeEvent, { event: 'broken' }> | null = null
   /** Errno for operations that are to fail. */
   refuse: ((operation: Operation) => number | null) | null = null
-  /** Kernel operations that have not been answered yet. */
+  /** Kernel operations that have not been answered yet, and its news that have not been heard. */
   kernelOperationsPending = 0
   /** Kernels below 6.2 do not tell when a state was last used. */
   tellsLastUse = true
@@ -252,7 +252,9 @@ export class SimulatedNode implements Attachment {
 
   #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {
     // News travel by netlink: they are read some time after they happened.
+    this.kernelOperationsPending++
     this.#driver.schedule(this.#driver.kernelLatency, () => {
+      this.kernelOperationsPending--
       if (memory === this.kernel) this.gateway.handleKernelEvent(event)
     })
   }
