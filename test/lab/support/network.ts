@@ -177,10 +177,22 @@ export class Host {
     await this.run('ip', ['route', 'add', to, 'via', via, ...more])
   }
 
-  /** How many of `count` echo requests to `to` were answered; `from` is an address or interface of this host. */
-  async ping(to: string, from?: string, count = 1): Promise<number> {
+  /**
+   * How many of `count` echo requests to `to` were answered; `from` is an address or interface of this host. One every
+   * `interval` seconds; the last has `patience` seconds.
+   */
+  async ping(to: string, from?: string, count = 1, { interval = 0.2, patience = 2 } = {}): Promise<number> {
     const source = from === undefined ? [] : ['-I', from]
-    const { stdout, stderr } = await this.tryRun('ping', ['-c', `${count}`, '-i', '0.2', '-W', '2', ...source, to])
+    const { stdout, stderr } = await this.tryRun('ping', [
+      '-c',
+      `${count}`,
+      '-i',
+      `${interval}`,
+      '-W',
+      `${patience}`,
+      ...source,
+      to,
+    ])
     const received = /(\d+) received/.exec(stdout)
     if (received === null) throw new Error(`ping ${to} from ${this.name}: ${stdout}${stderr}`)
     return Number(received[1])
