@@ -21,7 +21,7 @@ export function withoutChance(line: string): string {
       .replaceAll(/\b[0-9a-f]{8}(?=_[io]\b)/g, 'SPI')
       .replace(/SPI [0-9a-f]{8}(?=\}?$)/, 'SPI SPI')
       .replaceAll(/\(\d+ bytes\)/g, '(N bytes)')
-      .replace(/ N\((?:FRAG_SUP|HASH_ALG|REDIR_SUP|CHDLESS_SUP|MULT_AUTH|EAP_ONLY|MSG_ID_SYN_SUP|NO_ADD_ADDR)\)/g, '')
+      .replace(/ N\((?:HASH_ALG|REDIR_SUP|CHDLESS_SUP|MULT_AUTH|EAP_ONLY|MSG_ID_SYN_SUP|NO_ADD_ADDR)\)/g, '')
       // A remedy, an explanation: they follow what strongSwan says.
       .replace(/^(\[IKE\] .*? (?:notify error|no CHILD_SA built|unacceptable|MAC mismatched)): .*$/, '$1')
   )
