@@ -6,9 +6,9 @@
 import { EspalierError } from '../base/errors.ts'
 import { sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
-import { addChild, tryCreateChild } from './create-child.ts'
+import { addChild } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
-import { hasTwin, type ChildSa } from './sa.ts'
+import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
@@ -30,12 +30,8 @@ export async function followChildDelete(session: Session, child: ChildSa): Promi
   if (trap) await env.traps.set(sa, child.connection)
   await session.closeChild(child, 'deleted-by-peer')
   if (!start) return
-  void session.runExchange(async (current) => {
-    // strongSwan: no second one of a kind; the peer has made another in its place.
-    if (hasTwin(current.sa, child)) return
-    env.report({ event: 'child-restarting', sa: current.sa, child })
-    await tryCreateChild(current, child.connection, sameTraffic(child))
-  }, 'create-child')
+  env.report({ event: 'child-restarting', sa, child })
+  addChild(session, child.connection, sameTraffic(child)).catch(told)
 }
 
 async function endWithActions(

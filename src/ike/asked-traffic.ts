@@ -4,7 +4,7 @@
  */
 import type { IpAddress, IpRange } from '../base/ip.ts'
 import { ANY_PORT, type PortRange, type Selector } from '../kernel/vocabulary.ts'
-import { isSubset, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import { formatSelector, isSubset, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
@@ -50,6 +50,16 @@ export function sameTrafficElsewhere(child: ChildSa, { local, remote }: IkeSa): 
 function dynamicAgain(selector: TrafficSelector, address: IpAddress): SelectorTemplate {
   const { first, last } = selector.range
   return first.equals(address) && last.equals(address) ? { ...selector, range: null } : selector
+}
+
+/** Whether that is what this CHILD_SA carries already. */
+export function isCarriedBy(child: ChildSa, asked: AskedTraffic, { local, remote }: IkeSa): boolean {
+  const text = (templates: readonly SelectorTemplate[], address: IpAddress): string =>
+    templates.map((template) => formatSelector(resolveTemplate(template, address))).join(' ')
+  return (
+    text(asked.local, local.address) === text(child.localSelectors, local.address) &&
+    text(asked.remote, remote.address) === text(child.remoteSelectors, remote.address)
+  )
 }
 
 /** The kernel tells an ICMP type as the source port and the code as the destination port; RFC 7296 3.13.1 has both in either. */

@@ -7,6 +7,8 @@
  *
  * KE is there where the proposals have a group: perfect forward secrecy is the proposals' choice.
  */
+import { isDeepStrictEqual } from 'node:util'
+
 import { Writer } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
@@ -22,7 +24,7 @@ import {
   type ChildContributions,
   type ChildOffer,
 } from './child.ts'
-import { sameTraffic, type AskedTraffic } from './asked-traffic.ts'
+import { isCarriedBy, sameTraffic, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { isPeerSilent, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
@@ -30,7 +32,7 @@ import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { ask } from './liveness.ts'
 import { newNonce } from './nonces.ts'
-import type { ChildSa } from './sa.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** The peer may want another group than we guess, once; one that goes on asking is given up. */
@@ -56,8 +58,8 @@ export async function createChild(session: Session, connection: ChildConnection,
 }
 
 /**
- * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, rejects
- * with the EspalierError.
+ * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, or to one
+ * that is there already, rejects with the EspalierError.
  */
 export async function addChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
   let outcome: ChildSa | EspalierError = new EspalierError(
@@ -78,13 +80,32 @@ export async function tryCreateChild(
   connection: ChildConnection,
   asked?: AskedTraffic,
 ): Promise<ChildSa | EspalierError> {
+  const { sa, env } = session
+  const duplicate = sa.children.find((child) => isDuplicate(sa, child, connection, asked))
+  if (duplicate !== undefined) {
+    env.report({ event: 'child-duplicate', sa, child: duplicate })
+    return duplicate
+  }
   try {
     return await createChild(session, connection, asked)
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
-    session.env.report({ event: 'child-failed', sa: session.sa, name: connection.name, error })
+    env.report({ event: 'child-failed', sa, name: connection.name, error })
     return error
   }
+}
+
+/**
+ * strongSwan: there is no second CHILD_SA of a kind in an IKE_SA, which somebody may have made since this one was asked
+ * for. Who asks for nothing in particular gets what there is.
+ */
+function isDuplicate(sa: IkeSa, child: ChildSa, connection: ChildConnection, asked: AskedTraffic | undefined): boolean {
+  return (
+    child.state === 'installed' &&
+    child.expiry !== 'hard' &&
+    (child.connection === connection || isDeepStrictEqual(child.connection, connection)) &&
+    (asked === undefined || isCarriedBy(child, asked, sa))
+  )
 }
 
 /** The exchange as initiator, up to keys. Throws an EspalierError after everything of it is gone, with the peer too. */

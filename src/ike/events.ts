@@ -160,6 +160,8 @@ export type IkeEvent =
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
   /** The peer is asked whether it is there. */
   | { readonly event: 'liveness-checked'; readonly sa: IkeSa }
+  /** Another one of its kind was asked for, and is not made. */
+  | { readonly event: 'child-duplicate'; readonly sa: IkeSa; readonly child: ChildSa }
   /** Its peer is silent or has deleted it; it is made again, as its dpd_action or close_action says. */
   | { readonly event: 'child-restarting'; readonly sa: IkeSa; readonly child: ChildSa }
   | { readonly event: 'kernel-refused'; readonly error: KernelError }

@@ -206,6 +206,14 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => ({ connection: event.connection, code: event.error.code, retryIn: event.retryIn }),
         'warn',
       )
+    case 'child-duplicate':
+      return speaker.tell(
+        'ike',
+        1,
+        () =>
+          `not establishing CHILD_SA ${event.child.connection.name} due to existing duplicate {${event.child.uniqueId}} with SPIs ${spi(event.child.inboundSpi)}_i ${spi(event.child.outboundSpi)}_o and TS ${traffic(event.child)}`,
+        () => ({ child: childFields(event.child) }),
+      )
     case 'child-restarting':
       return speaker.tell(
         'ike',
