@@ -288,7 +288,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     await this.#unlessRefused(this.env.books.retire(child.installed))
   }
 
-  /** What the kernel refuses on the way is told and no reason to stop: the books try again at shutdown. */
+  /** What the kernel refuses on the way is told and no reason to stop: the books try again. */
   async #unlessRefused(change: Promise<unknown>): Promise<void> {
     try {
       await change

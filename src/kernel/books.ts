@@ -136,7 +136,7 @@ export class InstalledChild implements PolicyOwner {
   }
 }
 
-/** What the books know to be in the kernel. `leftovers`: deletions the kernel refused, tried again by removeAll. */
+/** What the books know to be in the kernel. `leftovers`: deletions the kernel refused, tried again with the next. */
 export interface InstalledCounts {
   readonly children: number
   readonly states: number
@@ -335,7 +335,7 @@ export class Books {
   /**
    * Takes a CHILD_SA out of the kernel: policies first, so that no packet asks for an SA that is going, then the
    * states. States that are gone already (hard limit) are no mistake. Rejects with the first KernelError after
-   * everything was tried; what was refused is tried again by removeAll.
+   * everything was tried; what was refused is tried again with the next deletion.
    */
   async remove(installed: InstalledChild): Promise<void> {
     return this.#inTurn(async () => {
@@ -361,7 +361,7 @@ export class Books {
     })
   }
 
-  /** Takes them out again; whoever else claims one of them gets it. Rejects with the first KernelError; removeAll tries again. */
+  /** Takes them out again; whoever else claims one of them gets it. Rejects with the first KernelError; what was refused is tried again. */
   async removePolicies(installed: InstalledPolicies): Promise<void> {
     return this.#inTurn(async () => {
       if (!this.#stateless.delete(installed)) return
@@ -422,16 +422,14 @@ export class Books {
   /** Takes everything out of the kernel that we put there. Resolves to what the kernel refused to let go: empty when all is gone. */
   async removeAll(): Promise<readonly KernelError[]> {
     return this.#inTurn(async () => {
-      const errors: KernelError[] = []
-      const again = this.#leftovers
-      this.#leftovers = []
-      for (const child of this.children()) errors.push(...(await this.#takeOut(child)))
-      for (const installed of this.#stateless) errors.push(...(await this.#delete(this.#disclaim(installed))))
+      for (const child of this.children()) await this.#takeOut(child)
+      for (const installed of this.#stateless) await this.#delete(this.#disclaim(installed))
       this.#stateless.clear()
       const reservations = [...this.#larval].map(([spi, { local, remote }]) => deletion(spi, remote, local))
       this.#larval.clear()
-      errors.push(...(await this.#delete([...reservations, ...again])))
-      return errors
+      const again = this.#leftovers
+      this.#leftovers = []
+      return this.#delete([...reservations, ...again])
     })
   }
 
@@ -514,15 +512,27 @@ export class Books {
     return this.#delete(operations)
   }
 
+  /** Somebody has it now who is to keep it: a policy with the same selectors, or a state that got the same SPI. */
+  #isClaimedAgain(operation: Operation): boolean {
+    if (operation.op === 'delete-policy') return this.#claims.has(policyKey(operation.id.direction, operation.id.selector))
+    if (operation.op !== 'delete-state') return false
+    const { id } = operation
+    return this.childOf(id) !== null || this.#larval.get(id.spi)?.local.equals(id.destination) === true
+  }
+
   /** Performs operations that take away. What is absent already was the aim; what is refused is kept for removeAll. */
   async #delete(operations: readonly Operation[]): Promise<readonly KernelError[]> {
-    if (operations.length === 0) return []
+    // What was refused before may be let go now; that it is refused again is no news.
+    const again = this.#leftovers.filter((operation) => !this.#isClaimedAgain(operation))
+    this.#leftovers = []
+    const all = [...operations, ...again]
+    if (all.length === 0) return []
     const errors: KernelError[] = []
-    const outcomes = await this.#kernel.perform(operations)
+    const outcomes = await this.#kernel.perform(all)
     outcomes.forEach((outcome, i) => {
       if (outcome.kind !== 'refused' || isAbsent(outcome.error)) return
-      errors.push(outcome.error)
-      const operation = operations[i]!
+      if (i < operations.length) errors.push(outcome.error)
+      const operation = all[i]!
       // A policy that could not be restored belongs to another child, which will delete it in its turn.
       if (operation.op !== 'set-policy') this.#leftovers.push(operation)
     })

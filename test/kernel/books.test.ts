@@ -275,6 +275,22 @@ test('what the kernel refuses to delete is reported, and tried again at shutdown
   assertEmpty(kernel, books)
 })
 
+test('what the kernel would not let go goes with the next deletion, but for what somebody has again', async () => {
+  const { kernel, books, install, world: faults } = world()
+  const child = await install({ outboundSpi: 1 })
+  const other = await install({ outboundSpi: 2, localSelectors: [traffic('10.3.0.0/16')] })
+  faults.refuse = ({ op }) => (op === 'delete-state' || op === 'delete-policy' ? 105 : null)
+  await assert.rejects(books.remove(child))
+  assert.deepEqual([kernel.states().length, kernel.policies().length], [4, 6])
+  faults.refuse = () => null
+  const successor = await install({ outboundSpi: 3 })
+  await books.remove(other)
+  assert.deepEqual(books.installed, { children: 1, states: 2, policies: 3, spis: 0, leftovers: 0 })
+  assert.deepEqual([kernel.states().length, kernel.policies().length], [2, 3])
+  await books.remove(successor)
+  assertEmpty(kernel, books)
+})
+
 test('shutdown removes children, shared policies and reserved SPIs', async () => {
   const { kernel, books, install } = world()
   await install({ outboundSpi: 1 })
