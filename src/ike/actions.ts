@@ -42,19 +42,22 @@ async function endWithActions(
   const { sa, env } = session
   // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries.
   const isToBeKept = sa.state === 'established' && !session.isReauthenticating
+  // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
+  const others = session.twins.flatMap(({ sa: twin }) => twin.children)
   const restarted: ChildSa[] = []
   for (const child of isToBeKept ? sa.children : []) {
     if (child.state === 'rekeyed' || child.state === 'deleted') continue
     const { trap, start } = isConfigured(session, child) ? kind(child.connection) : NO_ACTION
     // Before its own policies go, so that no packet leaves in the clear.
     if (trap) await env.traps.set(sa, child.connection)
-    if (start && !restarted.some(({ traffic }) => traffic === child.traffic)) restarted.push(child)
+    const isThere = ({ traffic, state }: ChildSa): boolean => state === 'installed' && traffic === child.traffic
+    if (start && !restarted.some(({ traffic }) => traffic === child.traffic) && !others.some(isThere)) restarted.push(child)
   }
   await session.close(reason)
-  const [first, ...others] = restarted
+  const [first, ...further] = restarted
   if (first === undefined) return
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
-  void reestablish(session, first, others)
+  void reestablish(session, first, further)
 }
 
 /** Another IKE_SA with the same peer, with these CHILD_SAs. What comes of it is reported. */
