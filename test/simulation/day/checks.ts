@@ -1,0 +1,108 @@
+/** What must hold throughout a day, after every step; and what must hold besides when all has come to rest. */
+import assert from 'node:assert/strict'
+
+import type { Milliseconds } from '../../../src/base/time.ts'
+import { MINUTE } from '../../../src/base/time.ts'
+import type { ChildSa } from '../../../src/ike/sa.ts'
+import type { Session } from '../../../src/ike/session.ts'
+import { formatSelector } from '../../../src/negotiate/selectors.ts'
+import { checkKernelsAgree } from '../checks.ts'
+import type { SimulatedNode } from '../node.ts'
+import type { Plan } from './plan.ts'
+
+/** An IKE_SA has one of each at most (deadlines.ts). */
+const DEADLINES_PER_IKE_SA = 9
+/** Commands that wait, initiations that are put off. */
+const TIMEOUTS_MAX = 16
+/** Longer than any exchange that puts an end to one of two. */
+const TWINS_END_WITHIN: Milliseconds = 15 * MINUTE
+
+export class StepChecks {
+  readonly #plan: Plan
+  /** Since when an IKE_SA has had two CHILD_SAs with the same traffic. */
+  readonly #twins = new Map<Session, Milliseconds>()
+
+  constructor(plan: Plan) {
+    this.#plan = plan
+  }
+
+  readonly check = (): void => {
+    for (const node of this.#plan.nodes) {
+      const sessions = node.sessions()
+      if (node.gateway.scheduledCount > sessions.length * DEADLINES_PER_IKE_SA + TIMEOUTS_MAX)
+        assert.fail(`${node.name} has ${node.gateway.scheduledCount} deadlines for ${sessions.length} IKE_SAs`)
+      for (const session of sessions) if (session.sa.children.length > 1) this.#checkChildren(node, session)
+    }
+  }
+
+  /** Both sides may make one anew in the same moment; then one of the two goes. */
+  #checkChildren(node: SimulatedNode, session: Session): void {
+    if (!hasTwins(session.sa.children)) return void this.#twins.delete(session)
+    const now = this.#plan.world.clock.now()
+    const since = this.#twins.get(session) ?? now
+    this.#twins.set(session, since)
+    if (now - since > TWINS_END_WITHIN) assert.fail(`${session.toString()} of ${node.name} has the same CHILD_SA twice`)
+  }
+}
+
+function hasTwins(children: readonly ChildSa[]): boolean {
+  const live = children.filter(isLive)
+  return live.some((child, i) => live.some((other, j) => j < i && other.traffic === child.traffic))
+}
+
+/** Carries traffic and is not being replaced, as far as this side knows. */
+function isLive(child: ChildSa, _: number, all: readonly ChildSa[]): boolean {
+  const isThere = (child.state === 'installed' && child.expiry !== 'hard') || child.state === 'rekeying'
+  return isThere && child.successor === null && !all.some(({ successor }) => successor === child)
+}
+
+/** Nothing is under way and nothing is wrong with the wires. */
+export function checkRest({ nodes }: Plan): void {
+  checkKernelsAgree(nodes)
+  for (const node of nodes) {
+    checkOwners(node)
+    checkPeers(node, nodes)
+  }
+}
+
+/** No state without an owner, no policy without a state or a trap, nothing claimed that nobody has. */
+function checkOwners(node: SimulatedNode): void {
+  const { books, traffic, traps, halfOpenCount } = node.gateway
+  const children = node.sessions().flatMap(({ sa }) => sa.children)
+  assert.deepEqual(
+    { ...books.installed, policies: 0 },
+    { children: children.length, states: 2 * children.length, policies: 0, spis: 0, leftovers: 0 },
+    `every state of ${node.name} has an owner, and no SPI is reserved in vain`,
+  )
+  assert.deepEqual([traffic.size > children.length, halfOpenCount], [false, 0], `${node.name} claims what it has`)
+  const reqids = new Set([...children.map(({ reqid }) => reqid), ...traps.inForce().map(({ reqid }) => reqid)])
+  assert.ok(books.reqids.size <= reqids.size, `${node.name} holds ${books.reqids.size} reqids and uses ${reqids.size}`)
+  for (const { template } of node.kernel.policies())
+    assert.ok(template === null || reqids.has(template.reqid), `every policy of ${node.name} has a state or a trap`)
+}
+
+/** Every IKE_SA has its other end, which has the same CHILD_SAs; there is one of each. */
+function checkPeers(node: SimulatedNode, nodes: readonly SimulatedNode[]): void {
+  const seen = new Set<string>()
+  for (const session of node.sessions()) {
+    const { sa } = session
+    assert.equal(sa.state, 'established', `IKE_SA ${session.toString()} of ${node.name} stands`)
+    const others = nodes.flatMap((other) => (other === node ? [] : other.sessions()))
+    const peer = others.find((other) => other.sa.ownSpi === sa.peerSpi && other.sa.peerSpi === sa.ownSpi)
+    assert.ok(peer !== undefined, `IKE_SA ${session.toString()} of ${node.name} has another end`)
+    assert.deepEqual(
+      sa.children.map((child) => [child.inboundSpi, child.outboundSpi, ...selectors(child, 'own')].join()).toSorted(),
+      peer.sa.children.map((child) => [child.outboundSpi, child.inboundSpi, ...selectors(child, 'peer')].join()).toSorted(),
+      `both ends of IKE_SA ${session.toString()} of ${node.name} have the same CHILD_SAs`,
+    )
+    for (const child of sa.children) {
+      assert.ok(!seen.has(child.traffic), `${node.name} has one CHILD_SA for ${child.traffic}`)
+      seen.add(child.traffic)
+    }
+  }
+}
+
+function selectors({ localSelectors, remoteSelectors }: ChildSa, side: 'own' | 'peer'): readonly string[] {
+  const [first, second] = side === 'own' ? [localSelectors, remoteSelectors] : [remoteSelectors, localSelectors]
+  return [first.map(formatSelector).join(' '), second.map(formatSelector).join(' ')]
+}
