@@ -26,7 +26,14 @@ import {
   type ChildSuite,
   type ChosenTransforms,
 } from '../negotiate/proposals.ts'
-import { formatSelector, isSubset, narrow, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
+import {
+  formatSelector,
+  isSubset,
+  narrow,
+  resolveTemplate,
+  type SelectorTemplate,
+  type TrafficSelector,
+} from '../negotiate/selectors.ts'
 import { configuredTraffic, type AskedTraffic } from './asked-traffic.ts'
 import { isShunt, type ChildConnection } from './connection.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
