@@ -204,11 +204,11 @@ scenario('close_action = trap: what the peer closes waits for the next packet', 
   const client = addClient(world, { closeAction: 'trap' })
   await world.initiate(client)
   const close = async (): Promise<void> => {
-    const { carryOut } = gateway.gateway.control.terminate(
+    const termination = gateway.gateway.control.terminate(
       { ike: null, ikeId: null, child: 'net', childId: null },
       { patience: 'for-ever', force: false },
     )
-    assert.equal(await world.outcome(carryOut()), 1)
+    assert.equal(await world.outcome(termination.carryOut()), 1)
     await world.pass(5 * SECOND)
   }
   await close()
@@ -226,11 +226,11 @@ scenario(
     const client = addClient(world, { closeAction: 'trap|start' })
     await world.initiate(client)
     const terminate = async (filter: { ike: string | null; child: string | null }): Promise<void> => {
-      const { carryOut } = gateway.gateway.control.terminate(
+      const termination = gateway.gateway.control.terminate(
         { ...filter, ikeId: null, childId: null },
         { patience: 'for-ever', force: false },
       )
-      assert.equal(await world.outcome(carryOut()), 1)
+      assert.equal(await world.outcome(termination.carryOut()), 1)
       await world.pass(5 * SECOND)
     }
     await terminate({ ike: null, child: 'net' })
@@ -243,11 +243,11 @@ scenario(
     assert.equal(client.session.sa.uniqueId, 2)
     assert.ok(await flows(world, client, gateway))
     // What we close ourselves stays closed, but for its trap.
-    const { carryOut } = client.gateway.control.terminate(
+    const termination = client.gateway.control.terminate(
       { ike: 'home', ikeId: null, child: null, childId: null },
       { patience: 'for-ever', force: false },
     )
-    await world.outcome(carryOut())
+    await world.outcome(termination.carryOut())
     await world.pass(MINUTE)
     assert.equal(client.sessions().length, 0)
     assert.equal(client.kernel.policies().length, 3)

@@ -130,11 +130,11 @@ scenario('the tunnel gone, the trap is in force at once, and the next packet bri
   watch(world, client, datagram(HOME_HOST, OFFICE_HOST))
   for (const terminated of [client, gateway, client]) {
     await lostUntilAnswered(world, client)
-    const { carryOut } = terminated.gateway.control.terminate(
+    const termination = terminated.gateway.control.terminate(
       { ike: 'home', ikeId: null, child: null, childId: null },
       { patience: 'for-ever', force: false },
     )
-    assert.equal(await world.outcome(carryOut()), 1)
+    assert.equal(await world.outcome(termination.carryOut()), 1)
     await world.pass(SECOND)
     assert.equal(client.sessions().length, 0)
     assert.equal(client.kernel.policies().length, 3)

@@ -28,16 +28,16 @@ export const queryCommands: Handlers = {
   },
 
   /** Of the kinds asked for, traps the newest first (strongSwan). What CHILD_SAs install is not listed. */
-  'list-policies': async (request, { operations: { gateway }, stream }) => {
+  'list-policies': async (request, context) => {
     const { ike, child } = saFilter(request)
     const fits = ({ connection, child: own }: PoliciesInForce): boolean =>
       (ike === null || ike === connection.name) && (child === null || child === own.name)
-    const policies = gateway.control.policies().filter(fits)
+    const policies = context.operations.gateway.control.policies().filter(fits)
     const listed = [
       ...(textOf(request, 'trap') === null ? [] : policies.filter(({ child: own }) => !isShunt(own)).toReversed()),
       ...policies.filter(({ child: own }) => isShunt(own) && textOf(request, own.mode) !== null),
     ]
-    for (const one of listed) await stream('list-policy', policySection(one))
+    for (const one of listed) await context.stream('list-policy', policySection(one))
     return section()
   },
 
