@@ -1,6 +1,7 @@
 /**
  * Debian's charon as the responder of the bench: pinned to a core, silent, with ESP of its own (kernel-libipsec), since
- * the kernel at hand may have none. Its settings are those of the espalier it is compared with: no cookies, no limits.
+ * the kernel at hand may have none. Its settings are those of the espalier it is compared with: no cookies, no limits,
+ * and what was replaced goes at once.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -66,6 +67,7 @@ charon {
   dos_protection = no
   cookie_threshold = 0
   block_threshold = 0
+  delete_rekeyed_delay = 0
   init_limit_half_open = 0
   ${tables === null ? '' : `ikesa_table_size = ${tables.size}\n  ikesa_table_segments = ${tables.segments}`}
   plugins {

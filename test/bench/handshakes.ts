@@ -4,20 +4,18 @@
  * same initiator has its handshakes with charon as well, in turns, so that both meet the same neighbours on the machine.
  * scripts/bench runs it, docs/bench.md explains it. Nothing is asserted: figures are for people, who know the machine.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
 import CliTable from 'cli-table3'
 
-import { LEAN } from '../../src/daemon/lean.ts'
 import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
-import { startCharon, type CharonTables } from './charon.ts'
 import type { Order, Outcome } from './initiator.ts'
 import { Owner, Pinned } from './pinned.ts'
-import { processorTimeOf, residentBytesOf } from './process.ts'
-import type { Answer, Question } from './responder-probe.ts'
+import { processorTimeOf } from './process.ts'
+import { EspalierResponder, PEERS, startCharonResponder, type Memory, type Responder } from './responders.ts'
 
 const ROWS = [100, 1_000, 5_000, 20_000]
 const CONCURRENCY = 20
@@ -49,21 +47,6 @@ connections {
 }
 secrets { ike-1 { secret = "${PSK}" } }
 `
-/** Cookies are another exchange, which a stranger causes and a peer pays for. The control socket is not where a daemon of this machine listens. */
-const settingsIn = (directory: string): string => `
-charon {
-  cookie_threshold = 0
-  cookie_threshold_ip = 0
-  dos_protection = no
-  plugins { vici { socket = unix://${directory}/espalier.vici } }
-}
-`
-
-/** charon as Debian sets it up, and with hash tables for many IKE_SAs, which whoever has many is told to set. */
-const PEERS: ReadonlyMap<string, CharonTables | null> = new Map([
-  ['charon', null],
-  ['charon-sized', { size: 4096, segments: 16 }],
-])
 
 /**
  * kernel-libipsec, with which charon needs no ESP of the kernel's, searches lists of all SAs and policies for each new
@@ -85,74 +68,6 @@ interface Row {
   readonly residentBytesPerSa: number
   /** Null where only the responder itself could know it. */
   readonly liveBytesPerSa: number | null
-}
-
-interface Memory {
-  /** Bytes. */
-  readonly resident: number
-  readonly live: number | null
-}
-
-/** A daemon that answers handshakes. */
-interface Responder {
-  readonly version: string
-  readonly pid: number
-  /** After it has given back what it can. */
-  memory(): Promise<Memory>
-}
-
-/** Our daemon, with what it says about itself (responder-probe.ts). */
-class EspalierResponder implements Responder {
-  readonly version = 'espalier'
-  readonly #process: Pinned<Question, Answer>
-
-  private constructor(process: Pinned<Question, Answer>) {
-    this.#process = process
-  }
-
-  static async start(host: Host): Promise<EspalierResponder> {
-    const directory = join(await host.lab.directory(), host.name)
-    await mkdir(directory, { recursive: true })
-    await writeFile(join(directory, 'swanctl.conf'), CONFIGURATION)
-    await writeFile(join(directory, 'strongswan.conf'), settingsIn(directory))
-    const here = import.meta.dirname
-    const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
-    return new EspalierResponder(
-      new Pinned(
-        host,
-        RESPONDER_CORE,
-        // As the daemon starts itself; a process that begins anew loses the channel to us.
-        [LEAN, '--expose-gc', '--import', join(here, 'responder-probe.ts'), join(here, '../../src/main.ts'), ...daemon],
-        { SWANCTL_DIR: directory, STRONGSWAN_CONF: join(directory, 'strongswan.conf') },
-      ),
-    )
-  }
-
-  get pid(): number {
-    return this.#process.pid
-  }
-
-  async memory(): Promise<Memory> {
-    const { live } = await this.#process.tell({ ask: 'memory' })
-    return { resident: residentBytesOf(this.pid), live }
-  }
-
-  async beginProfile(): Promise<void> {
-    await this.#process.tell({ ask: 'begin-profile' })
-  }
-
-  async endProfile(directory: string): Promise<void> {
-    await this.#process.tell({ ask: 'end-profile', file: join(directory, 'handshakes.cpuprofile') })
-  }
-
-  async writeHeap(directory: string): Promise<void> {
-    await this.#process.tell({ ask: 'heap', file: join(directory, 'handshakes.heapsnapshot') })
-  }
-}
-
-async function startCharonResponder(host: Host, tables: CharonTables | null): Promise<Responder> {
-  const { pid, version } = await startCharon(host, RESPONDER_CORE, CONFIGURATION, tables)
-  return { pid, version, memory: () => Promise.resolve({ resident: residentBytesOf(pid), live: null }) }
 }
 
 /** A responder, an initiator of its own, and what came of their handshakes. */
@@ -222,10 +137,11 @@ async function measure(
   profileDirectory: string | null,
   owner: LabOwner,
 ): Promise<readonly Pair[]> {
-  const espalier = await Pair.start(owner, 'espalier', (host) => EspalierResponder.start(host))
+  const espalier = await Pair.start(owner, 'espalier', (host) => EspalierResponder.start(host, RESPONDER_CORE, CONFIGURATION))
   const pairs: Pair[] = [espalier]
   for (const name of peers) {
-    pairs.push(await Pair.start(owner, name, (host) => startCharonResponder(host, PEERS.get(name) ?? null)))
+    const tables = PEERS.get(name) ?? null
+    pairs.push(await Pair.start(owner, name, (host) => startCharonResponder(host, RESPONDER_CORE, CONFIGURATION, tables)))
   }
   let established = 0
   for (const mark of [...ROWS.filter((row) => row < count), count]) {
@@ -236,9 +152,9 @@ async function measure(
     for (; established < mark; established += Math.min(TURN, mark - established)) {
       for (const pair of taking) await pair.shakeHands(Math.min(TURN, mark - established))
     }
-    if (profile !== null) await espalier.responder.endProfile(profile)
+    if (profile !== null) await espalier.responder.endProfile(join(profile, 'handshakes.cpuprofile'))
     for (const pair of taking) await pair.endRow(mark)
-    if (profile !== null) await espalier.responder.writeHeap(profile)
+    if (profile !== null) await espalier.responder.writeHeap(join(profile, 'handshakes.heapsnapshot'))
   }
   return pairs
 }

@@ -1,6 +1,7 @@
 /**
  * The other side of the bench: brings up one tunnel after another with the responder, a few at a time, each as another
- * peer with another address behind it. It is told how many over its channel and answers how it went.
+ * peer with another address behind it, and has further exchanges on them. It is told what and how many over its channel
+ * and answers how it went; and it counts what the responder begins.
  *
  * A shard and no gateway: thousands of connections that are configured would slow down the search for the next.
  */
@@ -9,7 +10,13 @@ import { systemEntropy } from '../../src/edge/entropy.ts'
 import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
+import { ExchangeType } from '../../src/iana/ikev2.ts'
 import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
+import type { IkeEvent } from '../../src/ike/events.ts'
+import { probe } from '../../src/ike/liveness.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import type { OwnExchange } from '../../src/ike/session.ts'
 import { Shard } from '../../src/ike/shard.ts'
 import { TrafficClaims } from '../../src/ike/traffic-claims.ts'
 import { Books } from '../../src/kernel/books.ts'
@@ -19,6 +26,32 @@ import { connection, sharedSecret } from '../simulation/configuration.ts'
 export interface Order {
   readonly handshakes: number
   readonly concurrency: number
+  /** What the peers are called besides their number: `peer` unless told. */
+  readonly peers?: string
+}
+
+/** What either side can do on an IKE_SA that stands. */
+export type Affair = 'probe' | 'rekey-child' | 'rekey-ike'
+
+/** An exchange of ours on each IKE_SA, so many times; with what has to follow it, as the deletion of what was replaced. */
+export interface ExchangeOrder {
+  readonly exchange: Affair
+  readonly times: number
+  readonly concurrency: number
+}
+
+export interface AskOrder {
+  readonly ask: 'tally'
+}
+
+/** What has happened on IKE_SAs that stand, whoever began it, since the process began. */
+export interface Tally {
+  /** Over with everything that has to follow. A probe is known by its empty answer, which the deletion of an IKE_SA has as well. */
+  readonly done: Readonly<Record<Affair, number>>
+  /** Probes of the responder's that were answered. */
+  readonly probesAnswered: number
+  readonly ikeSas: number
+  readonly retransmissions: number
 }
 
 export interface Outcome {
@@ -53,8 +86,10 @@ const alarm = new Alarm(() => {
 })
 let retransmissions = 0
 let sas = 0
+let probesAnswered = 0
+const done: Record<Affair, number> = { 'probe': 0, 'rekey-child': 0, 'rekey-ike': 0 }
 const secrets = [sharedSecret({ text: psk })]
-const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000 }
+const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000, deleteRekeyedDelay: 0 }
 const shard = new Shard(
   {
     network,
@@ -71,23 +106,32 @@ const shard = new Shard(
     secrets: () => secrets,
     nextIkeSaNumber: () => ++sas,
     nextChildSaNumber: () => ++sas,
-    report: (event) => {
-      if (event.event === 'retransmitting') retransmissions++
-    },
+    report: count,
   },
   (at) => alarm.arm(at),
 )
 
+function count(event: IkeEvent): void {
+  if (event.event === 'retransmitting') retransmissions++
+  // What was replaced is gone.
+  if (event.event === 'child-closed') done['rekey-child']++
+  if (event.event === 'ike-closed') done['rekey-ike']++
+  if (event.event !== 'message-received' || event.exchangeType !== ExchangeType.INFORMATIONAL) return
+  if (event.payloads.length > 0 || event.isRetransmission) return
+  if (event.isResponse) done.probe++
+  else probesAnswered++
+}
+
 let peers = 0
 
 /** One handshake; false when it came to no CHILD_SA. */
-async function handshake(): Promise<boolean> {
+async function handshake(called: string): Promise<boolean> {
   const number = ++peers
-  const name = `peer-${number}`
+  const name = `${called}-${number}`
   const begun = connection({
     connection: name,
     remoteAddresses: [responder],
-    localId: `${name}.example`,
+    localId: `${name}.${called}.example`,
     remoteId: 'gateway.example',
     ikeProposals: [ike],
     proposals: [esp],
@@ -103,26 +147,53 @@ async function handshake(): Promise<boolean> {
   }
 }
 
-async function run({ handshakes, concurrency }: Order): Promise<void> {
+async function shakeHands({ handshakes, concurrency, peers: called = 'peer' }: Order): Promise<void> {
   let begun = 0
   let succeeded = 0
   let failed = 0
-  retransmissions = 0
+  const before = retransmissions
   const milliseconds: number[] = []
   const start = performance.now()
   const worker = async (): Promise<void> => {
     while (begun < handshakes) {
       begun++
       const from = performance.now()
-      if (await handshake()) succeeded++
+      if (await handshake(called)) succeeded++
       else failed++
       milliseconds.push(performance.now() - from)
     }
   }
   await Promise.all(Array.from({ length: concurrency }, worker))
   const seconds = (performance.now() - start) / 1000
-  process.send!({ succeeded, failed, retransmissions, seconds, milliseconds } satisfies Outcome)
+  process.send!({ succeeded, failed, retransmissions: retransmissions - before, seconds, milliseconds } satisfies Outcome)
 }
 
-process.on('message', (order: Order) => void run(order))
+const EXCHANGES: Readonly<Record<Affair, OwnExchange>> = {
+  'probe': probe,
+  'rekey-child': (session) => rekeyChild(session, session.sa.children[0]!),
+  'rekey-ike': rekeyIkeSa,
+}
+
+async function haveExchanges({ exchange, times, concurrency }: ExchangeOrder): Promise<void> {
+  for (let i = 0; i < times; i++) {
+    const waiting = shard.sessions().filter(({ sa }) => sa.state === 'established')
+    const worker = async (): Promise<void> => {
+      for (let session = waiting.pop(); session !== undefined; session = waiting.pop())
+        await session.runExchange(EXCHANGES[exchange], exchange)
+    }
+    await Promise.all(Array.from({ length: concurrency }, worker))
+  }
+  tellTally()
+}
+
+function tellTally(): void {
+  const ikeSas = shard.sessions().filter(({ sa }) => sa.state === 'established').length
+  process.send!({ done, probesAnswered, ikeSas, retransmissions } satisfies Tally)
+}
+
+process.on('message', (order: Order | ExchangeOrder | AskOrder) => {
+  if ('handshakes' in order) void shakeHands(order)
+  else if ('exchange' in order) void haveExchanges(order)
+  else tellTally()
+})
 process.send!('ready')

@@ -67,3 +67,66 @@ test('scripts/bench vici: twenty IKE_SAs listed while handshakes go on, five con
     ],
   )
 })
+
+interface Cost {
+  readonly name: string
+  readonly exchanges: number
+  readonly least: number
+  readonly median: number
+  readonly most: number
+}
+
+test(
+  'scripts/bench life: ten IKE_SAs with espalier, ten with charon, checked and rekeyed by either side, and twenty idle ones',
+  { skip },
+  async () => {
+    const program = join(import.meta.dirname, '../bench/life.ts')
+    const options = [
+      '--count',
+      '10',
+      '--rounds',
+      '1',
+      '--idle',
+      '20',
+      '--dpd-delay',
+      '1',
+      '--seconds',
+      '3',
+      '--peer',
+      'charon',
+      '--json',
+    ]
+    const { rows, idleness } = JSON.parse(await run(process.execPath, [program, ...options], { timeoutMs: 200_000 })) as {
+      readonly rows: readonly { readonly what: string; readonly costs: readonly Cost[]; readonly ratios: readonly number[] }[]
+      readonly idleness: {
+        readonly ikeSas: number
+        readonly probes: number
+        readonly cpuPercent: number
+        readonly residentBytes: number
+      }
+    }
+    assert.deepEqual(
+      rows.map(({ what }) => what.split(',')[0]),
+      [
+        'liveness check answered',
+        'liveness check answered',
+        'CHILD_SA rekey answered',
+        'CHILD_SA rekey begun',
+        'IKE_SA rekey answered',
+        'IKE_SA rekey begun',
+        'liveness check begun',
+      ],
+    )
+    for (const { costs, ratios } of rows) {
+      assert.deepEqual(
+        costs.map(({ name }) => name),
+        ['espalier', 'charon'],
+      )
+      for (const { exchanges, least, median, most } of costs)
+        assert.ok(exchanges > 0 && 0 < least && least <= median && median <= most)
+      assert.ok(ratios.length === 1 && ratios[0]! > 0)
+    }
+    assert.equal(idleness.ikeSas, 20)
+    assert.ok(idleness.probes > 0 && idleness.cpuPercent > 0 && idleness.residentBytes > 0)
+  },
+)
