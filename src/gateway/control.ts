@@ -160,7 +160,7 @@ export class Control {
         // strongSwan: name or number, where for CHILD_SAs all that is given must fit.
         const isMeant = (filter.ike !== null && filter.ike === ikeName(sa)) || filter.ikeId === sa.uniqueId
         // One that was replaced is about to go by itself, and would be counted beside its successor.
-        return isMeant && sa.state !== 'rekeyed' ? [{ session, child: null }] : []
+        return isMeant && sa.state !== 'rekeyed' && !session.isSuccessor ? [{ session, child: null }] : []
       }
       if (!fitsIke(sa, filter)) return []
       return sa.children.filter((child) => isStanding(child) && fitsChild(child, filter)).map((child) => ({ session, child }))

@@ -56,7 +56,11 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
   } catch (error) {
     const rival = endRekey(session)
     await successor.close('failed')
-    if (isPeerSilent(error)) await session.losePeer()
+    if (isPeerSilent(error)) {
+      // The peer may have asked for the same before; nobody else would end what we made for that.
+      await rival?.session.close('peer-silent')
+      await session.losePeer()
+    }
     if (!(error instanceof EspalierError)) throw error
     // The peer refused because it was doing the same: its IKE_SA takes over.
     if (rival !== null) return takeOver(session, rival.session)

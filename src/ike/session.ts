@@ -175,6 +175,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
     )
   }
 
+  /** It is to replace another IKE_SA, and does not stand yet: nobody outside knows of it. */
+  get isSuccessor(): boolean {
+    return this.predecessor !== null && this.sa.state === 'connecting'
+  }
+
   /** A new IKE_SA that is to replace this one, for whoever began the exchange. */
   openSuccessor(role: Role): Session {
     const successor = this.#keeper.successorOf(this, role)

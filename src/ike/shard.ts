@@ -203,6 +203,8 @@ export class Shard implements SessionKeeper {
   }
 
   async #stopSession(session: Session, reason: CloseReason): Promise<void> {
+    // What is to replace another goes with that, or takes over and is deleted in its place.
+    if (session.isSuccessor) return
     // What is not established yet has no peer to tell.
     if (session.sa.state === 'connecting') return session.run(() => session.close(reason))
     await session.runExchange((current) => deleteIkeSa(current, reason), 'delete-ike')
