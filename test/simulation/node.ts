@@ -124,7 +124,7 @@ export class SimulatedNode implements Attachment {
         if (driver.remembers) this.events.push(event)
         for (const listener of this.listeners) listener(event)
         if (event.event === 'broken') this.broken ??= event
-        reporter.handle(event)
+        if (driver.remembers) reporter.handle(event)
       },
       // The driver asks every gateway for its next deadline, so nothing has to be armed.
       () => undefined,

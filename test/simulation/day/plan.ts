@@ -54,7 +54,7 @@ export function planDay(world: World): Plan {
   world.kernelLatency = dice.chance(0.7) ? 0.05 : dice.below(50)
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
-  const lives = throwLives(dice)
+  const lives = throwLives(dice, traits.isCalm)
   const childCount = dice.chance(0.75) ? 1 : 2
   const sites = Array.from({ length: clientCount }, (_, i) => throwSite(i, childCount, dice))
 
@@ -118,13 +118,13 @@ interface Lives {
   readonly withKeyExchange: boolean
 }
 
-function throwLives(dice: Dice): Lives {
+function throwLives(dice: Dice, isCalm: boolean): Lives {
   return {
     child: (4 + dice.below(6)) * MINUTE,
     ike: (10 + dice.below(20)) * MINUTE,
     reauth: dice.chance(0.15) ? (30 + dice.below(60)) * MINUTE : 0,
     dpd: (1 + dice.below(4)) * MINUTE,
-    makeBeforeBreak: dice.chance(0.5),
+    makeBeforeBreak: isCalm || dice.chance(0.5),
     withKeyExchange: dice.chance(0.5),
   }
 }
@@ -211,7 +211,7 @@ function configured(words: readonly ConnectionWords[], lives: Lives, dice: Dice,
   const settings = {
     makeBeforeBreak: lives.makeBeforeBreak,
     retransmitJitter: dice.chance(0.5) ? 20 : 0,
-    keepAlive: (20 + dice.below(30)) * SECOND,
+    keepAlive: (40 + dice.below(15)) * SECOND,
   }
   const { connections, ...rest } = configuration(words, settings)
   const withWishes = (child: ChildConnection): ChildConnection => ({

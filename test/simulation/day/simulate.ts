@@ -45,7 +45,7 @@ async function playAll(count: number, jobs: number): Promise<number> {
     else player.disconnect()
   }
   const players = Array.from({ length: Math.min(jobs, count) }, () =>
-    fork(import.meta.filename, ['--player', '--hours', options.hours]),
+    fork(import.meta.filename, ['--player', '--hours', options.hours], { execArgv: ['--max-semi-space-size=32'] }),
   )
   await Promise.all(
     players.map(
