@@ -17,6 +17,8 @@ const HUB = '203.0.113.1'
 /** One configured child of a client, and a host at each end of it. */
 export interface Tunnel {
   readonly client: SimulatedNode
+  /** Between the two. */
+  readonly nat: Nat | null
   readonly child: string
   readonly clientHost: string
   readonly hubHost: string
@@ -68,21 +70,30 @@ export function planDay(world: World): Plan {
       NO_WISHES,
     ),
   )
-  const nats: Nat[] = []
+  const natOf = new Map<SimulatedNode, Nat | null>()
   const clients = sites.map((site, i) => {
     const nat = dice.chance(0.5) ? world.addNat(`nat${i}`, `192.0.2.${i + 1}`, throwNat(dice)) : null
-    if (nat !== null) nats.push(nat)
     const wishes: Wishes = {
       start: { start: true, trap: dice.chance(0.25) },
       dpd: { start: true, trap: dice.chance(0.25) },
       close: { start: dice.chance(0.5), trap: dice.chance(0.25) },
     }
     const address = nat === null ? `198.51.100.${i + 1}` : `192.168.${i}.7`
-    return world.addNode(`client${i}`, address, configured([clientSide(site, lives)], lives, dice, wishes), nat)
+    const client = world.addNode(`client${i}`, address, configured([clientSide(site, lives)], lives, dice, wishes), nat)
+    natOf.set(client, nat)
+    return client
   })
+  const nats = [...natOf.values()].filter((nat) => nat !== null)
   const tunnels = clients.flatMap((client, i) =>
     Array.from({ length: childCount }, (_, child): Tunnel => {
-      return { client, child: childName(child), clientHost: `10.${100 + i}.0.9`, hubHost: `10.${1 + child}.0.9`, isDown: false }
+      return {
+        client,
+        nat: natOf.get(client)!,
+        child: childName(child),
+        clientHost: `10.${100 + i}.0.9`,
+        hubHost: `10.${1 + child}.0.9`,
+        isDown: false,
+      }
     }),
   )
   return { world, dice, traits, hub, clients, nodes: [hub, ...clients], nats, tunnels }
