@@ -30,7 +30,6 @@ export function reauthenticate(session: Session): void {
 
 async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<void> {
   const { env } = session
-  const begun = env.clock.now()
   const renewed = await makeAnew(session, children)
   const old = lastOf(session)
   old.isReauthenticating = false
@@ -39,16 +38,15 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
     return
   }
   void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
-  settle(renewed, old, begun)
+  settle(renewed, old)
 }
 
 async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<void> {
-  const begun = session.env.clock.now()
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
   const renewed = await makeAnew(session, children)
   if (renewed === null) fail(session, 'failed', null)
-  else settle(renewed, session, begun)
+  else settle(renewed, session)
 }
 
 /** The IKE_SA between the same two, with these CHILD_SAs; null if it did not come about. */
@@ -68,16 +66,17 @@ async function makeAnew(session: Session, children: readonly ChildSa[]): Promise
  * If the peer made one as well in the same moment, that of the responder of the old one goes. Whoever of the two is done
  * last finds the other.
  */
-function settle(renewed: Session, old: Session, begun: Milliseconds): void {
-  const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, begun))
+function settle(renewed: Session, old: Session): void {
+  const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, old))
   if (rival === undefined) return
   const superfluous = old.sa.originalRole === 'responder' ? renewed : rival
   void superfluous.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
 }
 
-function isRival({ sa }: Session, renewed: Session, begun: Milliseconds): boolean {
+/** The peer made it since there was the old one: in the same moment as we did, or before the peer's delete came to us. */
+function isRival({ sa }: Session, renewed: Session, old: Session): boolean {
   const isSameTraffic = sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
-  return sa.role === 'responder' && sa.created >= begun && isSameTraffic
+  return sa.originalRole === 'responder' && sa.created > old.sa.created && isSameTraffic
 }
 
 /** It may have been rekeyed meanwhile. */
