@@ -76,7 +76,8 @@ export function planDay(world: World): Plan {
     const wishes: Wishes = {
       start: { start: true, trap: dice.chance(0.25) },
       dpd: { start: true, trap: dice.chance(0.25) },
-      close: { start: dice.chance(0.5), trap: dice.chance(0.25) },
+      // One that starts takes the end of an IKE_SA for a loss where it is the beginning of another (swanctl.conf says so).
+      close: { start: lives.makeBeforeBreak && dice.chance(0.5), trap: dice.chance(0.25) },
     }
     const address = nat === null ? `198.51.100.${i + 1}` : `192.168.${i}.7`
     const client = world.addNode(`client${i}`, address, configured([clientSide(site, lives)], lives, dice, wishes), nat)
