@@ -27,6 +27,7 @@ import {
   type ChosenTransforms,
 } from '../negotiate/proposals.ts'
 import {
+  agreement,
   formatSelector,
   isSubset,
   narrow,
@@ -356,8 +357,9 @@ function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
 }
 
 /**
- * The first child that carries the first wanted selectors of both sides (RFC 7296 2.9: a responder that can must keep
- * them, for they may be those of the packet that asks), or else has something in common with the wanted ones.
+ * The child that carries the first wanted selectors of both sides (RFC 7296 2.9: a responder that can must keep them,
+ * for they may be those of the packet that asks), or else has something in common with the wanted ones. Of several the
+ * one that agrees best with them, of these the first (strongSwan).
  */
 function fittingChild(
   session: Session,
@@ -366,19 +368,22 @@ function fittingChild(
   wantedRemote: readonly TrafficSelector[],
 ): Fit | null {
   const { sa } = session
-  let other: Fit | null = null
+  const keeps = (own: readonly TrafficSelector[], [first]: readonly TrafficSelector[]): boolean =>
+    own.some((selector) => first !== undefined && isSubset(first, selector))
+  let best: { readonly fit: Fit; readonly isKept: boolean; readonly score: number } | null = null
   for (const connection of children) {
     if (isShunt(connection)) continue
-    const localSelectors = narrow(resolved(connection.localSelectors, sa.local.address), wantedLocal)
-    const remoteSelectors = narrow(resolved(connection.remoteSelectors, sa.remote.address), wantedRemote)
+    const local = resolved(connection.localSelectors, sa.local.address)
+    const remote = resolved(connection.remoteSelectors, sa.remote.address)
+    const localSelectors = narrow(local, wantedLocal)
+    const remoteSelectors = narrow(remote, wantedRemote)
     if (localSelectors.length === 0 || remoteSelectors.length === 0) continue
-    const fit = { connection, localSelectors, remoteSelectors }
-    const keeps = (own: readonly TrafficSelector[], [first]: readonly TrafficSelector[]): boolean =>
-      own.some((selector) => first !== undefined && isSubset(first, selector))
-    if (keeps(localSelectors, wantedLocal) && keeps(remoteSelectors, wantedRemote)) return fit
-    other ??= fit
+    const isKept = keeps(localSelectors, wantedLocal) && keeps(remoteSelectors, wantedRemote)
+    const score = agreement(local, wantedLocal) + agreement(remote, wantedRemote)
+    const isBetter = best === null || (isKept === best.isKept ? score > best.score : isKept)
+    if (isBetter) best = { fit: { connection, localSelectors, remoteSelectors }, isKept, score }
   }
-  return other
+  return best?.fit ?? null
 }
 
 /** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */

@@ -67,6 +67,22 @@ export function narrow(configured: readonly TrafficSelector[], offered: readonly
   return [...found]
 }
 
+/**
+ * How well what is configured agrees with what was offered, 0 for not at all. strongSwan: what is the same counts five
+ * times what only overlaps, and the earlier in the offer the more.
+ */
+export function agreement(configured: readonly TrafficSelector[], offered: readonly TrafficSelector[]): number {
+  let score = 0
+  for (const [index, offer] of offered.entries()) {
+    const weight = offered.length - index
+    for (const own of configured) {
+      if (isSubset(own, offer) && isSubset(offer, own)) score += 5 * weight
+      else if (intersect(own, offer) !== null) score += weight
+    }
+  }
+  return score
+}
+
 /** Whether every packet of `a` is one of `b`. OPAQUE is contained in OPAQUE and in any port. */
 export function isSubset(a: TrafficSelector, b: TrafficSelector): boolean {
   if (!b.range.contains(a.range)) return false

@@ -114,3 +114,22 @@ scenario('the children of the connection that was chosen count, not those of ano
   assert.deepEqual(gateway.session.sa.children, [])
   assert.equal(client.eventsOf('child-failed').length, 1)
 })
+
+scenario(
+  'of several children the one whose traffic is what the peer wants, not the first that allows it (strongSwan)',
+  async (world) => {
+    const gateway = gatewayWith(world, [
+      {
+        localId: 'gateway.example.org',
+        children: [
+          { name: 'wide', ...OFFICE, proposals: ['aes256gcm16'] },
+          { name: 'exact', ...OFFICE, remote: ['10.2.0.0/24'] },
+          { name: 'wider', local: ['10.0.0.0/8'], remote: ['10.0.0.0/8'] },
+        ],
+      },
+    ])
+    const client = addClient(world, { local: ['10.2.0.0/24'], remote: ['10.1.0.0/16'] })
+    await world.initiate(client)
+    assert.equal(gateway.session.sa.children[0]!.connection.name, 'exact')
+  },
+)
