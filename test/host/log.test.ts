@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { describe, test, type TestContext } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 
 import { Charon } from '../lab/support/charon.ts'
 import { Espalier } from '../lab/support/espalier.ts'
@@ -71,6 +72,8 @@ interface Followed {
 
 type Program = 'charon' | 'espalier'
 
+const ATTEMPTS_MAX = 3
+
 async function start(host: Host, program: Program, configuration: string): Promise<Charon | Espalier> {
   const settings = 'retransmit_tries = 1\n keep_alive = 0'
   return program === 'charon'
@@ -121,15 +124,17 @@ async function compare(
   configuration = clientOf(),
   apart = NOTHING,
 ): Promise<Followed> {
-  const ours = await follow(t, { client: 'espalier', gateway: 'charon' }, commands, configuration)
   const theirs = await follow(t, { client: 'charon', gateway: 'espalier' }, commands, configuration)
-  assert.deepEqual(ours.client, theirs.client, 'as initiators both say the same')
-  assert.deepEqual(
-    theirs.gateway,
-    ours.gateway.filter((line) => !apart.test(line)),
-    'as responders both say the same',
-  )
-  return { client: ours.client, gateway: theirs.gateway }
+  for (let attempt = 1; ; attempt++) {
+    const ours = await follow(t, { client: 'espalier', gateway: 'charon' }, commands, configuration)
+    assert.deepEqual(ours.client, theirs.client, 'as initiators both say the same')
+    const said = ours.gateway.filter((line) => !apart.test(line))
+    // charon hands its lines to VICI's clients from several threads: now and then two change places.
+    const isShuffled = !isDeepStrictEqual(theirs.gateway, said) && isDeepStrictEqual(theirs.gateway.toSorted(), said.toSorted())
+    if (isShuffled && attempt < ATTEMPTS_MAX) continue
+    assert.deepEqual(theirs.gateway, said, 'as responders both say the same')
+    return { client: ours.client, gateway: theirs.gateway }
+  }
 }
 
 describe('the log beside that of charon', { skip: existsSync(TUN) ? false : `${TUN} is not there` }, () => {

@@ -145,9 +145,10 @@ export class World implements Driver {
 
   /** Waits until no promise has anything left to do, and checks what must hold at any time. */
   async settle(): Promise<void> {
-    // Ticks begin when no promise is left to settle; a turn of the real event loop costs more, and is needed by nobody here.
+    // Ticks begin when no promise is left to settle; a turn of the real event loop costs more, and is needed only where a
+    // scenario waits for two things at once.
     await new Promise<void>((resolve) =>
-      ++this.#settled % TICKS_IN_A_ROW === 0 ? setImmediate(resolve) : process.nextTick(resolve),
+      this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0 ? process.nextTick(resolve) : void setImmediate(resolve),
     )
     for (const node of this.nodes) {
       for (const { sa } of node.sessions()) {
