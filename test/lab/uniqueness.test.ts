@@ -7,32 +7,11 @@ import { test } from 'node:test'
 
 import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
+import { comesTo } from './support/listed.ts'
 import type { Host } from './support/network.ts'
 import { eventually } from './support/process.ts'
 import { clientConfiguration, gatewayConfiguration, pingBothWays, scene } from './support/scene.ts'
 import { xfrmStates } from './support/xfrm.ts'
-
-type Daemon = Charon | Espalier
-
-/** The IKE_SAs and CHILD_SAs that a daemon lists, by number of each. */
-async function listed(daemon: Daemon): Promise<{ readonly ike: number; readonly child: number }> {
-  const lines = (await daemon.swanctl('--list-sas')).split('\n')
-  return {
-    ike: lines.filter((line) => /^\S+: #\d+, ESTABLISHED/.test(line)).length,
-    child: lines.filter((line) => /^ {2}\S+: #\d+, reqid \d+, INSTALLED/.test(line)).length,
-  }
-}
-
-async function comesTo(daemon: Daemon, ike: number, child: number): Promise<void> {
-  await eventually(
-    `${daemon.host.name} has ${ike} IKE_SAs and ${child} CHILD_SAs`,
-    async () => {
-      const now = await listed(daemon)
-      return now.ike === ike && now.child === child ? true : undefined
-    },
-    240_000,
-  )
-}
 
 /** What a machine that loses its power has in its kernel when it is back. */
 async function emptyKernel(host: Host): Promise<void> {

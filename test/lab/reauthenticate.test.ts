@@ -1,0 +1,136 @@
+/**
+ * Reauthentication between espalier and charon, through a NAT: begun by either, whoever made the IKE_SA there was,
+ * deleting first or afterwards. Each time one IKE_SA with one CHILD_SA remains at both, and in both kernels.
+ */
+import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { Charon } from './support/charon.ts'
+import { Espalier } from './support/espalier.ts'
+import { type ListedSas, listedSas, type Peer } from './support/listed.ts'
+import { eventually } from './support/process.ts'
+import { assertKernelEmpty, clientConfiguration, gatewayConfiguration, pingBothWays, scene } from './support/scene.ts'
+import { xfrmPolicies, xfrmStates } from './support/xfrm.ts'
+
+/** Of the emulated machine's clock, far more than any of it takes. */
+const PATIENCE_MS = 240_000
+
+/** What becomes of the new IKE_SA and of the old one, in espalier's log, whoever begins. */
+const MAKE_BEFORE_BREAK = ['ike-established', 'ike-closed']
+const BREAK_BEFORE_MAKE = ['ike-closed', 'ike-established']
+
+/** Waits until a daemon has nothing but one IKE_SA and its CHILD_SA, others than these. */
+async function renewed(daemon: Peer, before: ListedSas): Promise<ListedSas> {
+  return await eventually(
+    `${daemon.host.name} has one IKE_SA and one CHILD_SA, made anew`,
+    async () => {
+      const now = await listedSas(daemon)
+      const isAlone = (kind: keyof ListedSas, state: string): boolean =>
+        now[kind].length === 1 && now[kind][0]!.state === state && before[kind].every(({ id }) => id !== now[kind][0]!.id)
+      return isAlone('ike', 'ESTABLISHED') && isAlone('child', 'INSTALLED') ? now : undefined
+    },
+    PATIENCE_MS,
+  )
+}
+
+/** Before the daemons are asked to read their settings again. Charon has those an IKE_SA began with. */
+async function set(daemon: Peer, makesBeforeBreak: 'yes' | 'no'): Promise<void> {
+  const file = join(daemon.directory, 'strongswan.conf')
+  const text = await readFile(file, 'utf8')
+  await writeFile(file, text.replace(/make_before_break = \w+/, `make_before_break = ${makesBeforeBreak}`))
+  await daemon.swanctl('--reload-settings')
+}
+
+for (const [role, names] of [
+  ['gateway', 'espalier the gateway of charon'],
+  ['client', 'espalier the client of charon'],
+] as const) {
+  test(names, async (t) => {
+    const { gateway, inside } = await scene(t)
+    const [client] = inside
+    const [Gateway, Client] = role === 'gateway' ? [Espalier, Charon] : [Charon, Espalier]
+    const settings = 'make_before_break = yes'
+    const [there, here] = await Promise.all([
+      Gateway.start(gateway, { configuration: gatewayConfiguration(), settings }),
+      Client.start(client.host, { configuration: clientConfiguration(client), settings }),
+    ])
+    const both: readonly Peer[] = [here, there]
+    const [espalier, charon] = (role === 'gateway' ? [there, here] : [here, there]) as [Espalier, Charon]
+
+    const reauthenticates = async (daemon: Peer, order: typeof MAKE_BEFORE_BREAK): Promise<void> => {
+      const mark = espalier.daemon.lines.length
+      const before = await Promise.all(both.map(listedSas))
+      const spis = (await xfrmStates(gateway)).map(({ spi }) => spi)
+      await daemon.swanctl('--rekey', '--reauth', '--ike', daemon === here ? 'gateway' : 'clients')
+      await Promise.all(both.map((peer, index) => renewed(peer, before[index]!)))
+      for (const host of [gateway, client.host]) {
+        const states = await eventually(
+          `two states on ${host.name}`,
+          async () => {
+            const now = await xfrmStates(host)
+            return now.length === 2 ? now : undefined
+          },
+          PATIENCE_MS,
+        )
+        assert.ok(
+          states.every(({ spi }) => !spis.includes(spi)),
+          `states made anew on ${host.name}`,
+        )
+        const policies = await xfrmPolicies(host)
+        assert.deepEqual(policies.map(({ direction }) => direction).toSorted(), ['fwd', 'in', 'out'], host.name)
+      }
+      const happened = espalier.daemon.lines.slice(mark).map((line) => /"event":"(ike-established|ike-closed)"/.exec(line)?.[1])
+      assert.deepEqual(
+        happened.filter((event) => event !== undefined),
+        order,
+      )
+      await pingBothWays(client, gateway)
+    }
+    const begins = async (): Promise<void> => {
+      await here.swanctl('--initiate', '--child', 'net')
+      await pingBothWays(client, gateway)
+    }
+    const ends = async (): Promise<void> => {
+      await here.swanctl('--terminate', '--ike', 'gateway')
+      for (const host of [gateway, client.host])
+        await eventually(
+          `no state on ${host.name}`,
+          async () => ((await xfrmStates(host)).length === 0 ? true : undefined),
+          PATIENCE_MS,
+        )
+      for (const host of [gateway, client.host]) await assertKernelEmpty(host)
+    }
+
+    await t.test('make before break, by the client, then by the gateway, then by the client as the responder', async () => {
+      await begins()
+      for (const daemon of [here, there, here]) await reauthenticates(daemon, MAKE_BEFORE_BREAK)
+      await ends()
+    })
+
+    await t.test('make before break with unique = replace: the old one goes once, and takes nothing with it', async () => {
+      await here.configure(clientConfiguration(client, { ike: 'unique = replace' }))
+      await there.configure(gatewayConfiguration({ ike: 'unique = replace' }))
+      for (const daemon of both) await daemon.swanctl('--load-all', '--noprompt')
+      await begins()
+      for (const daemon of both) await reauthenticates(daemon, MAKE_BEFORE_BREAK)
+      const suspected = /suspected reauthentication/
+      assert.equal(espalier.daemon.lines.filter((line) => suspected.test(line)).length, 1)
+      assert.equal((await charon.log()).split('\n').filter((line) => suspected.test(line)).length, 1)
+      const standing = await listedSas(espalier)
+      // A responder that suspects it deletes the old one 10 seconds after the new one came, if it is there still.
+      await new Promise((resolve) => setTimeout(resolve, 11_000))
+      assert.deepEqual(await listedSas(espalier), standing)
+      await pingBothWays(client, gateway)
+      await ends()
+    })
+
+    await t.test('break before make, by the client, then by the gateway', async () => {
+      for (const daemon of both) await set(daemon, 'no')
+      await begins()
+      for (const daemon of both) await reauthenticates(daemon, BREAK_BEFORE_MAKE)
+      await ends()
+    })
+  })
+}
