@@ -243,6 +243,10 @@ export class Shard implements SessionKeeper {
       if (accepted === 'done') return
       return typeof accepted === 'string' ? this.#drop(arrival, accepted, arrival.message.header) : accepted
     }
+    // The peer stands already, and its answer to our IKE_AUTH was overtaken or lost: it will ask again (RFC 7296 2.1).
+    const { role, state } = session.sa
+    if (role === 'initiator' && state === 'connecting' && !session.isSuccessor)
+      return this.#drop(arrival, 'unexpected', arrival.message.header)
     const request = session.exchanges.openRequest(arrival)
     if (request === 'done') return
     if (typeof request === 'string') return this.#drop(arrival, request, arrival.message.header)

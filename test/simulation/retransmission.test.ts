@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 
 import { SECOND } from '../../src/base/time.ts'
 import { ExchangeType } from '../../src/iana/ikev2.ts'
-import { ikeBytes, type Packet } from './packet.ts'
+import { probe } from '../../src/ike/liveness.ts'
+import { ikeBytes, summaryOf, type Packet } from './packet.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
 import { Stranger } from './stranger.ts'
 import { play, scenario, scenarioOverSeeds, SEED, type World } from './world.ts'
@@ -257,5 +258,24 @@ scenario(
     assert.deepEqual(peer.received.at(-1)!.bytes, kept)
     assert.equal(await answered(fourth), true)
     assert.equal(gateway.sessions().length, 1)
+  },
+)
+
+scenario(
+  'a responder whose IKE_AUTH response was lost asks something itself: it is answered when the IKE_SA stands',
+  async (world) => {
+    const gateway = addGateway(world)
+    const client = addClient(world)
+    let isLossy = true
+    world.network.tap((packet) => (isLossy && summaryOf(packet) === 'IKE_AUTH response 1' ? [] : [packet]))
+    const initiated = client.gateway.initiate('home', 'net')
+    await world.until(() => gateway.eventsOf('ike-established').length > 0, 'the responder stands')
+    const probed = gateway.session.runExchange(probe)
+    await world.pass(2 * SECOND)
+    isLossy = false
+    await world.outcome(initiated)
+    await world.outcome(probed)
+    assert.equal(client.eventsOf('ike-failed').length, 0)
+    assert.ok(await flows(world, client, gateway))
   },
 )
