@@ -28,8 +28,6 @@ export interface Consequences {
   start(connection: Connection, children: readonly ChildConnection[]): void
   /** Undoes the start actions of `children`; everything else of the connection stays, IKE_SAs without a CHILD_SA as well unless `closesEmptied`. */
   undo(connection: Connection, children: readonly ChildConnection[], closesEmptied: boolean): void
-  /** Many changes at once: the IKE_SAs are looked through once, not once for every connection. */
-  together(work: () => void): void
   /** IKE_SAs of `before` go on under `after`, which differs in its children. */
   continue(before: Connection, after: Connection): void
 }
@@ -70,9 +68,7 @@ export class Configured {
 
   /** Runs every start action. */
   start(): void {
-    this.#consequences.together(() => {
-      for (const connection of this.connections()) this.#consequences.start(connection, connection.children)
-    })
+    for (const connection of this.connections()) this.#consequences.start(connection, connection.children)
   }
 
   /** Takes over the files' new configuration as a whole; what clients loaded besides stays. */
@@ -83,10 +79,8 @@ export class Configured {
     for (const secret of configuration.secrets) this.loadShared(secret, 'files')
     for (const name of this.#pools.goneFrom(configuration.pools)) this.unloadPool(name)
     for (const pool of configuration.pools) this.loadPool(pool, 'files')
-    this.#consequences.together(() => {
-      for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
-      for (const connection of configuration.connections) this.loadConnection(connection, 'files')
-    })
+    for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
+    for (const connection of configuration.connections) this.loadConnection(connection, 'files')
   }
 
   connections(): readonly Connection[] {

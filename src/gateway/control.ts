@@ -42,6 +42,7 @@ export interface Controlled {
   connections(): readonly Connection[]
   settings(): IkeSettings
   sessions(): readonly Session[]
+  sessionsOf(connection: string): readonly Session[]
   readonly open: Open
   readonly traps: Traps
 }
@@ -229,9 +230,9 @@ export class Control {
    * child is up already, or on its way.
    */
   #usableSession(connection: Connection, child: ChildConnection | null): Session | null {
-    const session = this.#controlled.sessions().find(({ sa }) => {
+    const session = this.#controlled.sessionsOf(connection.name).find(({ sa }) => {
       const isUsable = sa.state === 'connecting' || sa.state === 'established'
-      return isUsable && sa.connection?.name === connection.name && isDeepStrictEqual(sa.connection, connection)
+      return isUsable && isDeepStrictEqual(sa.connection, connection)
     })
     if (session === undefined) return null
     const twin = session.sa.children.find((candidate) => isStanding(candidate) && candidate.connection.name === child?.name)

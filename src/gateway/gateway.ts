@@ -64,7 +64,7 @@ export class Gateway {
       ports: ports.ports,
       books: this.books,
       open: (...initiation) => this.#initiations.open(...initiation),
-      sessions: () => this.sessions(),
+      sessionsOf: (connection) => this.sessionsOf(connection),
       report,
     })
     this.#shard = new Shard(
@@ -90,13 +90,19 @@ export class Gateway {
     this.#timeouts = new Timeouts(() => ports.clock.now(), armed)
     this.#initiations = new Initiations(this.#shard, this.#timeouts, () => this.configured.settings, report)
     const { open } = this.#initiations
-    const startActions = new StartActions({ sessions: () => this.sessions(), open, traps: this.traps, report })
+    const startActions = new StartActions({
+      sessionsOf: (connection) => this.sessionsOf(connection),
+      open,
+      traps: this.traps,
+      report,
+    })
     this.configured = new Configured(configuration, startActions, report)
     this.control = new Control(
       {
         connections: () => this.configured.connections(),
         settings: () => this.configured.settings,
         sessions: () => this.sessions(),
+        sessionsOf: (connection) => this.sessionsOf(connection),
         traps: this.traps,
         open,
       },
@@ -106,6 +112,11 @@ export class Gateway {
 
   sessions(): readonly Session[] {
     return this.#shard.sessions()
+  }
+
+  /** Those of the connections of that name. */
+  sessionsOf(connection: string): readonly Session[] {
+    return this.#shard.sessionsOf(connection)
   }
 
   /** IKE_SAs that strangers began and have not authenticated yet. */

@@ -19,7 +19,7 @@ import type { Traps } from './traps.ts'
 
 /** What start actions need of their gateway. */
 export interface Initiator {
-  sessions(): readonly Session[]
+  sessionsOf(connection: string): readonly Session[]
   readonly open: Open
   readonly traps: Traps
   report(event: IkeEvent): void
@@ -39,21 +39,9 @@ export class StartActions implements Consequences {
   /** IKE_SAs and CHILD_SAs that are to be deleted, from when that was decided: what is started does not count on them. */
   readonly #leaving = new WeakSet<Session>()
   readonly #leavingChildren = new WeakSet<ChildSa>()
-  /** Sessions by the name of their connection, while many connections are looked at. */
-  #byConnection: ReadonlyMap<string | undefined, readonly Session[]> | null = null
 
   constructor(initiator: Initiator) {
     this.#initiator = initiator
-  }
-
-  /** Part of Consequences. */
-  together(work: () => void): void {
-    this.#byConnection = Map.groupBy(this.#initiator.sessions(), ({ sa }) => sa.connection?.name)
-    try {
-      work()
-    } finally {
-      this.#byConnection = null
-    }
   }
 
   /** Part of Consequences. Returns at once; what comes of it is reported. A child that is up, or on its way, is not started again. */
@@ -128,11 +116,7 @@ export class StartActions implements Consequences {
 
   /** Those that stand or are being made, and stay. */
   #sessionsOf(connection: string): readonly Session[] {
-    const sessions =
-      this.#byConnection === null
-        ? this.#initiator.sessions().filter(({ sa }) => sa.connection?.name === connection)
-        : (this.#byConnection.get(connection) ?? [])
-    return sessions.filter((session) => !this.#leaving.has(session) && isAlive(session))
+    return this.#initiator.sessionsOf(connection).filter((session) => !this.#leaving.has(session) && isAlive(session))
   }
 
   #startsOf(connection: string): readonly Start[] {

@@ -30,7 +30,7 @@ import type { Open } from './initiations.ts'
 export interface TrapEnvironment extends Pick<Environment, 'network' | 'ports'> {
   readonly books: Books
   readonly open: Open
-  sessions(): readonly Session[]
+  sessionsOf(connection: string): readonly Session[]
   report(event: IkeEvent): void
 }
 
@@ -192,10 +192,9 @@ export class Traps implements TrapKeeper {
   /** The IKE_SA of the connection that stands, or is being made by us (strongSwan: checkout_by_config). */
   #usable(connection: Connection): Session | null {
     const isUsable = ({ sa }: Session): boolean =>
-      sa.connection?.name === connection.name &&
       (sa.state === 'established' || (sa.state === 'connecting' && sa.role === 'initiator')) &&
       isDeepStrictEqual(sa.connection, connection)
-    return this.#env.sessions().find(isUsable) ?? null
+    return this.#env.sessionsOf(connection.name).find(isUsable) ?? null
   }
 
   #settle(name: string, entry: Entry): Promise<EspalierError | null> {

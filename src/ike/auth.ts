@@ -192,7 +192,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   if (connection !== best) env.report({ event: 'connection-switched', sa, from: best, to: connection })
   env.report({ event: 'authenticating', sa, id: localId })
 
-  sa.connection = connection
+  session.useConnection(connection)
   sa.localId = localId
   sa.remoteId = remoteId
   // The first protected request shows the endpoints that both sides will use from now on (strongSwan).

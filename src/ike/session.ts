@@ -9,7 +9,7 @@ import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
-import type { ChildConnection } from './connection.ts'
+import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
@@ -36,6 +36,8 @@ export interface SessionKeeper {
   peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
   twinsOf(session: Session, remoteId: Identity): readonly Session[]
+  /** It has a connection now. */
+  connected(session: Session): void
   closed(session: Session): void
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
@@ -178,6 +180,13 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** It is to replace another IKE_SA, and does not stand yet: nobody outside knows of it. */
   get isSuccessor(): boolean {
     return this.predecessor !== null && this.sa.state === 'connecting'
+  }
+
+  /** A responder knows now who the peer is, and by that which connection it is. */
+  useConnection(connection: Connection): void {
+    assert(this.sa.connection === null, 'the connection is chosen once')
+    this.sa.connection = connection
+    this.#keeper.connected(this)
   }
 
   /** A new IKE_SA that is to replace this one, for whoever began the exchange. */

@@ -44,6 +44,7 @@ import { connectionsBetween } from './matching.ts'
 import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
+import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
 import { deleteSuperseded } from './uniqueness.ts'
 
@@ -61,6 +62,8 @@ export class Shard implements SessionKeeper {
   /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
   readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
   readonly #established = new Established()
+  /** By the name of its connection, which a responder's has when the peer has authenticated. */
+  readonly #byConnection = new SessionIndex()
   readonly #farewells = new Farewells()
   readonly #upstream: (event: IkeEvent) => void
   #isStopping = false
@@ -78,6 +81,11 @@ export class Shard implements SessionKeeper {
 
   sessions(): readonly Session[] {
     return [...this.#table.values()]
+  }
+
+  /** Those of the connections of that name, whatever their state. */
+  sessionsOf(connection: string): readonly Session[] {
+    return this.#byConnection.get(connection)
   }
 
   get halfOpenCount(): number {
@@ -427,7 +435,9 @@ export class Shard implements SessionKeeper {
 
   #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
     const sa = new IkeSa(this.#env.nextIkeSaNumber(), role, this.#newSpi(), connection, local, remote, this.#env.clock.now())
-    return new Session(sa, this.#env, this.#deadlines, this)
+    const session = new Session(sa, this.#env, this.#deadlines, this)
+    if (connection !== null) this.connected(session)
+    return session
   }
 
   #newSpi(): bigint {
@@ -484,11 +494,20 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
+  connected(session: Session): void {
+    const { connection } = session.sa
+    assert(connection !== null, 'an IKE_SA is told of when it has a connection')
+    this.#byConnection.add(connection.name, session)
+  }
+
+  /** Part of SessionKeeper. */
   closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
     this.#halfOpen.remove(session)
     this.#established.remove(session)
+    const { connection } = session.sa
+    if (connection !== null) this.#byConnection.remove(connection.name, session)
   }
 
   #report(event: IkeEvent): void {

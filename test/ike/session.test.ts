@@ -23,6 +23,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
     peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
+    connected: () => undefined,
     closed: () => undefined,
     childAdopted: () => undefined,
     childDropped: () => undefined,

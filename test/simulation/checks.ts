@@ -59,6 +59,8 @@ export function checkEmpty(node: SimulatedNode): void {
   assert.equal(gateway.books.reqids.size, 0, `no reqid is held at ${node.name}`)
   assert.equal(gateway.traffic.size, 0, `no traffic is claimed at ${node.name}`)
   assert.equal(gateway.sessions().length, 0, `no IKE_SA is left at ${node.name}`)
+  for (const { name } of gateway.configured.connections())
+    assert.deepEqual(gateway.sessionsOf(name), [], `no IKE_SA of ${name} is kept at ${node.name}`)
   assert.equal(gateway.halfOpenCount, 0, `no half-open IKE_SA is counted at ${node.name}`)
   assert.equal(gateway.nextDeadline(), null, `no deadline is left at ${node.name}`)
 }

@@ -35,6 +35,9 @@ export async function assertOne(world: World, { client, gateway }: Both): Promis
   for (const node of [client, gateway]) {
     assert.equal(node.sessions().length, 1, `${node.name} has one IKE_SA`)
     assert.equal(standing(node).sa.children.length, 1, `${node.name} has one CHILD_SA`)
+    const { connection } = standing(node).sa
+    assert.ok(connection !== null)
+    assert.deepEqual(node.gateway.sessionsOf(connection.name), [standing(node)], `${node.name} finds it by its connection`)
     assert.deepEqual([node.kernel.states().length, node.kernel.policies().length], [2, 3])
   }
   assert.equal(standing(client).sa.ownSpi, standing(gateway).sa.peerSpi)
