@@ -1,5 +1,5 @@
 /**
- * UDP packets with numbers, 500 in a second, from one host to another that sends each of them back: whatever is missing
+ * UDP packets with numbers, 500 in a second unless told, from one host to another that sends each of them back: whatever is missing
  * at the end was lost on one of the two ways. Perl, as in transfer.ts, since emulated machines have little time to spare.
  */
 import type { Host } from './network.ts'
@@ -14,10 +14,16 @@ export interface Flow {
 }
 
 /** Begins to send from `source` at `from` to `destination` at `to`. */
-export async function startFlow(from: Host, source: string, to: Host, destination: string): Promise<Flow> {
+export async function startFlow(
+  from: Host,
+  source: string,
+  to: Host,
+  destination: string,
+  perSecond = PER_SECOND,
+): Promise<Flow> {
   const echo = to.start('perl', ['-e', PROGRAM, destination])
   await echo.waitFor(/^listening$/)
-  const sender: Daemon = from.start('perl', ['-e', PROGRAM, source, destination])
+  const sender: Daemon = from.start('perl', ['-e', PROGRAM, source, destination, String(perSecond)])
   await sender.waitFor(/^sending$/)
   return {
     end: async () => {
@@ -30,12 +36,12 @@ export async function startFlow(from: Host, source: string, to: Host, destinatio
   }
 }
 
-/** Arguments: own address, and for the end that begins the other one's. */
+/** Arguments: own address, and for the end that begins the other one's and how many packets in a second. */
 const PROGRAM = String.raw`
 use Socket;
 use POSIX ();
 
-my ($own, $other) = @ARGV;
+my ($own, $other, $rate) = @ARGV;
 $| = 1;
 socket my $socket, AF_INET, SOCK_DGRAM, 0 or die "socket: $!\n";
 # An emulated machine may be away for a while.
@@ -54,7 +60,7 @@ $SIG{TERM} = sub { $is_over = 1 };
 print "sending\n";
 for (;;) {
   # The clock ticks a hundred times in a second.
-  my $due = $is_over ? 0 : ((POSIX::times())[0] - $begun) * ${PER_SECOND} / 100;
+  my $due = $is_over ? 0 : ((POSIX::times())[0] - $begun) * $rate / 100;
   while ($sent < $due) {
     send $socket, pack('Nx96', $sent), 0, $peer or die "sending packet $sent: $!\n";
     $sent++;
