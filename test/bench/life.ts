@@ -27,6 +27,8 @@ const MEASURED = '192.0.2.2'
 const MEASURED_CORE = 0
 const PEERS_CORE = availableParallelism() - 1
 const CONCURRENCY = 20
+/** Rounds of everything that are not counted. */
+const WARM_UPS = 2
 /** A liveness check is little work; so often in a round each IKE_SA has one. */
 const PROBES = 5
 /** The least dpd_delay there is. */
@@ -196,8 +198,6 @@ async function measureRound(pair: Pair, { what, affair, times, begin }: Measure,
 
 /** Rounds in turns, so that all meet the same neighbours on the machine. */
 async function measure(pairs: readonly Pair[], what: Measure, count: number, rounds: number): Promise<Row> {
-  // Code that runs for the first time is not compiled yet.
-  for (const pair of pairs) await measureRound(pair, what, count)
   const results = pairs.map((): Round[] => [])
   for (let i = 0; i < rounds; i++)
     for (const [j, pair] of pairs.entries()) results[j]!.push(await measureRound(pair, what, count))
@@ -321,6 +321,8 @@ async function measureExchanges(
     pairs.push(await Pair.start(owner, name, espProposal, start))
   }
   for (const pair of pairs) await pair.establish(count, 'peer')
+  // What has just been started runs code that is not compiled yet; compiling it is not what is measured here.
+  for (let i = 0; i < WARM_UPS; i++) for (const what of MEASURES) for (const pair of pairs) await measureRound(pair, what, count)
   const rows: Row[] = []
   const profiled = async (name: string, work: () => Promise<Row>): Promise<void> => {
     if (profile !== null) await espalier.responder.beginProfile()
