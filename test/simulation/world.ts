@@ -145,8 +145,9 @@ export class World implements Driver {
 
   /** Waits until no promise has anything left to do, and checks what must hold at any time. */
   async settle(): Promise<void> {
-    // Ticks begin when no promise is left to settle; a turn of the real event loop costs more, and is needed only where a
-    // scenario waits for two things at once.
+    // Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
+    // loop costs more, and is needed only where a scenario waits for two things at once.
+    await undefined
     await new Promise<void>((resolve) =>
       this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0 ? process.nextTick(resolve) : void setImmediate(resolve),
     )
