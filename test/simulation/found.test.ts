@@ -1,0 +1,103 @@
+/**
+ * What the days of day/ found (docs/simulation.md), each as the few messages that it takes. The seeds themselves say
+ * something else as soon as the dice of a day fall in another order.
+ */
+import assert from 'node:assert/strict'
+
+import { MINUTE, SECOND } from '../../src/base/time.ts'
+import { addChild } from '../../src/ike/create-child.ts'
+import { reauthenticate } from '../../src/ike/reauthenticate.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import { summaryOf, type Packet } from './packet.ts'
+import { addClient, addGateway, flows } from './places.ts'
+import { assertOne, current, standing, type Both } from './standing.ts'
+import { scenario, type World } from './world.ts'
+
+async function tunnel(world: World, words: Parameters<typeof addClient>[1] = {}): Promise<Both> {
+  const gateway = addGateway(world)
+  const client = addClient(world, words)
+  await world.initiate(client)
+  return { client, gateway }
+}
+
+/** Loses what `isLost` says of what one side sends, until the returned function is called. */
+function losing(world: World, from: Both[keyof Both], isLost: (summary: string) => boolean): () => void {
+  const isFrom = (packet: Packet): boolean => packet.source.address.equals(from.address)
+  return world.network.tap((packet) => (isFrom(packet) && isLost(summaryOf(packet)) ? [] : [packet]))
+}
+
+scenario('what is asked for twice in one IKE_SA is made once', async (world) => {
+  const both = await tunnel(world)
+  const session = standing(both.client)
+  const { connection } = current(both.client)
+  const made = await world.outcome(Promise.all([addChild(session, connection), addChild(session, connection)]))
+  assert.deepEqual(made, [current(both.client), current(both.client)])
+  assert.match(both.client.said('child-duplicate'), /^not establishing CHILD_SA net due to existing duplicate \{1\} with SPIs /)
+  await assertOne(world, both)
+})
+
+for (const how of ['terminated', 'stopped'] as const) {
+  scenario(`an IKE_SA is ${how} while it is being rekeyed: its peer hears of it, and nothing breaks`, async (world) => {
+    const { client, gateway } = await tunnel(world)
+    const rekeyed = standing(client).runExchange(rekeyIkeSa, 'rekey-ike')
+    await world.until(() => client.sessions().length === 2, 'the new IKE_SA is in the making')
+    const filter = { ike: 'home', ikeId: null, child: null, childId: null }
+    const ended =
+      how === 'stopped'
+        ? client.gateway.stop('shutdown')
+        : client.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut()
+    await world.outcome(Promise.all([rekeyed, ended]))
+    await world.pass(SECOND)
+    assert.deepEqual([client.sessions(), gateway.sessions()], [[], []])
+  })
+}
+
+scenario('both rekey the IKE_SA, and one is given up: what it made for the other goes with it', async (world) => {
+  const { client, gateway } = await tunnel(world)
+  const heals = [
+    losing(world, gateway, (summary) => summary.startsWith('CREATE_CHILD_SA')),
+    losing(world, client, (summary) => summary === 'CREATE_CHILD_SA response 0'),
+  ]
+  const rekeyed = Promise.all([client, gateway].map((node) => standing(node).runExchange(rekeyIkeSa, 'rekey-ike')))
+  await world.outcome(rekeyed)
+  for (const heal of heals) heal()
+  await world.pass(5 * MINUTE)
+  assert.deepEqual([client.sessions(), gateway.sessions()], [[], []])
+})
+
+scenario('both reauthenticate, the second before it hears that the first has done so: one tunnel stays', async (world) => {
+  const both = await tunnel(world)
+  reauthenticate(standing(both.client))
+  const old = standing(both.gateway)
+  await world.until(() => both.client.eventsOf('ike-established').length === 2, 'the new IKE_SA stands')
+  assert.equal(old.sa.state, 'established')
+  reauthenticate(old)
+  await world.pass(MINUTE)
+  await assertOne(world, both)
+})
+
+scenario(
+  'a reauthentication whose delete is lost leaves the old IKE_SA to DPD: its CHILD_SA is up, and not made again',
+  async (world) => {
+    const both = await tunnel(world, { dpdDelay: 30, dpdAction: 'start' })
+    const heal = losing(world, both.gateway, (summary) => summary.startsWith('INFORMATIONAL request'))
+    reauthenticate(standing(both.gateway))
+    await world.pass(3 * MINUTE)
+    heal()
+    await world.pass(10 * MINUTE)
+    await assertOne(world, both)
+    assert.equal(both.client.eventsOf('child-restarting').length, 0)
+  },
+)
+
+scenario(
+  'a CHILD_SA that the peer made anew before it deleted the old one is not made a third time by close_action',
+  async (world) => {
+    const both = await tunnel(world, { closeAction: 'start' })
+    const { spi, source, destination, reqid } = both.gateway.kernel.states()[0]!
+    both.gateway.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+    await world.pass(MINUTE)
+    await assertOne(world, both)
+    assert.ok(await flows(world, both.client, both.gateway))
+  },
+)
