@@ -147,7 +147,7 @@ export class World implements Driver {
   async settle(): Promise<void> {
     // Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
     // loop costs more, and is needed only where a scenario waits for two things at once.
-    await undefined
+    await Promise.resolve()
     await new Promise<void>((resolve) =>
       this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0 ? process.nextTick(resolve) : void setImmediate(resolve),
     )
