@@ -48,6 +48,10 @@ export const MEETING: readonly Explanation[] = [
     pattern: /(?:CHILD|IKE)_SA rekeying failed, trying again in \d+ seconds/,
     why: 'so it was put off',
   },
+  {
+    pattern: /\[JOB\] CHILD_SA ESP\/0x[0-9a-f]+\/\S+ not found for rekey/,
+    why: 'charon comes back to what it put off, and it has been rekeyed meanwhile',
+  },
 ]
 
 /** Complaints with what they mean, how often and one of them; `null` for what nobody has explained. */
