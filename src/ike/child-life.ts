@@ -32,12 +32,13 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established' || !sa.children.includes(child) || child.deleteSent) return
   // The peer's delete was to come, or has come: there is another one already.
-  if (child.state === 'rekeyed' || child.state === 'deleted' || child.successor !== null)
-    return session.closeChild(child, 'rekeyed')
+  if (isReplaced(child)) return session.closeChild(child, 'rekeyed')
   if (hasTwin(sa, child)) return deleteChildSa(session, child)
   env.report({ event: 'child-recreating', sa, child })
   try {
     const recreated = await createChild(session, child.connection)
+    // The peer, for whom it was not over, has replaced it meanwhile, and deletes it.
+    if (isReplaced(child)) return hasTwin(sa, recreated) ? await deleteChildSa(session, recreated) : undefined
     await deleteChildSa(session, child)
     // The peer did the same at the same time, and what the IKE_SA's first initiator made stays.
     if (sa.originalRole === 'responder' && hasTwin(sa, recreated)) await deleteChildSa(session, recreated)
@@ -46,6 +47,10 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
     env.report({ event: 'child-failed', sa, name: child.connection.name, error })
     await deleteChildSa(session, child)
   }
+}
+
+function isReplaced({ state, successor }: ChildSa): boolean {
+  return state === 'rekeyed' || state === 'deleted' || successor !== null
 }
 
 /** The deadline of its CHILD_SAs was reached. */

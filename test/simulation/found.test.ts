@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { addChild } from '../../src/ike/create-child.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import { summaryOf, type Packet } from './packet.ts'
 import { addClient, addGateway, flows } from './places.ts'
@@ -99,5 +100,21 @@ scenario(
     await world.pass(MINUTE)
     await assertOne(world, both)
     assert.ok(await flows(world, both.client, both.gateway))
+  },
+)
+
+scenario(
+  'one side makes a CHILD_SA anew that its kernel threw away, while the other rekeys it: one of the two stays',
+  async (world) => {
+    const both = await tunnel(world)
+    const { spi, source, destination, reqid } = both.client.kernel.states()[0]!
+    const heal = losing(world, both.gateway, (summary) => summary === 'CREATE_CHILD_SA response 2')
+    both.client.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+    await world.pass(SECOND)
+    const old = standing(both.gateway).sa.children[0]!
+    await world.outcome(standing(both.gateway).runExchange((session) => rekeyChild(session, old), 'rekey-child'))
+    heal()
+    await world.pass(MINUTE)
+    await assertOne(world, both)
   },
 )
