@@ -4,9 +4,11 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
+import { NotifyType } from '../iana/ikev2.ts'
 import { createChild } from './create-child.ts'
 import { deleteChildSa, deleteIkeSa } from './delete.ts'
-import { rekeyChild } from './rekey-child.ts'
+import { ExchangeFailure } from './failure.ts'
+import { rekeyChild, retryDelay, retryLater } from './rekey-child.ts'
 import { hasTwin, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -45,7 +47,10 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     env.report({ event: 'child-failed', sa, name: child.connection.name, error })
-    await deleteChildSa(session, child)
+    // RFC 7296 2.25: the peer is replacing the IKE_SA, or this CHILD_SA.
+    const isTemporary = error instanceof ExchangeFailure && error.notify === NotifyType.TEMPORARY_FAILURE
+    if (isTemporary && sa.state === 'established') retryLater(session, child, retryDelay(env.entropy))
+    else await deleteChildSa(session, child)
   }
 }
 
@@ -60,6 +65,7 @@ export async function handleChildDeadlines(session: Session): Promise<void> {
     if (child.dueAt !== null && child.dueAt <= now) {
       child.dueAt = null
       if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
+      else if (child.expiry === 'hard') void session.runExchange((current) => replaceExpired(current, child), 'create-child')
       else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
     }
     if (child.idleAt !== null && child.idleAt <= now) await checkUse(session, child)

@@ -82,7 +82,7 @@ async function afterFailure(session: Session, child: ChildSa, error: EspalierErr
   env.report({ event: 'child-rekey-failed', sa, child, error, retryIn })
 }
 
-function retryLater(session: Session, child: ChildSa, delay: Milliseconds): void {
+export function retryLater(session: Session, child: ChildSa, delay: Milliseconds): void {
   child.dueAt = session.env.clock.now() + delay
   session.armChildren()
 }

@@ -118,3 +118,16 @@ scenario(
     await assertOne(world, both)
   },
 )
+
+scenario('a CHILD_SA that is to be made anew while the peer rekeys the IKE_SA is made afterwards', async (world) => {
+  const both = await tunnel(world)
+  const { spi, source, destination, reqid } = both.gateway.kernel.states()[0]!
+  const heal = losing(world, both.client, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
+  const rekeyed = standing(both.client).runExchange(rekeyIkeSa, 'rekey-ike')
+  both.gateway.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+  await world.until(() => both.gateway.eventsOf('child-failed').length > 0, 'the client has no time for it')
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(MINUTE)
+  await assertOne(world, both)
+})
