@@ -230,12 +230,15 @@ export class SimulatedNode implements Attachment {
       const { encryption, integrity } = operation.state
       for (const key of [encryption.key, integrity?.key]) if (key !== undefined) this.#driver.noteSecret(key.dangerouslyReveal())
     }
+    const told = (outcomes: readonly Outcome[]): readonly Outcome[] =>
+      this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)
+    if (this.#driver.kernelLatency === 0) return memory.perform(operations).then(told)
     this.kernelOperationsPending++
     return new Promise((resolve) => {
       this.#driver.schedule(this.#driver.kernelLatency, () => {
         this.kernelOperationsPending--
         // Done when its time comes, not when it was asked for: the kernel may have changed meanwhile. It never rejects.
-        void memory.perform(operations).then((outcomes) => resolve(this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)))
+        void memory.perform(operations).then((outcomes) => resolve(told(outcomes)))
       })
     })
   }

@@ -47,6 +47,7 @@ export class World implements Driver {
   readonly clock = new SimulatedClock()
   readonly network: Network
   readonly nodes: SimulatedNode[] = []
+  /** 0 is at once: nothing else can happen in between. */
   kernelLatency: Milliseconds = 0.05
   /** How long a step of a key exchange takes; 0 is on the spot, as quick groups are. */
   keyExchangeLatency: Milliseconds = 0

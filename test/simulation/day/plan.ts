@@ -53,7 +53,7 @@ export function planDay(world: World): Plan {
   const dice = world.entropyFor('day')
   const traits = throwTraits(dice)
   world.network.defaultLink = { ...traits.link }
-  world.kernelLatency = dice.chance(0.7) ? 0.05 : dice.below(50)
+  world.kernelLatency = dice.chance(0.6) ? 0 : dice.chance(0.5) ? 0.05 : dice.below(50)
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
   const lives = throwLives(dice, traits.isCalm)
@@ -73,11 +73,12 @@ export function planDay(world: World): Plan {
   const natOf = new Map<SimulatedNode, Nat | null>()
   const clients = sites.map((site, i) => {
     const nat = dice.chance(0.5) ? world.addNat(`nat${i}`, `192.0.2.${i + 1}`, throwNat(dice)) : null
+    // What comes by itself where an IKE_SA ends cannot know that its peer is about to make another (swanctl.conf says so).
+    const trap = (): boolean => lives.makeBeforeBreak && dice.chance(0.25)
     const wishes: Wishes = {
-      start: { start: true, trap: dice.chance(0.25) },
-      dpd: { start: true, trap: dice.chance(0.25) },
-      // One that starts takes the end of an IKE_SA for a loss where it is the beginning of another (swanctl.conf says so).
-      close: { start: lives.makeBeforeBreak && dice.chance(0.5), trap: dice.chance(0.25) },
+      start: { start: true, trap: trap() },
+      dpd: { start: true, trap: trap() },
+      close: { start: lives.makeBeforeBreak && dice.chance(0.5), trap: trap() },
     }
     const address = nat === null ? `198.51.100.${i + 1}` : `192.168.${i}.7`
     const client = world.addNode(`client${i}`, address, configured([clientSide(site, lives)], lives, dice, wishes), nat)
@@ -115,7 +116,7 @@ function throwTraits(dice: Dice): Traits {
     corruption: isCalm || dice.chance(0.5) ? 0 : dice.fraction() * 0.02,
     refusals: !isCalm && dice.chance(0.25),
     mishapEvery: (5 + dice.below(25)) * MINUTE,
-    pingEvery: (isCalm ? 1 : 2 + dice.below(8)) * MINUTE,
+    pingEvery: (isCalm ? 1 : 3 + dice.below(12)) * MINUTE,
     restEvery: (4 + dice.below(5)) * 60 * MINUTE,
   }
 }
@@ -132,10 +133,10 @@ interface Lives {
 
 function throwLives(dice: Dice, isCalm: boolean): Lives {
   return {
-    child: (4 + dice.below(6)) * MINUTE,
-    ike: (10 + dice.below(20)) * MINUTE,
+    child: (4 + dice.below(8)) * MINUTE,
+    ike: (12 + dice.below(30)) * MINUTE,
     reauth: dice.chance(0.15) ? (30 + dice.below(60)) * MINUTE : 0,
-    dpd: (1 + dice.below(4)) * MINUTE,
+    dpd: (2 + dice.below(4)) * MINUTE,
     makeBeforeBreak: isCalm || dice.chance(0.5),
     withKeyExchange: dice.chance(0.5),
   }
