@@ -294,7 +294,7 @@ class Day {
   async #checkTunnel(tunnel: Tunnel): Promise<void> {
     const { world, traits } = this.#plan
     const { client, child, nat } = tunnel
-    const mayBeDown = tunnel.isDown || traits.refusals || traits.reauthenticates || traits.corruption > 0
+    const mayBeDown = tunnel.isDown || traits.refusals || traits.corruption > 0
     // Others are at work again, and a reauthentication may be breaking it before it makes it anew.
     if (!mayBeDown) await world.until(() => isUp(tunnel), `${child} of ${client.name} comes up again by itself`, 5 * MINUTE)
     if (!isUp(tunnel)) await this.#bringUp(tunnel)

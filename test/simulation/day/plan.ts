@@ -33,8 +33,6 @@ export interface Traits {
   /** Probability that a datagram arrives with one bit turned over. */
   readonly corruption: number
   readonly refusals: boolean
-  /** An IKE_SA without a CHILD_SA is not reauthenticated, and what it has got since goes with it at the end of its time (strongSwan). */
-  readonly reauthenticates: boolean
   readonly mishapEvery: Milliseconds
   readonly pingEvery: Milliseconds
   readonly restEvery: Milliseconds
@@ -53,13 +51,12 @@ export interface Plan {
 
 export function planDay(world: World): Plan {
   const dice = world.entropyFor('day')
-  const isCalm = dice.chance(0.1)
+  const traits = throwTraits(dice)
+  world.network.defaultLink = { ...traits.link }
   world.kernelLatency = dice.chance(0.6) ? 0 : dice.chance(0.5) ? 0.05 : dice.below(50)
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
-  const lives = throwLives(dice, isCalm)
-  const traits = throwTraits(dice, isCalm, lives.reauth > 0)
-  world.network.defaultLink = { ...traits.link }
+  const lives = throwLives(dice, traits.isCalm)
   const childCount = dice.chance(0.75) ? 1 : 2
   const sites = Array.from({ length: clientCount }, (_, i) => throwSite(i, childCount, dice))
 
@@ -104,7 +101,8 @@ export function planDay(world: World): Plan {
   return { world, dice, traits, hub, clients, nodes: [hub, ...clients], nats, tunnels }
 }
 
-function throwTraits(dice: Dice, isCalm: boolean, reauthenticates: boolean): Traits {
+function throwTraits(dice: Dice): Traits {
+  const isCalm = dice.chance(0.1)
   // Over the two links of a path, or three with a NAT: up to 30 % of what is sent is lost.
   const loss = isCalm ? 0 : 1 - Math.sqrt(1 - dice.fraction() * 0.3)
   return {
@@ -116,7 +114,6 @@ function throwTraits(dice: Dice, isCalm: boolean, reauthenticates: boolean): Tra
       duplication: isCalm || dice.chance(0.4) ? 0 : dice.fraction() * 0.15,
     },
     corruption: isCalm || dice.chance(0.5) ? 0 : dice.fraction() * 0.02,
-    reauthenticates,
     refusals: !isCalm && dice.chance(0.25),
     mishapEvery: (5 + dice.below(25)) * MINUTE,
     pingEvery: (isCalm ? 1 : 3 + dice.below(12)) * MINUTE,
@@ -162,7 +159,6 @@ function hubSide(site: Site, lives: Lives): ConnectionWords {
   return {
     ...common(site, lives, site.hubRekeys),
     connection: `site${site.index}`,
-    keyingTries: 0,
     localId: 'hub.example.org',
     remoteId: `client${site.index}@example.org`,
     children: childrenOf(site, lives, site.hubRekeys).map(([hub, client, words]) => ({
