@@ -69,7 +69,7 @@ async function replace(session: Session, child: ChildSa, made: MadeChild): Promi
 async function afterFailure(session: Session, child: ChildSa, error: EspalierError): Promise<void> {
   const { sa, env } = session
   // It went with its IKE_SA, or the peer deleted it meanwhile.
-  if (sa.state === 'closed' || child.state !== 'rekeying' || !sa.children.includes(child)) return
+  if (sa.state === 'closed' || child.state !== 'rekeying') return
   // The peer refused because it was replacing it itself.
   if (child.successor !== null) {
     child.state = 'rekeyed'

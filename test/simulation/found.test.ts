@@ -131,16 +131,3 @@ scenario('a CHILD_SA that is to be made anew while the peer rekeys the IKE_SA is
   await world.pass(MINUTE)
   await assertOne(world, both)
 })
-
-scenario('one side rekeys a CHILD_SA that the other has just made anew and deleted: there is one', async (world) => {
-  const both = await tunnel(world)
-  const { spi, source, destination, reqid } = both.gateway.kernel.states()[0]!
-  const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA request 2')
-  const rekeyed = standing(both.client).runExchange((session) => rekeyChild(session, current(both.client)), 'rekey-child')
-  both.gateway.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
-  await world.pass(SECOND)
-  heal()
-  await world.outcome(rekeyed)
-  await world.pass(MINUTE)
-  await assertOne(world, both)
-})
