@@ -14,6 +14,7 @@ import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { find, findErrorNotify, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
+import { detectionOf } from '../nat/path.ts'
 import { floated, floats } from '../nat/ports.ts'
 import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
@@ -219,15 +220,19 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
 
 /** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */
 function observedNat(session: Session, received: Received, forced: boolean): NatFacts {
-  const { initiatorSpi } = session.sa.spis
-  return natFacts({
+  const { sa, env } = session
+  const { initiatorSpi } = sa.spis
+  const observation = {
     spis: { initiatorSpi, responderSpi: received.responderSpi },
     sources: notifies(received.payloads, NotifyType.NAT_DETECTION_SOURCE_IP).map((found) => found.data),
     destinations: notifies(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).map((found) => found.data),
     local: received.local,
     remote: received.remote,
     forced,
-  })
+  }
+  const facts = natFacts(observation)
+  sa.path.noteDetection(detectionOf(env.clock.now(), observation, facts))
+  return facts
 }
 
 /** Our own two notifies for the message about to leave; recomputed for every attempt, since addresses may have changed. */

@@ -4,6 +4,7 @@
  */
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
+import type { Way } from '../nat/path.ts'
 import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
@@ -14,7 +15,7 @@ import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './liveness.ts'
-import type { Session, Way } from './session.ts'
+import type { Session } from './session.ts'
 
 /** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */
 export type OpenSession = (local: Endpoint, remote: Endpoint) => Session

@@ -4,9 +4,9 @@
  */
 import { MATCH_ANY, matchIdentity, type Identity } from '../auth/identity.ts'
 import type { Endpoint, IpAddress } from '../base/ip.ts'
+import type { Way } from '../nat/path.ts'
 import { chooseProposal, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { AddressPattern, Connection } from './connection.ts'
-import type { Way } from './session.ts'
 
 /** How well one side's address fits: not at all, like any other, exactly. A subnet is worth the length of its prefix. */
 const NO_MATCH = 0

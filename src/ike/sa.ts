@@ -9,6 +9,7 @@ import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import type { InstalledChild } from '../kernel/books.ts'
 import { NO_NAT_TRAVERSAL, type NatFacts, type SpiPair } from '../nat/detection.ts'
+import { Path } from '../nat/path.ts'
 import type { ChosenTransforms } from '../negotiate/proposals.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -39,6 +40,8 @@ export class IkeSa {
   local: Endpoint
   remote: Endpoint
   nat: NatFacts = NO_NAT_TRAVERSAL
+  /** For people; its successor takes it on. */
+  path = new Path()
   /** Both sides have said that they take in fragments (RFC 7383 2.3). */
   fragmentation = false
   suite: Suite | null = null

@@ -4,7 +4,6 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
@@ -17,12 +16,6 @@ import { Exchanges, type WireDeadlines } from './exchange.ts'
 import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
-
-/** From where to where. */
-export interface Way {
-  readonly local: Endpoint
-  readonly remote: Endpoint
-}
 
 /** Whoever keeps tables of sessions hears what changes in them. */
 export interface SessionKeeper {
@@ -197,6 +190,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.localId = this.sa.localId
     successor.sa.remoteId = this.sa.remoteId
     successor.sa.nat = this.sa.nat
+    successor.sa.path = this.sa.path
     // It is negotiated once, in IKE_SA_INIT (strongSwan).
     successor.sa.fragmentation = this.sa.fragmentation
     return successor
