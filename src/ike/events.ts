@@ -9,6 +9,7 @@ import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Header } from '../message/ikev2/header.ts'
+import type { MoveCause, Way } from '../nat/path.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -69,6 +70,14 @@ export type IkeEvent =
   /** The peer's hashes were compared (first message that carried them). */
   | { readonly event: 'nat-detected'; readonly sa: IkeSa }
   | { readonly event: 'floated'; readonly sa: IkeSa; readonly from: { readonly local: Endpoint; readonly remote: Endpoint } }
+  /** In mid-life. Told before: `sa` still has the old endpoints. */
+  | {
+      readonly event: 'endpoints-moved'
+      readonly sa: IkeSa
+      readonly from: Way
+      readonly to: Way
+      readonly cause: MoveCause
+    }
   | { readonly event: 'cookie-demanded'; readonly remote: Endpoint }
   | { readonly event: 'cookie-returned'; readonly sa: IkeSa }
   /** The responder declined the group `refused` and wants `group`. */

@@ -4,6 +4,7 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
+import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
@@ -73,6 +74,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
   /** Inbound ESP-in-UDP packets as counted at the last liveness deadline. */
   espHeard = 0n
+  /** Where the kernel last saw ESP of the peer from, until that is acted upon (moves.ts). */
+  mappedTo: Endpoint | null = null
   ikeRekey: IkeRekey | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null

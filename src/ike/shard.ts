@@ -41,6 +41,7 @@ import { readInitRequest, respondInit } from './init.ts'
 import { initiate, type InitiationOptions } from './initiate.ts'
 import { handleKeepalive, handleLiveness, startKeepalives } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
+import { handleMapping } from './moves.ts'
 import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
@@ -153,7 +154,10 @@ export class Shard implements SessionKeeper {
     if (news.event === 'expire' && found !== undefined)
       (news.hard ? handleHardExpiry : handleSoftExpiry)(found.session, found.child)
     if (news.event === 'overrun') void this.#findLost()
-    this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
+    // Told before, as what follows from it is.
+    const tell = (): void => this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
+    if (news.event !== 'mapping') tell()
+    else if (found !== undefined) handleMapping(found.session, news, tell)
   }
 
   /** Events were lost, expiries perhaps among them. */
@@ -172,8 +176,10 @@ export class Shard implements SessionKeeper {
   /** The CHILD_SA the news is about; of an outbound state, by its owner in the books. */
   #childOf(news: KernelEvent): { readonly session: Session; readonly child: ChildSa } | undefined {
     switch (news.event) {
-      case 'mapping':
-        return this.#byChildSpi.get(news.spi)
+      case 'mapping': {
+        const found = this.#byChildSpi.get(news.spi)
+        return found?.child.installed.inbound.destination.equals(news.destination) === true ? found : undefined
+      }
       case 'expire': {
         const installed = this.#env.books.childOf(news.id)
         return installed === null ? undefined : this.#byChildSpi.get(installed.inbound.spi)

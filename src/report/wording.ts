@@ -18,6 +18,7 @@ import { isPeerSilent } from '../ike/exchange.ts'
 import { NoProposalChosen } from '../ike/failure.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
+import type { Way } from '../nat/path.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
 import type { Level, Line, LogGroup, Loudness } from './line.ts'
@@ -81,6 +82,17 @@ function wordAcquire(speaker: Speaker, { packet, reqid, sequence }: Extract<Kern
   )
 }
 
+/** strongSwan: which of the two it was, each in its line. */
+function wordMove(speaker: Speaker, { from, to, cause }: Event<'endpoints-moved'>): void {
+  const told = (way: Way): Fields => ({ local: way.local.toString(), remote: way.remote.toString() })
+  const facts = (): Fields => ({ ...told(to), from: told(from), cause })
+  const hasLocal = !to.local.equals(from.local)
+  const local = (): string => `local endpoint changed from ${from.local.toString()} to ${to.local.toString()}`
+  if (to.remote.equals(from.remote)) return speaker.tell('ike', 1, local, facts)
+  if (hasLocal) speaker.add('ike', 1, local)
+  speaker.tell('ike', 1, () => `remote endpoint changed from ${from.remote.toString()} to ${to.remote.toString()}`, facts)
+}
+
 function wordPolicies(speaker: Speaker, event: Event<'policies-changed' | 'policies-failed' | 'acquire-ignored'>): void {
   if (event.event === 'acquire-ignored') {
     const { reqid, why } = event
@@ -137,6 +149,8 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'connection-switched':
     case 'duplicate-found':
       return wordSelection(speaker, event)
+    case 'endpoints-moved':
+      return wordMove(speaker, event)
     case 'retransmitting':
       return speaker.tell(
         'ike',
@@ -237,12 +251,17 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
           () => ({ spi: spi(news.id.spi), hard: news.hard }),
         )
       }
-      return speaker.tell(
-        'knl',
-        2,
-        () => `the kernel tells of ${news.event}`,
-        () => ('spi' in news ? { spi: spi(news.spi) } : {}),
-      )
+      if (news.event === 'mapping') {
+        const { destination, from, to } = news
+        return speaker.tell(
+          'knl',
+          1,
+          () =>
+            `NAT mappings of CHILD_SA ESP/0x${spi(news.spi)}/${destination.toString()} changed to ${to.toString()}, queuing update job`,
+          () => ({ spi: spi(news.spi), from: from.toString(), to: to.toString() }),
+        )
+      }
+      return speaker.tell('knl', 2, () => `the kernel tells of ${news.event}`)
     }
     case 'configuration-changed':
       return wordConfigured(speaker, event)

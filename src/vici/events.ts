@@ -1,7 +1,6 @@
 /**
  * What happens to SAs, as events for whoever registered for them: ike-updown, child-updown,
- * ike-rekey, child-rekey, alert, with strongSwan's keys and names (its vici_query.c). ike-update has nothing to tell of
- * yet.
+ * ike-update, ike-rekey, child-rekey, alert, with strongSwan's keys and names (its vici_query.c).
  */
 import { ikeName } from '../gateway/control.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
@@ -9,6 +8,7 @@ import type { CloseReason, IkeEvent } from '../ike/events.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { Way } from '../nat/path.ts'
 import type { Clock } from '../ports.ts'
 import type { EventName } from './event-names.ts'
 import { section, type ViciSection } from './message.ts'
@@ -43,6 +43,9 @@ export class SaEvents {
         break
       case 'ike-rekeyed':
         this.#ikeRekeyed(event.old, event.sa)
+        break
+      case 'endpoints-moved':
+        this.#ikeUpdated(event.sa, event.to)
         break
       case 'child-established':
         this.#raiseChild(event.sa, event.child, null, 'INSTALLED', true)
@@ -120,6 +123,19 @@ export class SaEvents {
     const now = this.#clock.now()
     this.#sink.raise('ike-rekey', () =>
       section([ikeName(old), section(['old', ikeSection(old, now, null)], ['new', ikeSection(sa, now, null)])]),
+    )
+  }
+
+  /** strongSwan: about to change, so that what is listed of the IKE_SA has the old endpoints. */
+  #ikeUpdated(sa: IkeSa, { local, remote }: Way): void {
+    this.#sink.raise('ike-update', () =>
+      section(
+        ['local-host', local.address.toString()],
+        ['local-port', `${local.port}`],
+        ['remote-host', remote.address.toString()],
+        ['remote-port', `${remote.port}`],
+        [ikeName(sa), ikeSection(sa, this.#clock.now(), null)],
+      ),
     )
   }
 
