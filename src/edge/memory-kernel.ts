@@ -291,13 +291,13 @@ export class MemoryKernel implements Kernel {
       return this.#drop('XfrmInStateProtoError')
     }
     if (state.mode !== packet.mode) return this.#drop('XfrmInStateModeError')
-    if (state.selector !== null && !matches(state.selector, packet.inner)) return this.#drop('XfrmInStateMismatch')
-    this.#tellMapping(state, packet)
-    this.#noteSequence(live, packet.sequence)
-    this.#charge(live, packet.inner)
     // A transport mode packet has no addresses of its own: it has those it arrived with, after all NATs.
     const { source, destination } = state.mode === 'transport' ? packet : packet.inner
     const inner: PlainPacket = { ...packet.inner, source, destination }
+    if (state.selector !== null && !matches(state.selector, inner)) return this.#drop('XfrmInStateMismatch')
+    this.#tellMapping(state, packet)
+    this.#noteSequence(live, packet.sequence)
+    this.#charge(live, packet.inner)
     const counter = this.#policyObjection(inner, state)
     return counter === null ? { kind: 'delivered', packet: inner } : this.#drop(counter)
   }

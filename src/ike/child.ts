@@ -17,6 +17,7 @@ import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { wireSelector } from '../message/ikev2/ts.ts'
 import { encapsulates } from '../nat/detection.ts'
+import { isHostToHost, substituted, type BothSides } from '../nat/transport.ts'
 import {
   checkChosen,
   childSuiteOf,
@@ -84,13 +85,6 @@ export async function offerChild(
   const { mode } = connection
   if (mode === 'pass' || mode === 'drop')
     throw new ExchangeFailure('caller', 'SHUNT', `child ${connection.name} is a ${mode} policy: there is nothing to negotiate`)
-  if (mode === 'transport' && encapsulates(sa.nat)) {
-    throw new ExchangeFailure(
-      'policy',
-      'TRANSPORT_BEHIND_NAT',
-      `child ${connection.name} wants transport mode, which is not supported through a NAT yet; use mode = tunnel`,
-    )
-  }
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   const localSelectors = resolved(asked.local, sa.local.address)
   const remoteSelectors = resolved(asked.remote, sa.remote.address)
@@ -153,11 +147,15 @@ export function readChildAnswer(session: Session, offer: ChildOffer, answer: rea
   const chosen = checkChosen(proposal, offer.connection.proposals, { ignoreKe: offer.use === 'without-ke' })
   if (chosen === null) throw misbehaved('the peer chose a CHILD_SA proposal that we did not offer')
   session.env.report({ event: 'proposal-selected', sa: session.sa, proposal: chosen })
-  const localSelectors = withinOffer('local', understood(tsi.selectors), offer.localSelectors)
-  const remoteSelectors = withinOffer('remote', understood(tsr.selectors), offer.remoteSelectors)
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
   if (isTransport && offer.connection.mode !== 'transport')
     throw misbehaved('the peer chose transport mode, which we did not offer')
+  const { localSelectors, remoteSelectors } = readAnsweredTraffic(
+    session.sa,
+    offer,
+    { local: understood(tsi.selectors), remote: understood(tsr.selectors) },
+    isTransport,
+  )
   return {
     connection: offer.connection,
     uniqueId: offer.uniqueId,
@@ -169,6 +167,25 @@ export function readChildAnswer(session: Session, offer: ChildOffer, answer: rea
     remoteSelectors,
     weInitiate: true,
   }
+}
+
+/** What of the answered traffic is within the offer, in the addresses that we know the ends by. Throws ExchangeFailure. */
+function readAnsweredTraffic(
+  { nat, local, remote }: IkeSa,
+  offer: ChildOffer,
+  answered: BothSides<readonly TrafficSelector[]>,
+  isTransport: boolean,
+): Pick<Agreement, 'localSelectors' | 'remoteSelectors'> {
+  const addresses = { local: local.address, remote: remote.address }
+  const read = isTransport ? (substituted(answered, addresses, nat) ?? answered) : answered
+  const localSelectors = withinOffer('local', read.local, offer.localSelectors)
+  const remoteSelectors = withinOffer('remote', read.remote, offer.remoteSelectors)
+  if (isTransport && !isHostToHost({ local: localSelectors, remote: remoteSelectors }, addresses)) {
+    throw misbehaved(
+      `the peer chose transport mode for traffic that is not between the two ends: ${trafficOf(localSelectors, remoteSelectors)}`,
+    )
+  }
+  return { localSelectors, remoteSelectors }
 }
 
 /** A responder's choice; its answer has a nonce and a key exchange between `proposals` and `selectors`. */
@@ -196,13 +213,17 @@ export async function chooseChild(
   if (offered === null || tsi === null || tsr === null) throw misbehaved('a CHILD_SA request without SA, TSi or TSr payload')
   assert(sa.connection !== null, 'the peer is known before it gets a CHILD_SA')
 
-  const fit = fittingChild(session, children, understood(tsr.selectors), understood(tsi.selectors))
+  const wanted = { local: understood(tsr.selectors), remote: understood(tsi.selectors) }
+  // What is declined is answered by a tunnel (RFC 7296 1.3.1).
+  const inTransport =
+    findNotify(request, NotifyType.USE_TRANSPORT_MODE) === null ? null : fitInTransport(session, children, wanted)
+  const mode = inTransport === null ? 'tunnel' : 'transport'
+  const fit = inTransport ?? fittingChild(session, children, wanted)
   if (fit === null) {
-    const wanted = `${understood(tsr.selectors).map(formatSelector).join(' ')} === ${understood(tsi.selectors).map(formatSelector).join(' ')}`
     throw new ExchangeFailure(
       'policy',
       'TS_UNACCEPTABLE',
-      `traffic selectors ${wanted} unacceptable: no child of ${sa.connection.name} allows them`,
+      `traffic selectors ${trafficOf(wanted.local, wanted.remote)} unacceptable: no child of ${sa.connection.name} allows them`,
       NotifyType.TS_UNACCEPTABLE,
     )
   }
@@ -215,10 +236,6 @@ export async function chooseChild(
     )
   }
   env.report({ event: 'proposal-selected', sa, proposal: choice.chosen })
-  // Behind a NAT a transport-mode selector holds an address the peer does not have; declining leaves a tunnel (RFC 7296 1.3.1).
-  const wantsTransport = findNotify(request, NotifyType.USE_TRANSPORT_MODE) !== null
-  const mode = wantsTransport && fit.connection.mode === 'transport' && !encapsulates(sa.nat) ? 'transport' : 'tunnel'
-
   const outboundSpi = espSpi(choice)
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   // After the wait, not before: another peer may have come in meanwhile.
@@ -364,8 +381,7 @@ function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
 function fittingChild(
   session: Session,
   children: readonly ChildConnection[],
-  wantedLocal: readonly TrafficSelector[],
-  wantedRemote: readonly TrafficSelector[],
+  { local: wantedLocal, remote: wantedRemote }: BothSides<readonly TrafficSelector[]>,
 ): Fit | null {
   const { sa } = session
   const keeps = (own: readonly TrafficSelector[], [first]: readonly TrafficSelector[]): boolean =>
@@ -384,6 +400,23 @@ function fittingChild(
     if (isBetter) best = { fit: { connection, localSelectors, remoteSelectors }, isKept, score }
   }
   return best?.fit ?? null
+}
+
+/**
+ * The child for what was asked for in transport mode, with the addresses that the ends have here (RFC 7296 2.23.1); null
+ * if there is none that is in transport mode, or the traffic is not between the ends alone.
+ */
+function fitInTransport(
+  session: Session,
+  children: readonly ChildConnection[],
+  wanted: BothSides<readonly TrafficSelector[]>,
+): Fit | null {
+  const { nat, local, remote } = session.sa
+  const addresses = { local: local.address, remote: remote.address }
+  const read = substituted(wanted, addresses, nat)
+  const fit = read === null ? null : fittingChild(session, children, read)
+  if (fit === null || fit.connection.mode !== 'transport') return null
+  return isHostToHost({ local: fit.localSelectors, remote: fit.remoteSelectors }, addresses) ? fit : null
 }
 
 /** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */

@@ -231,12 +231,3 @@ scenario('a transport mode child between two hosts goes bare and carries their o
   assert.ok(await world.ping(client, CLIENT, GATEWAY))
   assert.ok(await world.ping(gateway, GATEWAY, CLIENT))
 })
-
-scenario('transport mode behind a NAT is refused by the initiator with the remedy, and leaves nothing', async (world) => {
-  const nat = world.addNat('router', '192.0.2.1')
-  addGateway(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] })
-  const client = addClient(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] }, { behind: nat })
-  const failure = await world.failure(client.gateway.initiate('home', 'net'))
-  assert.equal(failure.code, 'TRANSPORT_BEHIND_NAT')
-  assert.match(failure.message, /use mode = tunnel/)
-})
