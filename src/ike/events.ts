@@ -167,6 +167,8 @@ export type IkeEvent =
   | { readonly event: 'delete-sent'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'delete-received'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
+  /** Its time had passed too long ago; `silence` is how long nothing has left. The peer is asked for an answer instead. */
+  | { readonly event: 'keepalive-late'; readonly sa: IkeSa; readonly silence: Milliseconds }
   /** The peer is asked whether it is there. */
   | { readonly event: 'liveness-checked'; readonly sa: IkeSa }
   /** Another one of its kind was asked for, and is not made. */

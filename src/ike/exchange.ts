@@ -267,7 +267,8 @@ export class Exchanges {
   }
 
   #send({ pieces }: Sealed, local: Endpoint, remote: Endpoint): void {
-    this.#sa.lastOutbound = this.#env.clock.now()
+    // An answer along another way, as to port 500, keeps no mapping of the IKE_SA's own.
+    if (local.equals(this.#sa.local) && remote.equals(this.#sa.remote)) this.#sa.lastOutbound = this.#env.clock.now()
     for (const piece of pieces) this.#env.network.send(withMarker(piece, local.port, this.#env.ports), local, remote)
   }
 

@@ -14,7 +14,7 @@ import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated } from './failure.ts'
 import { initiateInit } from './init.ts'
-import { startKeepalives } from './liveness.ts'
+import { startKeepalives } from './keepalive.ts'
 import type { Session } from './session.ts'
 
 /** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */

@@ -7,7 +7,7 @@ import { KernelError, type KernelEvent } from '../kernel/vocabulary.ts'
 import { encapsulates, type NatFacts } from '../nat/detection.ts'
 import { remoteAfterMapping, type MoveFacts } from '../nat/moves.ts'
 import type { MoveCause, Way } from '../nat/path.ts'
-import { startKeepalives } from './liveness.ts'
+import { startKeepalives } from './keepalive.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 

@@ -32,7 +32,7 @@ import { ExchangeFailure, misbehaved, notNow, refusedByPeer } from './failure.ts
 import { groupDemanded, preferredGroup, secretAsInitiator, secretAsResponder } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { beginLife } from './lifetimes.ts'
-import { startKeepalives } from './liveness.ts'
+import { startKeepalives } from './keepalive.ts'
 import { compareNonces, lowestNonce, newNonce } from './nonces.ts'
 import { retryDelay } from './rekey-child.ts'
 import type { Session } from './session.ts'

@@ -57,6 +57,14 @@ export interface IkeRekey {
   rival: { readonly session: Session; readonly lowestNonce: Uint8Array } | null
 }
 
+interface EspSeen {
+  readonly packets: bigint
+  readonly at: Milliseconds
+  readonly exact: boolean
+}
+
+const NO_ESP_SEEN: EspSeen = { packets: 0n, at: 0, exact: true }
+
 export class Session implements DeadlineOwner, WireDeadlines {
   readonly sa: IkeSa
   readonly env: Environment
@@ -70,8 +78,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
    * it meanwhile, as long as the IKE_SA lives: one that was overtaken by IKE_AUTH must not begin another IKE_SA.
    */
   initHash: string | null = null
-  /** Outbound ESP packets as counted at the last keepalive deadline, and when that was. */
-  espSeen: { readonly packets: bigint; readonly at: Milliseconds } = { packets: 0n, at: 0 }
+  /** Outbound ESP packets as counted at a keepalive deadline, when that was, and whether the kernel told more than a count. */
+  espSeen: EspSeen = NO_ESP_SEEN
   /** Inbound ESP-in-UDP packets as counted at the last liveness deadline. */
   espHeard = 0n
   /** Where the kernel last saw ESP of the peer from, until that is acted upon (moves.ts). */
@@ -236,6 +244,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.nat = sa.nat
     successor.sa.state = 'established'
     successor.sa.established = env.clock.now()
+    // The rekey went out a moment ago.
+    successor.sa.lastOutbound = sa.lastOutbound
     successor.espSeen = this.espSeen
     for (const child of sa.children) {
       successor.sa.children.push(child)

@@ -409,6 +409,21 @@ export class Books {
     return { in: inbound.usage, out: outbound.usage }
   }
 
+  /** What has left by the outbound half, or null when the kernel has none. Rejects with any other KernelError. */
+  async outboundUsage(installed: InstalledChild): Promise<Usage | null> {
+    if (installed.outboundHalf !== 'installed') return null
+    const outcome = await this.#one({ op: 'query-state', id: idOf(installed.outbound) })
+    if (outcome.kind === 'usage') return outcome.usage
+    if (outcome.kind === 'refused' && !isAbsent(outcome.error)) throw outcome.error
+    return null
+  }
+
+  /** ESP that was dropped for its form, UDP or bare, whosever it was; null where the kernel does not count. */
+  async stateMismatches(): Promise<number | null> {
+    const outcome = await this.#one({ op: 'query-drops' })
+    return outcome.kind === 'drops' ? outcome.stateMismatches : null
+  }
+
   /** Children of whom the kernel lacks a state: to be asked after an overrun, when expire events may have been lost. */
   async findLost(): Promise<readonly InstalledChild[]> {
     const lost: InstalledChild[] = []

@@ -9,6 +9,15 @@ export function keepsAlive(facts: NatFacts, interval: Milliseconds): boolean {
   return interval > 0 && facts.here
 }
 
+/** Deadlines of keepalives fall on these marks, so that those of many IKE_SAs leave together, in few batches. */
+const MARK: Milliseconds = 100
+
+/** The mark before the end of a quiet `interval` that began at `from`: by a fraction of it too early, never too late. */
+export function keepaliveDue(from: Milliseconds, interval: Milliseconds): Milliseconds {
+  const mark = Math.min(MARK, interval / 10)
+  return Math.floor((from + interval) / mark) * mark
+}
+
 export interface KeepalivePlan {
   /**
    * send: nothing has left for a whole interval. wait: something left since and did the keepalive's work.
@@ -35,10 +44,10 @@ export interface KeepaliveSituation {
 /** What to do when the keepalive deadline is reached; suppressed while traffic flows (strongSwan). */
 export function keepalivePlan(seen: KeepaliveSituation): KeepalivePlan {
   const { now, interval } = seen
-  const period = seen.exact ? interval : interval / 2
-  if (seen.dpdMargin > 0 && now - seen.due > seen.dpdMargin) return { step: 'probe', next: now + period }
+  const next = keepaliveDue(now, seen.exact ? interval : interval / 2)
+  if (seen.dpdMargin > 0 && now - seen.due > seen.dpdMargin) return { step: 'probe', next }
   // One sum for the comparison and for the deadline: rounded in two ways, the deadline could be now, again and again.
-  const quietUntil = seen.lastOutbound + interval
-  if (now >= quietUntil) return { step: 'send', next: now + period }
-  return { step: 'wait', next: Math.min(quietUntil, now + period) }
+  const quietUntil = keepaliveDue(seen.lastOutbound, interval)
+  if (now >= quietUntil) return { step: 'send', next }
+  return { step: 'wait', next: Math.min(quietUntil, next) }
 }

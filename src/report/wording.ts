@@ -200,6 +200,15 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `sending keep alive to ${event.sa.remote.toString()}`,
         () => endpoints(event.sa),
       )
+    case 'keepalive-late': {
+      const seconds = Math.floor(event.silence / SECOND)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `sending DPD instead of keep alive ${seconds}s after last outbound message`,
+        () => ({ ...endpoints(event.sa), silenceSeconds: seconds }),
+      )
+    }
     case 'kernel-refused': {
       const { message, code, errno } = event.error
       return speaker.tell(

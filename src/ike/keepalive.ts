@@ -1,0 +1,106 @@
+/**
+ * NAT keepalives of an IKE_SA (RFC 3948 4, RFC 7296 2.23): its one deadline for them, and what has left meanwhile, by
+ * IKE, which is known, or by ESP-in-UDP, which the kernel is asked about.
+ */
+import type { Milliseconds } from '../base/time.ts'
+import { SECOND } from '../base/time.ts'
+import { KernelError, type Usage } from '../kernel/vocabulary.ts'
+import { keepaliveDue, keepalivePlan, keepsAlive } from '../nat/keepalives.ts'
+import { KEEPALIVE } from '../nat/ports.ts'
+import { probe } from './liveness.ts'
+import type { ChildSa } from './sa.ts'
+import type { Session } from './session.ts'
+
+/** Begins keepalives if this side is behind a NAT; called when the NAT facts are known, and when they or the endpoints change. */
+export function startKeepalives(session: Session): void {
+  const { sa, env } = session
+  const interval = env.settings().keepAlive
+  if (!keepsAlive(sa.nat, interval)) return session.clearDeadline('keepalive')
+  session.setDeadline('keepalive', Math.max(env.clock.now(), keepaliveDue(sa.lastOutbound, interval)))
+}
+
+/** The keepalive deadline `due` was reached. Only where ESP goes into UDP, and IKE has been silent, does it take the kernel. */
+export function handleKeepalive(session: Session, due: Milliseconds): void | Promise<void> {
+  const { sa, env } = session
+  const { keepAlive } = env.settings()
+  if (!keepsAlive(sa.nat, keepAlive)) return
+  // Where the kernel only counts, the count is taken in the middle of the interval as well.
+  const isFresh = session.espSeen.exact && env.clock.now() < keepaliveDue(sa.lastOutbound, keepAlive)
+  const children = isFresh ? [] : sa.children.filter(sendsInUdp)
+  if (children.length === 0) return keepAliveOr(session, due, NO_ESP)
+  return lastOutboundEsp(session, children).then((esp) => {
+    if (sa.state !== 'closed') keepAliveOr(session, due, esp)
+  })
+}
+
+/** What is known of ESP-in-UDP: when it last left, and whether that is exact or only the earliest that it may have been. */
+interface OutboundEsp {
+  readonly last: Milliseconds
+  readonly exact: boolean
+}
+
+const NO_ESP: OutboundEsp = { last: Number.NEGATIVE_INFINITY, exact: true }
+
+/** Sends a keepalive, or does what is to be done instead. */
+function keepAliveOr(session: Session, due: Milliseconds, esp: OutboundEsp): void {
+  const { sa, env } = session
+  const { keepAlive: interval, keepAliveDpdMargin: dpdMargin } = env.settings()
+  const now = env.clock.now()
+  const lastOutbound = Math.max(sa.lastOutbound, esp.last)
+  const plan = keepalivePlan({ now, due, lastOutbound, interval, dpdMargin, exact: esp.exact })
+  session.setDeadline('keepalive', plan.next)
+  switch (plan.step) {
+    case 'wait':
+      sa.path.keepalivesSuppressed++
+      return
+    case 'send':
+      // Counts as outbound itself, so that the next one is a whole interval away.
+      sa.lastOutbound = now
+      sa.path.keepalivesSent++
+      env.network.send(KEEPALIVE, sa.local, sa.remote)
+      env.report({ event: 'keepalive-sent', sa })
+      return
+    case 'probe':
+      // What is under way asks for an answer as well (strongSwan).
+      if (sa.state !== 'established' || session.tasks.running !== null) return
+      env.report({ event: 'keepalive-late', sa, silence: now - lastOutbound })
+      void session.runExchange(probe, 'probe')
+  }
+}
+
+function sendsInUdp({ encapsulated, installed }: ChildSa): boolean {
+  return encapsulated && installed.outboundHalf === 'installed'
+}
+
+/**
+ * When ESP-in-UDP last left on this path. A kernel from 6.2 on tells; on an older one a count that moved since the last
+ * look means some time after that look, and the earliest such time is taken.
+ */
+async function lastOutboundEsp(session: Session, children: readonly ChildSa[]): Promise<OutboundEsp> {
+  const { env } = session
+  const usages = await Promise.all(children.map((child) => outboundUsage(session, child)))
+  const now = env.clock.now()
+  let last: Milliseconds = Number.NEGATIVE_INFINITY
+  let packets = 0n
+  let exact = true
+  for (const usage of usages) {
+    if (usage === null) continue
+    packets += usage.packets
+    if (usage.lastUsedSeconds !== null) last = Math.max(last, now - (env.clock.wall() - usage.lastUsedSeconds * SECOND))
+    else if (usage.packets > 0n) exact = false
+  }
+  if (!exact && packets > session.espSeen.packets) last = Math.max(last, session.espSeen.at)
+  session.espSeen = { packets, at: now, exact }
+  return { last, exact }
+}
+
+/** Null where the kernel has none, or will not tell: then a keepalive is sent. */
+async function outboundUsage({ env }: Session, { installed }: ChildSa): Promise<Usage | null> {
+  try {
+    return await env.books.outboundUsage(installed)
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error
+    env.report({ event: 'kernel-refused', error })
+    return null
+  }
+}
