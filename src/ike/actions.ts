@@ -8,7 +8,7 @@ import { sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
-import type { ChildSa } from './sa.ts'
+import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
@@ -24,13 +24,26 @@ export async function followDelete(session: Session): Promise<void> {
 /** The peer deletes a CHILD_SA. */
 export async function followChildDelete(session: Session, child: ChildSa): Promise<void> {
   const { sa, env } = session
-  // What we are deleting or replacing ourselves has its end in our hands (strongSwan).
-  const isOurs = child.state !== 'installed' || sa.state !== 'established' || !isConfigured(session, child)
-  const { trap, start } = isOurs ? NO_ACTION : child.connection.closeAction
+  const { trap, start } = closeActionOf(session, child)
   if (trap) await env.traps.set(sa, child.connection)
   await session.closeChild(child, 'deleted-by-peer')
-  if (!start) return
-  env.report({ event: 'child-restarting', sa, child })
+  // Our request to replace it is under way, and may have come before the peer thought of that.
+  if (start && child.state !== 'rekeying') restart(session, child)
+}
+
+/** The peer had deleted it before our request to replace it came: that is its wish (strongSwan). */
+export function followEarlierDelete(session: Session, child: ChildSa): void {
+  if (closeActionOf(session, child).start) restart(session, child)
+}
+
+/** What we are deleting ourselves has its end in our hands (strongSwan). */
+function closeActionOf(session: Session, child: ChildSa): Action {
+  const isOurs = !isStanding(child) || session.sa.state !== 'established' || !isConfigured(session, child)
+  return isOurs ? NO_ACTION : child.connection.closeAction
+}
+
+function restart(session: Session, child: ChildSa): void {
+  session.env.report({ event: 'child-restarting', sa: session.sa, child })
   addChild(session, child.connection, sameTraffic(child)).catch(told)
 }
 

@@ -10,6 +10,7 @@ import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { Entropy } from '../ports.ts'
+import { followEarlierDelete } from './actions.ts'
 import { childDelete } from './child.ts'
 import { createChild, disown, installMade, requestChild, type MadeChild } from './create-child.ts'
 import { ExchangeFailure, notNow } from './failure.ts'
@@ -59,7 +60,7 @@ async function replace(session: Session, child: ChildSa, made: MadeChild): Promi
   child.successor = null
   if (redundant !== null) redundant.state = 'rekeyed'
   // The peer may have deleted it on its own account meanwhile.
-  if (child.state !== 'rekeying') return
+  if (child.state !== 'rekeying' || !session.sa.children.includes(child)) return
   child.state = 'rekeyed'
   child.deleteSent = true
   await ask(session, [childDelete([child.inboundSpi])])
@@ -68,8 +69,9 @@ async function replace(session: Session, child: ChildSa, made: MadeChild): Promi
 
 async function afterFailure(session: Session, child: ChildSa, error: EspalierError): Promise<void> {
   const { sa, env } = session
-  // It went with its IKE_SA, or the peer deleted it meanwhile.
+  // It went with its IKE_SA, or the peer deletes it because it has replaced it.
   if (sa.state === 'closed' || child.state !== 'rekeying') return
+  if (!sa.children.includes(child)) return followEarlierDelete(session, child)
   // The peer refused because it was replacing it itself.
   if (child.successor !== null) {
     child.state = 'rekeyed'

@@ -37,6 +37,8 @@ import { compareNonces, lowestNonce, newNonce } from './nonces.ts'
 import { retryDelay } from './rekey-child.ts'
 import type { Session } from './session.ts'
 
+type Rival = NonNullable<NonNullable<Session['ikeRekey']>['rival']>
+
 const ATTEMPTS_MAX = 3
 const IKE_SPI_LENGTH = 8
 /** How long the peer has to delete what it has replaced: longer than it sends one request again (165 s). */
@@ -63,18 +65,19 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     }
     if (!(error instanceof EspalierError)) throw error
     // The peer refused because it was doing the same: its IKE_SA takes over.
-    if (rival !== null) return takeOver(session, rival.session)
+    if (rival !== null && isThere(rival)) return takeOver(session, rival.session)
     if (sa.state !== 'established') return
     env.report({ event: 'ike-rekey-failed', sa, error, retryIn: rekeyLater(session) })
     return
   }
   const rival = endRekey(session)
   if (rival !== null && compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0) {
-    takeOver(session, rival.session)
+    // If that is gone again, the peer is about to delete the old one as well.
+    if (isThere(rival)) takeOver(session, rival.session)
     await discard(successor)
     return
   }
-  if (rival !== null) awaitDelete(rival.session)
+  if (rival !== null && isThere(rival)) awaitDelete(rival.session)
   takeOver(session, successor)
   await deleteIkeSa(session, 'rekeyed')
 }
@@ -182,7 +185,7 @@ export async function respondRekeyIkeSa(
 /** The peer deletes the IKE_SA while we rekey it. True if it rekeyed it too: then its own takes over (RFC 7296 2.25.2). */
 export function yieldToRival(session: Session): boolean {
   const rival = endRekey(session)
-  if (rival === null || session.sa.state !== 'established') return false
+  if (rival === null || !isThere(rival) || session.sa.state !== 'established') return false
   takeOver(session, rival.session)
   return true
 }
@@ -203,7 +206,12 @@ export function isIkeRekey(request: Received): boolean {
   return find(request.payloads, 'TSi') === null && find(request.payloads, 'TSr') === null
 }
 
-function endRekey(session: Session): NonNullable<Session['ikeRekey']>['rival'] {
+/** The peer may delete what it made before it deletes what that was to replace. */
+function isThere({ session }: Rival): boolean {
+  return session.sa.state !== 'closed'
+}
+
+function endRekey(session: Session): Rival | null {
   const rival = session.ikeRekey?.rival ?? null
   session.ikeRekey = null
   return rival

@@ -246,6 +246,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.established = env.clock.now()
     // The rekey went out a moment ago.
     successor.sa.lastOutbound = sa.lastOutbound
+    successor.isReauthenticating = this.isReauthenticating
     successor.espSeen = this.espSeen
     for (const child of sa.children) {
       successor.sa.children.push(child)

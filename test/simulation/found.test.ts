@@ -131,3 +131,67 @@ scenario('a CHILD_SA that is to be made anew while the peer rekeys the IKE_SA is
   await world.pass(MINUTE)
   await assertOne(world, both)
 })
+
+scenario('one side rekeys a CHILD_SA that the other has just made anew and deleted: there is one', async (world) => {
+  const both = await tunnel(world)
+  const { spi, source, destination, reqid } = both.gateway.kernel.states()[0]!
+  const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA request 2')
+  const rekeyed = standing(both.client).runExchange((session) => rekeyChild(session, current(both.client)), 'rekey-child')
+  both.gateway.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+  await world.pass(SECOND)
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(MINUTE)
+  await assertOne(world, both)
+})
+
+for (const closeAction of ['none', 'start', 'trap']) {
+  scenario(
+    `a CHILD_SA is deleted by the peer before our request to rekey it comes there: it goes as close_action = ${closeAction} says`,
+    async (world) => {
+      const { client, gateway } = await tunnel(world, { closeAction })
+      const heal = losing(world, client, (summary) => summary === 'CREATE_CHILD_SA request 2')
+      const rekeyed = standing(client).runExchange((session) => rekeyChild(session, current(client)), 'rekey-child')
+      const filter = { ike: null, ikeId: null, child: 'net', childId: null }
+      await world.outcome(gateway.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+      heal()
+      await world.outcome(rekeyed)
+      await world.pass(MINUTE)
+      if (closeAction === 'start') return assertOne(world, { client, gateway })
+      for (const node of [client, gateway]) assert.deepEqual([standing(node).sa.children, node.kernel.states()], [[], []])
+      assert.equal(client.kernel.policies().length, closeAction === 'trap' ? 3 : 0)
+    },
+  )
+}
+
+scenario('both rekey the IKE_SA, and one deletes its new one before the old one: nothing breaks', async (world) => {
+  const { client, gateway } = await tunnel(world)
+  const heals = [
+    // The gateway's own request stays on the way, and so does the client's delete of the old one.
+    losing(world, gateway, (summary) => summary === 'CREATE_CHILD_SA request 0'),
+    losing(world, client, (summary) => summary === 'INFORMATIONAL request 3'),
+  ]
+  const rekeyed = Promise.all([gateway, client].map((node) => standing(node).runExchange(rekeyIkeSa, 'rekey-ike')))
+  await world.until(() => client.eventsOf('ike-rekeyed').length > 0, 'the client has replaced it')
+  const filter = { ike: null, ikeId: standing(client).sa.uniqueId, child: null, childId: null }
+  await world.outcome(client.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+  for (const heal of heals) heal()
+  await world.outcome(rekeyed)
+  await world.pass(5 * MINUTE)
+  assert.deepEqual([client.sessions(), gateway.sessions()], [[], []])
+})
+
+scenario('one reauthenticates an IKE_SA that the other rekeys meanwhile: one tunnel stays', async (world) => {
+  const lifetime = { reauth: 30 * MINUTE, over: 4 * MINUTE }
+  const gateway = addGateway(world)
+  const client = addClient(world, { lifetime }, { settings: { makeBeforeBreak: true } })
+  await world.initiate(client)
+  const heal = losing(world, client, (summary) => summary.startsWith('IKE_AUTH request'))
+  await world.until(() => client.eventsOf('reauthenticating').length > 0, 'it reauthenticates', 31 * MINUTE)
+  await world.outcome(standing(gateway).runExchange(rekeyIkeSa, 'rekey-ike'))
+  await world.pass(SECOND)
+  heal()
+  await world.pass(MINUTE)
+  await assertOne(world, { client, gateway })
+  assert.equal(client.eventsOf('reauthenticating').length, 1)
+})
