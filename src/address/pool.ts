@@ -1,6 +1,6 @@
 /**
  * A pool of virtual addresses as configured (swanctl.conf `pools`): which addresses, and what else a client is told.
- * Nothing is assigned from it yet.
+ * Who has which of them: leases.ts.
  */
 import { IpAddress, IpRange } from '../base/ip.ts'
 
@@ -39,6 +39,18 @@ export function poolOfSubnet(address: IpAddress, length: number): Pick<Pool, 'ba
 export function poolOfRange(range: IpRange): Pick<Pool, 'base' | 'size'> | null {
   const size = toNumber(range.last) - toNumber(range.first) + 1n
   return size < 1n << 32n ? { base: range.first, size: Number(size) } : null
+}
+
+/** The address that is `offset` behind the first. */
+export function addressAt({ base }: Pool, offset: number): IpAddress {
+  return toAddress(toNumber(base) + BigInt(offset), base.bytes.length)
+}
+
+/** How far behind the first address this one is; null if it is none of the pool's. */
+export function offsetOf({ base, size }: Pool, address: IpAddress): number | null {
+  if (address.family !== base.family) return null
+  const offset = toNumber(address) - toNumber(base)
+  return offset >= 0n && offset < BigInt(size) ? Number(offset) : null
 }
 
 function toNumber(address: IpAddress): bigint {

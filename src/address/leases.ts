@@ -1,0 +1,239 @@
+/**
+ * Who has which virtual address (strongSwan: mem_pool.c). A lease is online while an IKE_SA has it, and offline from
+ * then on: the identity that had it gets it again, until its pool has no address left for somebody new.
+ *
+ * What is kept is bounded by the sizes of the pools, and only who has authenticated gets anything.
+ */
+import { isDeepStrictEqual } from 'node:util'
+
+import { assert } from '../base/assert.ts'
+import type { Endpoint, IpAddress } from '../base/ip.ts'
+import { addressAt, offsetOf, type Pool, type PoolAttribute } from './pool.ts'
+
+/** Who has or had an address: what tells the identity from every other, and its text for people. */
+export interface LeaseHolder {
+  readonly key: string
+  readonly name: string
+}
+
+/** An address that an IKE_SA has for its peer; to be given back to the Leases it came from, once. */
+export interface Lease {
+  readonly pool: string
+  readonly address: IpAddress
+  readonly holder: LeaseHolder
+  /** How it came about, for the log. */
+  readonly origin: 'new' | 'returned' | 'shared' | { readonly takenFrom: LeaseHolder }
+}
+
+/** One line of a pool's list. */
+export interface LeaseStatus {
+  readonly address: IpAddress
+  readonly holder: LeaseHolder
+  readonly isOnline: boolean
+}
+
+export interface PoolStatus {
+  readonly pool: Pool
+  readonly online: number
+  readonly offline: number
+}
+
+/** What became of a pool that was put: refused ones have other addresses, and some of the old are in use. */
+export type PoolChange = 'added' | 'updated' | 'replaced' | 'unchanged' | 'refused'
+
+interface Account {
+  readonly holder: LeaseHolder
+  /** Twice the same offset while one IKE_SA takes the place of another. */
+  readonly online: { readonly offset: number; readonly peer: string }[]
+  readonly offline: number[]
+}
+
+class PoolBook {
+  pool: Pool
+  /** Addresses from here on were never given away. */
+  #unused = 0
+  #online = 0
+  #offline = 0
+  readonly #accounts = new Map<string, Account>()
+  /** Keys of those with an offline lease, the one that has been away longest first. */
+  readonly #away = new Set<string>()
+
+  constructor(pool: Pool) {
+    this.pool = pool
+  }
+
+  get online(): number {
+    return this.#online
+  }
+  get offline(): number {
+    return this.#offline
+  }
+
+  /** The address this identity has already: shared with an IKE_SA from the same endpoint (make before break), or one that it had. */
+  existing(key: string, requested: IpAddress, peer: string): number | null {
+    const account = this.#accounts.get(key)
+    if (account === undefined) return null
+    const wanted = isUnspecified(requested) ? null : offsetOf(this.pool, requested)
+    const shared = account.online.find((lease) => lease.peer === peer && (isUnspecified(requested) || lease.offset === wanted))
+    return shared?.offset ?? null
+  }
+
+  /** The offline lease of this identity, the one it asks for if it has several. */
+  returned(key: string, requested: IpAddress): number | null {
+    const account = this.#accounts.get(key)
+    if (account === undefined || account.offline.length === 0) return null
+    const wanted = offsetOf(this.pool, requested)
+    const at = wanted === null ? -1 : account.offline.indexOf(wanted)
+    return this.#takeOffline(key, account, Math.max(at, 0))
+  }
+
+  fresh(): number | null {
+    return this.#unused < this.pool.size ? this.#unused++ : null
+  }
+
+  /** The address of who has been away longest. */
+  taken(): { readonly offset: number; readonly from: LeaseHolder } | null {
+    const [key] = this.#away
+    if (key === undefined) return null
+    const account = this.#accounts.get(key)
+    assert(account !== undefined, 'who is away is known')
+    const offset = this.#takeOffline(key, account, 0)
+    if (account.online.length + account.offline.length === 0) this.#accounts.delete(key)
+    return { offset, from: account.holder }
+  }
+
+  give(holder: LeaseHolder, offset: number, peer: string): void {
+    let account = this.#accounts.get(holder.key)
+    if (account === undefined) this.#accounts.set(holder.key, (account = { holder, online: [], offline: [] }))
+    account.online.push({ offset, peer })
+    this.#online++
+  }
+
+  release(key: string, address: IpAddress): void {
+    const account = this.#accounts.get(key)
+    const offset = offsetOf(this.pool, address)
+    if (account === undefined || offset === null) return
+    const at = account.online.findIndex((lease) => lease.offset === offset)
+    if (at < 0) return
+    account.online.splice(at, 1)
+    this.#online--
+    // The other of two IKE_SAs has it still.
+    if (account.online.some((lease) => lease.offset === offset)) return
+    account.offline.push(offset)
+    this.#offline++
+    this.#away.delete(key)
+    this.#away.add(key)
+  }
+
+  *leases(): Generator<LeaseStatus> {
+    for (const { holder, online, offline } of this.#accounts.values()) {
+      for (const offset of new Set(online.map((lease) => lease.offset)))
+        yield { address: addressAt(this.pool, offset), holder, isOnline: true }
+      for (const offset of offline) yield { address: addressAt(this.pool, offset), holder, isOnline: false }
+    }
+  }
+
+  #takeOffline(key: string, account: Account, at: number): number {
+    const [offset] = account.offline.splice(at, 1)
+    assert(offset !== undefined, 'an offline lease is taken where there is one')
+    this.#offline--
+    if (account.offline.length === 0) this.#away.delete(key)
+    return offset
+  }
+}
+
+export class Leases {
+  readonly #pools = new Map<string, PoolBook>()
+
+  /** Takes over a pool as it is configured now. Leases stay where its addresses stay (strongSwan: vici_attribute.c). */
+  put(pool: Pool): PoolChange {
+    const book = this.#pools.get(pool.name)
+    if (book === undefined) {
+      this.#pools.set(pool.name, new PoolBook(pool))
+      return 'added'
+    }
+    if (isDeepStrictEqual(book.pool, pool)) return 'unchanged'
+    if (book.pool.base.equals(pool.base) && book.pool.size === pool.size) {
+      book.pool = pool
+      return 'updated'
+    }
+    if (book.online > 0) return 'refused'
+    this.#pools.set(pool.name, new PoolBook(pool))
+    return 'replaced'
+  }
+
+  /** False, and nothing happens, while addresses of it are in use. */
+  remove(name: string): boolean {
+    const book = this.#pools.get(name)
+    if (book !== undefined && book.online > 0) return false
+    this.#pools.delete(name)
+    return true
+  }
+
+  /**
+   * An address of one of these pools, for a peer that asks for `requested` (unspecified for any of that family): in
+   * this order one that the identity has, one that nobody had, one of somebody who is away; each tried with all pools.
+   * Null when there is none. `peer` is where it asks from.
+   */
+  acquire(pools: readonly string[], holder: LeaseHolder, requested: IpAddress, peer: Endpoint): Lease | null {
+    const from = peer.toString()
+    const books = pools.flatMap((name) => {
+      const book = this.#pools.get(name)
+      return book === undefined || book.pool.base.family !== requested.family ? [] : [book]
+    })
+    for (const find of FINDERS) {
+      for (const book of books) {
+        const found = find(book, holder.key, requested, from)
+        if (found === null) continue
+        book.give(holder, found.offset, from)
+        return { pool: book.pool.name, address: addressAt(book.pool, found.offset), holder, origin: found.origin }
+      }
+    }
+    return null
+  }
+
+  /** The IKE_SA has gone: the address waits for its identity to come back. */
+  release(lease: Lease): void {
+    this.#pools.get(lease.pool)?.release(lease.holder.key, lease.address)
+  }
+
+  /** What else who has these leases is told: the attributes of their pools, each pool's once. */
+  attributesOf(leases: readonly Lease[]): readonly PoolAttribute[] {
+    const names = new Set(leases.map(({ pool }) => pool))
+    return [...names].flatMap((name) => this.#pools.get(name)?.pool.attributes ?? [])
+  }
+
+  /** In the order they came. */
+  pools(): readonly PoolStatus[] {
+    return [...this.#pools.values()].map(({ pool, online, offline }) => ({ pool, online, offline }))
+  }
+
+  leasesOf(name: string): readonly LeaseStatus[] {
+    return [...(this.#pools.get(name)?.leases() ?? [])]
+  }
+}
+
+interface Found {
+  readonly offset: number
+  readonly origin: Lease['origin']
+}
+
+/** In the order they are tried (strongSwan). */
+const FINDERS: readonly ((book: PoolBook, key: string, requested: IpAddress, peer: string) => Found | null)[] = [
+  (book, key, requested, peer) =>
+    found(book.existing(key, requested, peer), 'shared') ?? found(book.returned(key, requested), 'returned'),
+  (book) => found(book.fresh(), 'new'),
+  (book) => {
+    const taken = book.taken()
+    return taken === null ? null : { offset: taken.offset, origin: { takenFrom: taken.from } }
+  },
+]
+
+function found(offset: number | null, origin: Lease['origin']): Found | null {
+  return offset === null ? null : { offset, origin }
+}
+
+/** 0.0.0.0 and ::, which ask for any address. */
+export function isUnspecified(address: IpAddress): boolean {
+  return address.bytes.every((byte) => byte === 0)
+}
