@@ -8,6 +8,7 @@
  */
 import { hash } from 'node:crypto'
 
+import { assert } from '../base/assert.ts'
 import { concatBytes } from '../base/bytes.ts'
 import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
@@ -24,6 +25,7 @@ import type {
   PortRange,
   Selector,
   State,
+  StateContents,
   StateId,
   Template,
   Usage,
@@ -109,6 +111,28 @@ interface LiveState {
   dying: boolean
 }
 
+/** What was in a state that is taken: it goes on with all it had, but for what Linux counts anew. */
+class MemoryContents implements StateContents {
+  #live: LiveState | null
+
+  constructor(live: LiveState) {
+    this.#live = { ...live, seen: live.seen === null ? null : new Set(live.seen) }
+  }
+
+  goOnAs(state: State): LiveState {
+    assert(this.#live !== null, 'contents are used before they are destroyed')
+    const { encryption, integrity, ...rest } = state
+    const { encryptionId, integrityId, seal } = this.#live.state
+    assert(encryption.id === encryptionId && (integrity?.id ?? null) === integrityId, 'a state goes on with its algorithms')
+    const isNew = { replayed: 0, integrityFailed: 0, dying: false }
+    return { ...this.#live, seen: new Set(this.#live.seen), state: { ...rest, encryptionId, integrityId, seal }, ...isNew }
+  }
+
+  destroy(): void {
+    this.#live = null
+  }
+}
+
 interface Reservation {
   readonly id: StateId
   readonly expiresAt: Milliseconds
@@ -189,7 +213,7 @@ export class MemoryKernel implements Kernel {
         return refused(operation, ERRNO.ENOENT, 'Failed to find a free SPI')
       }
       case 'add-state':
-        return this.#add(operation, operation.state)
+        return this.#add(operation)
       case 'update-state':
         return this.#update(operation, operation.state)
       case 'delete-state': {
@@ -201,6 +225,16 @@ export class MemoryKernel implements Kernel {
       case 'query-state': {
         const live = this.#states.get(stateKey(operation.id))
         return live === undefined ? refused(operation, ERRNO.ESRCH, null) : { kind: 'usage', usage: this.#usageOf(live) }
+      }
+      case 'query-drops':
+        return { kind: 'drops', stateMismatches: this.#counters.get('XfrmInStateMismatch') ?? 0 }
+      case 'read-state':
+      case 'take-state': {
+        const key = stateKey(operation.id)
+        const live = this.#states.get(key)
+        if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
+        if (operation.op === 'take-state') this.#states.delete(key)
+        return { kind: 'contents', contents: new MemoryContents(live) }
       }
       case 'set-policy': {
         const { policy } = operation
@@ -215,9 +249,15 @@ export class MemoryKernel implements Kernel {
     }
   }
 
-  #add(operation: Operation, state: State): Outcome {
+  #add(operation: Extract<Operation, { op: 'add-state' }>): Outcome {
+    const { state, contents } = operation
     const key = stateKey(state)
     if (this.#states.has(key)) return refused(operation, ERRNO.EEXIST, null)
+    if (contents !== undefined) {
+      assert(contents instanceof MemoryContents, 'a state goes on in the kernel that it was taken from')
+      this.#states.set(key, contents.goOnAs(state))
+      return { kind: 'done' }
+    }
     if (state.direction === 'in') this.#reservations.delete(key)
     // The state that waits for an answer goes for the one it asked for, or the one that serves its template (Linux: xfrm_state_add).
     for (const [acquireKey, acquire] of this.#acquires) {

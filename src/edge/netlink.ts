@@ -6,18 +6,20 @@
  * (ENOBUFS), the package ends the process. So the sockets are told not to be marked, and what they lost is read from
  * their counter of drops: of events an overrun is told, a request whose answer was lost times out.
  */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 
 import { RawNetlinkSocket } from 'netlink/dist/raw.js'
 
+import { assert } from '../base/assert.ts'
 import { messageOf } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
-import type { KernelCapabilities, KernelEvent, Operation, Outcome, State } from '../kernel/vocabulary.ts'
+import type { KernelCapabilities, KernelEvent, Operation, Outcome, State, StateId } from '../kernel/vocabulary.ts'
 import type { EspAlgorithms } from '../negotiate/algorithms.ts'
 import { type ReceivedMessage, readMessages } from '../kernel/xfrm/attributes.ts'
 import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
+import { decodeContents, XfrmContents } from '../kernel/xfrm/contents.ts'
 import { decodeAcknowledgement, decodeEvent, decodeState, type ReportedState } from '../kernel/xfrm/replies.ts'
 import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '../kernel/xfrm/requests.ts'
 import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
@@ -36,6 +38,9 @@ const REPLY_TIMEOUT: Milliseconds = 10 * SECOND
 /** strongSwan: reserved SPIs and unanswered acquires live as long as an IKE exchange may take with all retransmissions. */
 const ACQUIRE_EXPIRES_SECONDS = 165
 const ACQUIRE_EXPIRES_PATH = '/proc/sys/net/core/xfrm_acq_expires'
+
+/** What was dropped in our network namespace, by reason: a line each. */
+const DROPS_PATH = '/proc/net/xfrm_stat'
 
 const EBADMSG = 74
 
@@ -71,6 +76,8 @@ interface Answer {
   readonly text: string | null
   /** The state that came with it. */
   readonly state: ReportedState | null
+  /** What is in it, if that was asked for, and is told. */
+  readonly contents: XfrmContents | null
 }
 
 /** A request on its way. */
@@ -78,7 +85,10 @@ interface Exchange {
   readonly sequence: number
   readonly bytes: Uint8Array
   readonly settle: (answer: Answer) => void
+  /** What is in a state is wanted, too: its keys are nowhere kept that nobody asks for. */
+  readonly wantsContents: boolean
   state: ReportedState | null
+  contents: XfrmContents | null
 }
 
 class XfrmKernel implements NetlinkKernel {
@@ -129,7 +139,7 @@ class XfrmKernel implements NetlinkKernel {
     for (const operation of operations) {
       const outcome = this.#outcomeOf(operation)
       outcomes.push(outcome)
-      if (operation.op === 'add-state' && operation.state.direction === 'in') await outcome
+      if (operation.op === 'add-state' && operation.state.direction === 'in' && operation.contents === undefined) await outcome
     }
     return Promise.all(outcomes)
   }
@@ -147,9 +157,15 @@ class XfrmKernel implements NetlinkKernel {
     try {
       switch (operation.op) {
         case 'add-state':
-          return await this.#addState(operation, operation.state)
+          return await this.#addState(operation)
         case 'update-state':
           return await this.#updateState(operation, operation.state)
+        case 'read-state':
+          return contentsOutcome(operation, await this.#readState(operation.id))
+        case 'take-state':
+          return await this.#takeState(operation)
+        case 'query-drops':
+          return await queryDrops(operation)
         default: {
           const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
           if (answer.errno !== 0) return refused(operation, answer.errno, answer.text)
@@ -166,7 +182,28 @@ class XfrmKernel implements NetlinkKernel {
     }
   }
 
-  async #addState(operation: Operation, state: State): Promise<Outcome> {
+  /** One behind the other in one datagram, which the kernel works off without a pause: hardly a packet comes in between. */
+  async #takeState(operation: Extract<Operation, { op: 'take-state' }>): Promise<Outcome> {
+    const [reading, deletion] = await Promise.all([
+      this.#readState(operation.id),
+      this.#exchange((sequence) => encodeStateId(XFRM_MSG.DELSA, operation.id, sequence)),
+    ])
+    if (deletion.errno === 0) return contentsOutcome(operation, reading)
+    reading.contents?.destroy()
+    return refused(operation, deletion.errno, deletion.text)
+  }
+
+  #readState(id: StateId): Promise<Answer> {
+    return this.#exchange((sequence) => encodeStateId(XFRM_MSG.GETSA, id, sequence), true)
+  }
+
+  async #addState(operation: Extract<Operation, { op: 'add-state' }>): Promise<Outcome> {
+    const { state, contents } = operation
+    if (contents !== undefined) {
+      assert(contents instanceof XfrmContents, 'a state goes on in the kernel that it was taken from')
+      const answer = await this.#exchange((sequence) => encodeState(state, 'new', sequence, contents))
+      return answer.errno === 0 ? { kind: 'done' } : refused(operation, answer.errno, answer.text)
+    }
     let answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
     // The reservation of its SPI has expired, or there was none.
     if (answer.errno === ERRNO.ESRCH && state.direction === 'in')
@@ -187,15 +224,16 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   /** Queues a request; it leaves with the others of this turn of the loop. */
-  #exchange(encode: (sequence: number) => Uint8Array): Promise<Answer> {
+  #exchange(encode: (sequence: number) => Uint8Array, wantsContents = false): Promise<Answer> {
     if (this.#closed || this.#requests === null) {
-      return Promise.resolve({ errno: ERRNO.ENOTCONN, text: 'there is no open XFRM netlink socket', state: null })
+      const text = 'there is no open XFRM netlink socket'
+      return Promise.resolve({ errno: ERRNO.ENOTCONN, text, state: null, contents: null })
     }
     this.#sequence = this.#sequence === 0xffff_ffff ? 1 : this.#sequence + 1
     const sequence = this.#sequence
     const bytes = encode(sequence)
     return new Promise((settle) => {
-      this.#waiting.push({ sequence, bytes, settle, state: null })
+      this.#waiting.push({ sequence, bytes, settle, wantsContents, state: null, contents: null })
       this.#pumpSoon()
     })
   }
@@ -248,7 +286,7 @@ class XfrmKernel implements NetlinkKernel {
     const exchange = this.#inFlight.get(sequence)
     if (exchange === undefined) return
     this.#inFlight.delete(sequence)
-    exchange.settle({ errno, text, state: exchange.state })
+    exchange.settle({ errno, text, state: exchange.state, contents: exchange.contents })
     if (this.#inFlight.size > 0) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
@@ -260,7 +298,7 @@ class XfrmKernel implements NetlinkKernel {
     this.#waiting = []
     for (const { bytes, settle } of waiting) {
       bytes.fill(0)
-      settle({ errno, text, state: null })
+      settle({ errno, text, state: null, contents: null })
     }
     for (const { sequence, bytes } of [...this.#inFlight.values()]) {
       bytes.fill(0)
@@ -340,11 +378,27 @@ class XfrmKernel implements NetlinkKernel {
     if (exchange === undefined) return
     if (message.type === XFRM_MSG.NEWSA) {
       exchange.state = decodeState(message)
+      if (exchange.wantsContents) exchange.contents = decodeContents(message)
     } else if (message.type === NLMSG_ERROR) {
       const { errno, text } = decodeAcknowledgement(message)
       this.#settle(message.sequence, errno, text)
     }
   }
+}
+
+function contentsOutcome(operation: Operation, { errno, text, contents }: Answer): Outcome {
+  if (errno !== 0) return refused(operation, errno, text)
+  if (contents === null) return refused(operation, ERRNO.EACCES, 'it does not tell the keys of a state')
+  return { kind: 'contents', contents }
+}
+
+/** A kernel may be built without these counters. */
+async function queryDrops(operation: Operation): Promise<Outcome> {
+  const text = await readFile(DROPS_PATH, 'latin1').catch(() => '')
+  const mismatches = /^XfrmInStateMismatch\s+(\d+)$/m.exec(text)
+  return mismatches === null
+    ? refused(operation, ERRNO.ENOENT, `${DROPS_PATH} does not tell`)
+    : { kind: 'drops', stateMismatches: Number(mismatches[1]) }
 }
 
 function isPermission(error: unknown): boolean {

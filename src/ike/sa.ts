@@ -106,12 +106,12 @@ export interface ChildSa {
   readonly proposal: ChosenTransforms
   readonly reqid: number
   /** Both sides' selectors as text: the name of its traffic (traffic-claims.ts), and of its reqid where that was handed out. */
-  readonly traffic: string
+  traffic: string
   readonly inboundSpi: number
   readonly outboundSpi: number
-  readonly localSelectors: readonly TrafficSelector[]
-  readonly remoteSelectors: readonly TrafficSelector[]
-  readonly encapsulated: boolean
+  localSelectors: readonly TrafficSelector[]
+  remoteSelectors: readonly TrafficSelector[]
+  encapsulated: boolean
   readonly installedAt: Milliseconds
   readonly installed: InstalledChild
   state: ChildSaState

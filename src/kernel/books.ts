@@ -12,12 +12,23 @@ import type { IpAddress } from '../base/ip.ts'
 import { Secret } from '../crypto/secret.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Kernel } from '../ports.ts'
+import { InstalledChild, InstalledPolicies, type PolicyOwner } from './installed.ts'
 import { childPolicies, isSamePolicy } from './policies.ts'
 import { ERRNO, refusal } from './refusals.ts'
+import { relocate, type Ledger, type MoveOutcome, type Relocation } from './relocate.ts'
+import {
+  encapsulationOf,
+  isAt,
+  isPortsOnly,
+  movedPolicy,
+  movedState,
+  whereaboutsOf,
+  type DynamicHosts,
+  type UdpPorts,
+} from './relocation.ts'
 import { Reqids } from './reqids.ts'
 import { addressSelector, policyKey, reversed } from './selectors.ts'
 import {
-  type Encapsulation,
   type KernelError,
   type Limits,
   type Mode,
@@ -30,17 +41,13 @@ import {
   type Usage,
 } from './vocabulary.ts'
 
+export { InstalledChild, InstalledPolicies } from './installed.ts'
+
 /** How often the kernel is asked again when it hands out an SPI we use on another address. 28 random bits: once is rare. */
 const SPI_ATTEMPTS = 8
 
 /** Algorithms and keys of one direction, as in State. */
 export type Keying = Pick<State, 'encryption' | 'integrity'>
-
-/** UDP ports of ESP-in-UDP as the IKE_SA sees them: ours and the peer's. */
-export interface UdpPorts {
-  readonly localPort: number
-  readonly remotePort: number
-}
 
 /** A CHILD_SA pair as the kernel is to have it. */
 export interface ChildInstallation {
@@ -86,56 +93,6 @@ export interface ChildUsage {
   readonly out: Usage
 }
 
-/** Whoever has policies in the kernel. */
-interface PolicyOwner {
-  readonly owner: string
-  readonly policies: readonly Policy[]
-}
-
-/** Policies without states of their own that are in the kernel: the handle to remove them. */
-export class InstalledPolicies implements PolicyOwner {
-  readonly owner: string
-  readonly policies: readonly Policy[]
-
-  constructor(owner: string, policies: readonly Policy[]) {
-    this.owner = owner
-    this.policies = policies
-  }
-}
-
-/** A CHILD_SA that is in the kernel: the handle to update, ask about and remove it. */
-export class InstalledChild implements PolicyOwner {
-  readonly owner: string
-  readonly reqid: number
-  readonly policies: readonly Policy[]
-  /** Whether the kernel has the outbound half: not yet, yes, or no longer. */
-  outboundHalf: 'pending' | 'installed' | 'gone' = 'installed'
-  #inbound: State
-  #outbound: State
-
-  constructor(owner: string, reqid: number, inbound: State, outbound: State, policies: readonly Policy[]) {
-    this.owner = owner
-    this.reqid = reqid
-    this.#inbound = inbound
-    this.#outbound = outbound
-    this.policies = policies
-  }
-
-  /** As the kernel has them now, endpoint updates included. */
-  get inbound(): State {
-    return this.#inbound
-  }
-  get outbound(): State {
-    return this.#outbound
-  }
-
-  /** Only for the books, after the kernel took the change. */
-  noteUpdated(state: State): void {
-    if (state.direction === 'in') this.#inbound = state
-    else this.#outbound = state
-  }
-}
-
 /** What the books know to be in the kernel. `leftovers`: deletions the kernel refused, tried again with the next. */
 export interface InstalledCounts {
   readonly children: number
@@ -154,7 +111,7 @@ interface Larval {
 /** A policy that somebody wants; among equal priorities those of CHILD_SAs win, then the newest by `order`. */
 interface Claim {
   readonly owner: PolicyOwner
-  readonly policy: Policy
+  policy: Policy
   readonly order: number
 }
 
@@ -370,26 +327,130 @@ export class Books {
   }
 
   /**
-   * Moves the UDP ports of a live CHILD_SA in place: sequence numbers and replay window stay, no packet is lost.
-   * Addresses cannot be changed this way, nor encapsulation added or taken away. Rejects with the KernelError; then
-   * the outbound direction, which is tried first, may have moved and the inbound one not.
+   * Has CHILD_SAs, usually all of an IKE_SA, elsewhere from now on, in the kernel as in their handles. New ports alone
+   * are told in place: nothing is lost, and nothing else changes. Else see relocate.ts. Reqids stay. Never rejects with
+   * what the kernel refuses: each CHILD_SA is then where its handle says, and goes the rest of the way with the next move.
    */
-  async update(installed: InstalledChild, ports: UdpPorts): Promise<void> {
+  async move(relocations: readonly Relocation[]): Promise<MoveOutcome> {
     return this.#inTurn(async () => {
-      assert(
-        this.#byInboundSpi.get(installed.inbound.spi) === installed,
-        `${installed.owner} is in the kernel when it is updated`,
-      )
-      for (const state of [installed.outbound, installed.inbound]) {
-        assert(state.encapsulation !== null, `${installed.owner} has UDP encapsulation when its ports move`)
-        const moved: State = { ...state, encapsulation: encapsulationOf(state.direction, ports) }
-        if (state.direction === 'in' || installed.outboundHalf === 'installed') {
-          const outcome = await this.#one({ op: 'update-state', state: moved })
-          if (outcome.kind === 'refused') throw outcome.error
-        }
-        installed.noteUpdated(moved)
+      const outcome: MoveOutcome = { errors: [], stranded: new Set(), lost: new Set() }
+      const away: Relocation[] = []
+      for (const relocation of relocations) {
+        const { installed, to } = relocation
+        if (this.#byInboundSpi.get(installed.inbound.spi) !== installed) continue
+        const objection = this.#objectionToMove(relocation)
+        if (objection !== null) {
+          outcome.errors.push(objection)
+          outcome.stranded.add(installed)
+        } else if (isAt(installed.inbound, to) && isAt(installed.outbound, to) && !installed.isUnsettled) continue
+        else if (isPortsOnly(installed.inbound, to) && isPortsOnly(installed.outbound, to) && !installed.isUnsettled)
+          await this.#tellPorts(relocation, outcome)
+        else away.push(relocation)
       }
+      if (away.length === 0) return outcome
+      const ledger: Ledger = {
+        perform: (operations) => this.#performMove(operations),
+        stops: (children) => this.#stops(children),
+        reclaim: (installed, dynamic) => this.#reclaim(installed, dynamic),
+        noteMoved: (installed, state) => this.#noteMoved(installed, state),
+      }
+      const disturbed = away.filter(({ installed }) => installed.isUnsettled)
+      await relocate(ledger, away, outcome)
+      for (const { installed } of disturbed) if (!installed.isUnsettled) await this.#delete(this.#tracesOf(installed))
+      for (const { installed } of away) if (!installed.isUnsettled) installed.traces = null
+      return outcome
     })
+  }
+
+  /** A policy that the kernel will not let go is tried again with the next deletion. */
+  async #performMove(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    const outcomes = await this.#kernel.perform(operations)
+    for (const [i, operation] of operations.entries()) {
+      const outcome = outcomes[i]
+      if (operation.op === 'delete-policy' && outcome?.kind === 'refused' && !isAbsent(outcome.error))
+        this.#leftovers.push(operation)
+    }
+    return outcomes
+  }
+
+  /** The outbound direction first: what the peer is waiting for. */
+  async #tellPorts({ installed, to }: Relocation, outcome: MoveOutcome): Promise<void> {
+    for (const state of [installed.outbound, installed.inbound]) {
+      if (isAt(state, to)) continue
+      const moved = movedState(state, to, NO_HOSTS)
+      if (state.direction === 'in' || installed.outboundHalf === 'installed') {
+        const told = await this.#one({ op: 'update-state', state: moved })
+        // One that is gone, at a hard limit, is nobody's to move: its owner is told by the kernel.
+        if (told.kind === 'refused' && !isAbsent(told.error)) {
+          outcome.errors.push(told.error)
+          outcome.stranded.add(installed)
+          continue
+        }
+      }
+      this.#noteMoved(installed, moved)
+    }
+  }
+
+  /** Another CHILD_SA of ours has the peer's SPI at the address that this one is to move to. */
+  #objectionToMove({ installed, to }: Relocation): KernelError | null {
+    if (installed.outboundHalf === 'gone') return null
+    const moved = movedState(installed.outbound, to, NO_HOSTS)
+    const holder = this.#byOutbound.get(outboundKey(moved))
+    if (holder === undefined || holder === installed) return null
+    return refusal({ op: 'add-state', state: moved }, ERRNO.EEXIST, 'the SPI is in use by another CHILD_SA of ours')
+  }
+
+  #noteMoved(installed: InstalledChild, state: State): void {
+    if (state.direction === 'out' && installed.outboundHalf !== 'gone') {
+      this.#byOutbound.delete(outboundKey(installed.outbound))
+      this.#byOutbound.set(outboundKey(state), installed)
+    }
+    installed.noteUpdated(state)
+  }
+
+  /** Part of Ledger. */
+  #stops(children: readonly InstalledChild[]): readonly Operation[] {
+    const operations: Operation[] = []
+    for (const owner of children) {
+      for (const policy of owner.policies) {
+        const inForce = this.#claims.get(policyKey(policy.direction, policy.selector))?.[0]
+        if (policy.direction !== 'out' || inForce?.owner !== owner) continue
+        operations.push({ op: 'set-policy', policy: { ...policy, action: 'block', template: null } })
+      }
+    }
+    return operations
+  }
+
+  /** Part of Ledger. */
+  #reclaim(installed: InstalledChild, dynamic: DynamicHosts): readonly Operation[] {
+    const operations: Operation[] = []
+    const policies = installed.policies.map((policy) => {
+      const state = policy.direction === 'out' ? installed.outbound : installed.inbound
+      const moved = movedPolicy(policy, whereaboutsOf(state), dynamic)
+      const key = policyKey(policy.direction, policy.selector)
+      const claims = this.#claims.get(key) ?? []
+      const claim = claims.find(({ owner }) => owner === installed)
+      if (claim === undefined) return moved
+      if (policyKey(moved.direction, moved.selector) === key) {
+        claim.policy = moved
+        // Outward ones are stopped, and must be let go again in any case.
+        const isToSet = policy.direction === 'out' || !isSamePolicy(policy, moved)
+        if (claims[0] === claim && isToSet) operations.push({ op: 'set-policy', policy: moved })
+      } else {
+        operations.push(...this.#claim(installed, [moved]), ...this.#disclaim(installed, [policy]))
+      }
+      return moved
+    })
+    installed.notePolicies(policies)
+    return operations
+  }
+
+  /** Deletes a state of it wherever it may have been left on the way. */
+  #tracesOf(installed: InstalledChild): readonly Operation[] {
+    const places = new Map((installed.traces ?? []).map((id) => [outboundKey(id), id]))
+    return [...places.values()]
+      .map((id): Operation => ({ op: 'delete-state', id }))
+      .filter((operation) => !this.#isClaimedAgain(operation))
   }
 
   /**
@@ -495,9 +556,9 @@ export class Books {
   }
 
   /** Strikes the owner's claims; the operations bring the next claim into force, or delete the policy. */
-  #disclaim(owner: PolicyOwner): readonly Operation[] {
+  #disclaim(owner: PolicyOwner, policies: readonly Policy[] = owner.policies): readonly Operation[] {
     const operations: Operation[] = []
-    for (const policy of owner.policies.toReversed()) {
+    for (const policy of policies.toReversed()) {
       const key = policyKey(policy.direction, policy.selector)
       const claims = this.#claims.get(key)
       const index = claims?.findIndex((claim) => claim.owner === owner) ?? -1
@@ -524,7 +585,7 @@ export class Books {
     if (child.outboundHalf !== 'gone') this.#byOutbound.delete(outboundKey(child.outbound))
     this.#forgetPending(child)
     child.outboundHalf = 'gone'
-    return this.#delete(operations)
+    return this.#delete([...operations, ...this.#tracesOf(child)])
   }
 
   /** Somebody has it now who is to keep it: a policy with the same selectors, or a state that got the same SPI. */
@@ -554,6 +615,8 @@ export class Books {
     return errors
   }
 }
+
+const NO_HOSTS: DynamicHosts = { local: false, remote: false }
 
 /** Of a half that the kernel does not have. */
 const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
@@ -587,12 +650,6 @@ function deletion(spi: number, source: IpAddress, destination: IpAddress): Opera
 /** Outbound SPIs are the peers' choice and unique per peer address only. */
 function outboundKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
   return `${destination.toString()} ${spi}`
-}
-
-function encapsulationOf(direction: 'in' | 'out', { localPort, remotePort }: UdpPorts): Encapsulation {
-  return direction === 'in'
-    ? { sourcePort: remotePort, destinationPort: localPort }
-    : { sourcePort: localPort, destinationPort: remotePort }
 }
 
 function inboundState(child: ChildInstallation): State {

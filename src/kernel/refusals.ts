@@ -51,6 +51,12 @@ export function describeOperation(operation: Operation): string {
       return `delete the state ${stateText(operation.id)}`
     case 'query-state':
       return `tell about the state ${stateText(operation.id)}`
+    case 'read-state':
+      return `read the state ${stateText(operation.id)}`
+    case 'take-state':
+      return `take the state ${stateText(operation.id)}`
+    case 'query-drops':
+      return 'tell what it has dropped'
     case 'set-policy':
     case 'delete-policy': {
       const { direction, selector } = operation.op === 'set-policy' ? operation.policy : operation.id

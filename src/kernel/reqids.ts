@@ -16,6 +16,8 @@ export class Reqids {
   readonly #base: number
   readonly #byKey = new Map<string, Holder>()
   readonly #used = new Set<number>()
+  /** How many keys beyond one a reqid has: while the holders of one are renamed. */
+  readonly #otherKeys = new Map<number, number>()
   #next: number
 
   /** `base`: the first reqid to hand out (charon.reqid_base); fixed reqids in the configuration belong below it. */
@@ -49,7 +51,35 @@ export class Reqids {
     assert(held !== undefined, `the reqid of "${key}" is released only by who holds it`)
     if (--held.holders > 0) return
     this.#byKey.delete(key)
-    this.#used.delete(held.reqid)
+    this.#freeUnlessShared(held.reqid)
+  }
+
+  /**
+   * One holder goes by another key from now on, and keeps the reqid. False, and nothing happens, if that key has another
+   * reqid already.
+   */
+  rename(from: string, to: string): boolean {
+    const held = this.#byKey.get(from)
+    assert(held !== undefined, `the reqid of "${from}" is renamed only by who holds it`)
+    const taken = this.#byKey.get(to)
+    if (taken !== undefined && taken.reqid !== held.reqid) return false
+    if (taken === held) return true
+    if (taken === undefined) {
+      this.#byKey.set(to, { reqid: held.reqid, holders: 1 })
+      this.#otherKeys.set(held.reqid, (this.#otherKeys.get(held.reqid) ?? 0) + 1)
+    } else taken.holders++
+    if (--held.holders > 0) return true
+    this.#byKey.delete(from)
+    this.#freeUnlessShared(held.reqid)
+    return true
+  }
+
+  /** A key of it is gone. */
+  #freeUnlessShared(reqid: number): void {
+    const others = this.#otherKeys.get(reqid) ?? 0
+    if (others === 0) this.#used.delete(reqid)
+    else if (others === 1) this.#otherKeys.delete(reqid)
+    else this.#otherKeys.set(reqid, others - 1)
   }
 
   /** Reqids held by somebody. */

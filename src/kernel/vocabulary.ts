@@ -118,6 +118,14 @@ export interface Usage {
   readonly integrityFailed: number
 }
 
+/**
+ * What is in a state beyond what it was installed with: its keys, sequence numbers, replay window, what it has carried
+ * and since when. Only the kernel that told it can read it; whoever has it destroys it.
+ */
+export interface StateContents {
+  destroy(): void
+}
+
 export type Operation =
   /** Reserves an inbound SPI: packets come from `source` to `destination`. Outcome `spi`. */
   | {
@@ -127,14 +135,23 @@ export type Operation =
       readonly reqid: number
       readonly mode: Mode
     }
-  /** Installs a state. Inbound: over the larval state of its SPI if that is still there. */
-  | { readonly op: 'add-state'; readonly state: State }
+  /**
+   * Installs a state. Inbound: over the larval state of its SPI if that is still there. With `contents` of one that was
+   * taken, it goes on where that one ended; its keys in `state` are not looked at then.
+   */
+  | { readonly op: 'add-state'; readonly state: State; readonly contents?: StateContents }
+  /** Whether a state could be taken: its keys can be read. Outcome `contents`, to be destroyed. */
+  | { readonly op: 'read-state'; readonly id: StateId }
+  /** Deletes a state and tells, at the same moment, what was in it. Outcome `contents`, to be destroyed. */
+  | { readonly op: 'take-state'; readonly id: StateId }
   /** Changes encapsulation ports, limits of a live state in place; sequence numbers and replay window stay. Read back by the codec's caller. */
   | { readonly op: 'update-state'; readonly state: State }
   /** Deletes a state or a larval one. A missing one is outcome `refused` with code KERNEL_NO_SUCH_STATE. */
   | { readonly op: 'delete-state'; readonly id: StateId }
   /** Outcome `usage`. */
   | { readonly op: 'query-state'; readonly id: StateId }
+  /** Outcome `drops`. */
+  | { readonly op: 'query-drops' }
   /** Installs a policy, replacing one with the same selector and direction. */
   | { readonly op: 'set-policy'; readonly policy: Policy }
   | { readonly op: 'delete-policy'; readonly id: PolicyId }
@@ -143,6 +160,9 @@ export type Outcome =
   | { readonly kind: 'done' }
   | { readonly kind: 'spi'; readonly spi: number }
   | { readonly kind: 'usage'; readonly usage: Usage }
+  /** ESP that came in UDP for a bare state, or bare for one in UDP, of the network namespace since it is there (XfrmInStateMismatch). */
+  | { readonly kind: 'drops'; readonly stateMismatches: number }
+  | { readonly kind: 'contents'; readonly contents: StateContents }
   | { readonly kind: 'refused'; readonly error: KernelError }
 
 /** The kernel refused: errno, the operation in words, and the kernel's own text (extended ACK) where it gave one. */

@@ -8,7 +8,10 @@ import { AssertionError } from '../../src/base/assert.ts'
 import { IpAddress } from '../../src/base/ip.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { Books, type ChildInstallation, type InstalledChild, type OutboundTime } from '../../src/kernel/books.ts'
+import { trapPolicies, type ProtectedTraffic } from '../../src/kernel/policies.ts'
+import type { MoveOutcome, Relocation } from '../../src/kernel/relocate.ts'
 import { KernelError, type Operation, type PolicyDirection } from '../../src/kernel/vocabulary.ts'
+import type { TrafficSelector } from '../../src/negotiate/selectors.ts'
 import { cbc, CountingEntropy, HandClock, installation, LEFT, RIGHT, traffic } from './fixtures.ts'
 
 function world() {
@@ -46,6 +49,26 @@ const verbs = (operations: readonly Operation[]): string[] =>
     if (operation.op === 'delete-policy') return `delete ${operation.id.direction}`
     return operation.op
   })
+
+const NOT_DYNAMIC = { local: false, remote: false }
+const TRAFFIC: ProtectedTraffic = {
+  mode: 'tunnel',
+  reqid: 7,
+  local: LEFT,
+  remote: RIGHT,
+  localSelectors: [traffic('10.1.0.0/16')],
+  remoteSelectors: [traffic('10.2.0.0/16')],
+  priority: 0,
+}
+
+/** The peer of a child that is in UDP at another port, and perhaps another address. */
+function at(installed: InstalledChild, remotePort: number, { remote = RIGHT } = {}): Relocation {
+  return { installed, to: { local: LEFT, remote, encapsulation: { localPort: 4500, remotePort } }, dynamic: NOT_DYNAMIC }
+}
+
+function codes({ errors }: MoveOutcome): readonly string[] {
+  return errors.map(({ code }) => code)
+}
 
 /** SPI of the template of the policy in force. */
 function spiInForce(kernel: MemoryKernel, direction: PolicyDirection): number | undefined {
@@ -202,7 +225,7 @@ test('while its outbound half is to come, a successor has its SPI for itself, an
   await install({ outboundSpi: 1, encapsulation: ports })
   const young = await installLater({ outboundSpi: 2, encapsulation: ports })
   await assert.rejects(install({ outboundSpi: 2 }), KernelError)
-  await books.update(young, { localPort: 4500, remotePort: 40000 })
+  await books.move([at(young, 40000)])
   await books.activate(young)
   const outbound = kernel.states().find(({ direction, spi }) => direction === 'out' && spi === 2)
   assert.equal(outbound?.encapsulation?.destinationPort, 40000)
@@ -337,7 +360,7 @@ test('ports move in place, in the kernel and in the handle', async () => {
   const { kernel, books, install, performed } = world()
   const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
   performed.length = 0
-  await books.update(child, { localPort: 4500, remotePort: 32100 })
+  await books.move([at(child, 32100)])
   assert.deepEqual(verbs(performed), ['update-state', 'update-state'])
   assert.deepEqual(child.inbound.encapsulation, { sourcePort: 32100, destinationPort: 4500 })
   assert.deepEqual(
@@ -349,18 +372,202 @@ test('ports move in place, in the kernel and in the handle', async () => {
   )
 })
 
-test('a refused update leaves the handle as the kernel is', async () => {
-  const { books, install, world: faults } = world()
+test('ports that the kernel will not change are told of; what it did change is in the handle, and the rest comes with the next move', async () => {
+  const { books, install, performed, world: faults } = world()
   const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
   faults.refuse = (operation) => (operation.op === 'update-state' && operation.state.direction === 'in' ? 22 : null)
-  await assert.rejects(books.update(child, { localPort: 4500, remotePort: 9 }), { code: 'KERNEL_REFUSED' })
+  const outcome = await books.move([at(child, 9)])
+  assert.deepEqual(codes(outcome), ['KERNEL_REFUSED'])
+  assert.deepEqual([...outcome.stranded], [child])
   assert.deepEqual([child.inbound.encapsulation?.sourcePort, child.outbound.encapsulation?.destinationPort], [4500, 9])
+  faults.refuse = () => null
+  performed.length = 0
+  assert.deepEqual(codes(await books.move([at(child, 9)])), [])
+  assert.equal(child.inbound.encapsulation?.sourcePort, 9)
+  assert.deepEqual(codes(await books.move([at(child, 9)])), [])
+  assert.equal(performed.length, 1, 'what is where it should be is left alone')
 })
 
-test('a child without encapsulation has no ports to move', async () => {
-  const { books, install } = world()
+const ELSEWHERE = IpAddress.parse('203.0.113.77')
+const HERE_NOW = IpAddress.parse('192.0.2.99')
+
+test('to another address: nothing leaves meanwhile, and the states go on with what they had', async () => {
+  const { kernel, books, install, performed } = world()
+  const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
+  const [inbound, outbound] = kernel.states()
+  kernel.skipSequence(inbound!, 41n)
+  kernel.skipSequence(outbound!, 17n)
+  performed.length = 0
+  const outcome = await books.move([at(child, 32100, { remote: ELSEWHERE })])
+  assert.deepEqual([outcome.errors, outcome.stranded.size, outcome.lost.size], [[], 0, 0])
+  assert.deepEqual(verbs(performed), [
+    ...['set out', 'read-state', 'read-state'],
+    ...['take-state', 'take-state'],
+    ...['add in', 'add out', 'set in', 'set fwd', 'set out'],
+  ])
+  const [stop] = performed
+  assert.ok(stop?.op === 'set-policy' && stop.policy.action === 'block')
+  const moved = kernel.states()
+  assert.deepEqual(
+    moved.map(({ spi, source, destination, seal }) => [spi, source.toString(), destination.toString(), seal]),
+    [
+      [inbound!.spi, '203.0.113.77', LEFT.toString(), inbound!.seal],
+      [outbound!.spi, LEFT.toString(), '203.0.113.77', outbound!.seal],
+    ],
+  )
+  const usage = await books.usage(child)
+  assert.deepEqual([usage?.in.sequence, usage?.out.sequence, usage?.out.packets], [41n, 17n, 17n])
+  assert.deepEqual(
+    kernel.policies().map(({ action, template }) => [action, template?.source.toString(), template?.destination.toString()]),
+    [
+      ['allow', '203.0.113.77', LEFT.toString()],
+      ['allow', '203.0.113.77', LEFT.toString()],
+      ['allow', LEFT.toString(), '203.0.113.77'],
+    ],
+  )
+  assert.equal(books.childOf({ spi: outbound!.spi, destination: ELSEWHERE }), child)
+  assert.equal(books.childOf({ spi: outbound!.spi, destination: RIGHT }), null)
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('our own address, and encapsulation on and off, move it in the same way', async () => {
+  const { kernel, books, install } = world()
   const child = await install()
-  await assert.rejects(books.update(child, { localPort: 4500, remotePort: 9 }), AssertionError)
+  for (const encapsulation of [{ localPort: 4500, remotePort: 1024 }, null]) {
+    const local = encapsulation === null ? LEFT : HERE_NOW
+    const to = { local, remote: RIGHT, encapsulation }
+    assert.deepEqual(codes(await books.move([{ installed: child, to, dynamic: NOT_DYNAMIC }])), [])
+    assert.deepEqual(
+      kernel.states().map(({ source, destination, ...state }) => [source, destination, state.encapsulation]),
+      encapsulation === null
+        ? [
+            [RIGHT, LEFT, null],
+            [LEFT, RIGHT, null],
+          ]
+        : [
+            [RIGHT, HERE_NOW, { sourcePort: 1024, destinationPort: 4500 }],
+            [HERE_NOW, RIGHT, { sourcePort: 4500, destinationPort: 1024 }],
+          ],
+    )
+  }
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('all that an IKE_SA has moves in one go: replaced, retired, and still to send; traps of others stay', async () => {
+  const { kernel, books, install, installLater, performed } = world()
+  const encapsulation = { localPort: 4500, remotePort: 4500 }
+  const trap = await books.installPolicies('trap', trapPolicies({ ...TRAFFIC, local: LEFT, remote: RIGHT }))
+  const retired = await install({ encapsulation, outboundSpi: 0xcabb0001 })
+  const replaced = await install({ encapsulation, outboundSpi: 0xcabb0002 })
+  await books.retire(retired)
+  const young = await installLater({ encapsulation, outboundSpi: 0xcabb0003 })
+  performed.length = 0
+  const all = [retired, replaced, young]
+  assert.deepEqual(codes(await books.move(all.map((child) => at(child, 7, { remote: ELSEWHERE })))), [])
+  // One stop, whoever has it in force.
+  assert.equal(performed.filter((operation) => operation.op === 'set-policy' && operation.policy.action === 'block').length, 1)
+  assert.equal(kernel.states().length, 4)
+  assert.ok(kernel.states().every(({ source, destination }) => source.equals(ELSEWHERE) || destination.equals(ELSEWHERE)))
+  assert.equal(spiInForce(kernel, 'out'), 0xcabb0002)
+  await books.activate(young)
+  assert.equal(spiInForce(kernel, 'out'), 0xcabb0003)
+  assert.ok(kernel.states().every(({ source, destination }) => source.equals(ELSEWHERE) || destination.equals(ELSEWHERE)))
+  for (const child of all) await books.remove(child)
+  assert.ok(kernel.policies().every(({ template }) => template?.source.equals(RIGHT) || template?.destination.equals(RIGHT)))
+  assert.equal(kernel.policies().length, 3)
+  await books.removePolicies(trap)
+  assertEmpty(kernel, books)
+})
+
+test('whichever operation the kernel refuses on the way: no leak, no exception, no packet in the clear, and the next move ends it', async () => {
+  const encapsulation = { localPort: 4500, remotePort: 4500 }
+  let count = 1
+  let lost = 0
+  for (let step = 0; step < count; step++) {
+    for (const errno of [12, 110]) {
+      const { kernel, books, install, performed, world: faults } = world()
+      const child = await install({ encapsulation })
+      performed.length = 0
+      faults.refuse = (_, index) => (index === step ? errno : null)
+      const outcome = await books.move([at(child, 7, { remote: ELSEWHERE })])
+      count = Math.max(count, performed.length)
+      assert.equal(outcome.errors.length > 0, step < performed.length, `step ${step} is told of`)
+      for (const policy of kernel.policies())
+        assert.ok(policy.action === 'block' || policy.template !== null, `nothing passes in the clear at step ${step}`)
+      lost += outcome.lost.size
+      faults.refuse = () => null
+      const again = await books.move([at(child, 7, { remote: ELSEWHERE })])
+      assert.deepEqual([codes(again), again.stranded.size], [[], 0], `after step ${step}`)
+      assert.ok(kernel.states().every(({ source, destination }) => source.equals(ELSEWHERE) || destination.equals(ELSEWHERE)))
+      assert.equal(kernel.states().length, 2)
+      assert.ok(kernel.policies().every(({ action, template }) => action === 'allow' && template !== null))
+      await books.remove(child)
+      assertEmpty(kernel, books)
+    }
+  }
+  assert.ok(count > 10, 'putting back what was refused has steps as well')
+  assert.equal(lost, 0)
+})
+
+test('a state that the kernel takes neither at its new place nor at its old one is lost, and said to be', async () => {
+  const { kernel, books, install, world: faults } = world()
+  const child = await install({ encapsulation: { localPort: 4500, remotePort: 4500 } })
+  faults.refuse = (operation) => (operation.op === 'add-state' ? 12 : null)
+  const outcome = await books.move([at(child, 7, { remote: ELSEWHERE })])
+  assert.deepEqual([...outcome.lost], [child])
+  assert.deepEqual(kernel.states(), [])
+  assert.ok(kernel.policies().every(({ template }) => template !== null))
+  faults.refuse = () => null
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('a peer at whose new address another CHILD_SA has its SPI stays where it was', async () => {
+  const { kernel, books, install } = world()
+  const first = await install({ remote: ELSEWHERE, outboundSpi: 0xcabb0001, remoteSelectors: [traffic('10.3.0.0/16')] })
+  const second = await install({ outboundSpi: 0xcabb0001 })
+  const before = kernel.states()
+  const to = { local: LEFT, remote: ELSEWHERE, encapsulation: null }
+  const outcome = await books.move([{ installed: second, to, dynamic: NOT_DYNAMIC }])
+  assert.deepEqual([codes(outcome), [...outcome.stranded]], [['KERNEL_EXISTS'], [second]])
+  assert.deepEqual(kernel.states(), before)
+  for (const child of [first, second]) await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('a state that a hard limit took moves on paper', async () => {
+  const { kernel, books, install } = world()
+  const child = await install()
+  await kernel.perform([{ op: 'delete-state', id: child.inbound }])
+  const to = { local: LEFT, remote: ELSEWHERE, encapsulation: null }
+  assert.deepEqual(codes(await books.move([{ installed: child, to, dynamic: NOT_DYNAMIC }])), [])
+  assert.deepEqual([child.inbound.source, child.outbound.destination], [ELSEWHERE, ELSEWHERE])
+  assert.equal(kernel.states().length, 1)
+  await books.remove(child)
+  assertEmpty(kernel, books)
+})
+
+test('selectors that are the address of an end go with it, in states and policies', async () => {
+  const { kernel, books, install } = world()
+  const host = (address: IpAddress): TrafficSelector => traffic(address.toString())
+  const child = await install({ mode: 'transport', localSelectors: [host(LEFT)], remoteSelectors: [host(RIGHT)] })
+  const to = { local: LEFT, remote: ELSEWHERE, encapsulation: null }
+  assert.deepEqual(codes(await books.move([{ installed: child, to, dynamic: { local: true, remote: true } }])), [])
+  assert.deepEqual(
+    kernel.policies().map(({ direction, selector }) => [direction, selector.source.toString(), selector.destination.toString()]),
+    [
+      ['in', '203.0.113.77/32', `${LEFT.toString()}/32`],
+      ['out', `${LEFT.toString()}/32`, '203.0.113.77/32'],
+    ],
+  )
+  assert.deepEqual(
+    kernel.states().map(({ selector }) => selector?.source.toString()),
+    ['203.0.113.77/32', `${LEFT.toString()}/32`],
+  )
+  await books.remove(child)
+  assertEmpty(kernel, books)
 })
 
 test('an SPI the kernel hands out twice on different addresses is asked for again', async () => {
@@ -457,6 +664,6 @@ test('the keys may be destroyed once a child is installed', async () => {
   const seal = kernel.states()[0]?.seal
   inbound.encryption.key.destroy()
   inbound.integrity?.key.destroy()
-  await books.update(child, { localPort: 4500, remotePort: 9 })
+  await books.move([at(child, 9)])
   assert.equal(kernel.states()[0]?.seal, seal)
 })

@@ -275,7 +275,9 @@ sys.stdin.read()`
     const installed = await books.install(plan)
     installPeer(plan)
     assert.ok(ping('10.1.0.1', '10.2.0.1'))
-    await books.update(installed, { localPort: 4500, remotePort: 32100 })
+    const encapsulation = { localPort: 4500, remotePort: 32100 }
+    const to = { local: plan.local, remote: plan.remote, encapsulation }
+    assert.deepEqual((await books.move([{ installed, to, dynamic: { local: false, remote: false } }])).errors, [])
     assert.match(ip('xfrm', 'state'), /type espinudp sport 4500 dport 32100[\s\S]*type espinudp sport 32100 dport 4500/)
     assert.ok(ping('10.1.0.1', '10.2.0.1'), 'the peer takes what comes to its other socket')
     const usage = await usageOf(installed)

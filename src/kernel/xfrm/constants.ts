@@ -45,6 +45,7 @@ export const XFRMA = {
   ALG_CRYPT: 2,
   ENCAP: 4,
   TMPL: 5,
+  LTIME_VAL: 9,
   REPLAY_VAL: 10,
   LASTUSED: 15,
   ALG_AEAD: 18,

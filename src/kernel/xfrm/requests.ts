@@ -5,6 +5,7 @@ import { assert } from '../../base/assert.ts'
 import { NO_LIMITS, type Operation, type Policy, type PolicyId, type State, type StateId, type Template } from '../vocabulary.ts'
 import { cipherKeyLength, kernelCipher, kernelIntegrity } from './algorithms.ts'
 import { RequestMessage } from './attributes.ts'
+import type { XfrmContents } from './contents.ts'
 import {
   FIRST_SPI,
   LAST_SPI,
@@ -23,14 +24,19 @@ import {
 } from './constants.ts'
 import {
   ENCAP_TMPL_LENGTH,
+  LIFETIME_CUR_LENGTH,
   putEncapTmpl,
+  putLifetimeCur,
+  putReplay,
   putReplayEsn,
+  putReplayEsnSequences,
   putUserpolicyId,
   putUserpolicyInfo,
   putUsersaId,
   putUsersaInfo,
   putUserTmpl,
   REPLAY_ESN_LENGTH,
+  REPLAY_LENGTH,
   USER_TMPL_LENGTH,
   USERPOLICY_ID_LENGTH,
   USERPOLICY_INFO_LENGTH,
@@ -54,12 +60,15 @@ export class UnknownTransform extends Error {
 export type StateVerb = 'new' | 'update'
 
 /** The request of an operation; several may follow one another in one datagram. Throws UnknownTransform. */
-export function encodeOperation(operation: Operation, sequence: number): Uint8Array {
+export function encodeOperation(operation: Exclude<Operation, { op: 'query-drops' }>, sequence: number): Uint8Array {
   switch (operation.op) {
     case 'allocate-spi':
       return encodeAllocation(operation, sequence)
     case 'add-state':
       return encodeState(operation.state, operation.state.direction === 'in' ? 'update' : 'new', sequence)
+    case 'read-state':
+    case 'take-state':
+      return encodeStateId(XFRM_MSG.GETSA, operation.id, sequence)
     case 'update-state':
       return encodeState(operation.state, 'update', sequence)
     case 'delete-state':
@@ -93,8 +102,12 @@ function encodeAllocation(operation: Extract<Operation, { op: 'allocate-spi' }>,
   return message.finish()
 }
 
-/** XFRM_MSG_NEWSA, XFRM_MSG_UPDSA. An update needs the algorithms, too, though the kernel ignores them on a live state. Throws UnknownTransform. */
-export function encodeState(state: State, verb: StateVerb, sequence: number): Uint8Array {
+/**
+ * XFRM_MSG_NEWSA, XFRM_MSG_UPDSA. An update needs the algorithms, too, though the kernel ignores them on a live state.
+ * With `contents` the state goes on where another ended. Throws UnknownTransform.
+ */
+export function encodeState(given: State, verb: StateVerb, sequence: number, contents: XfrmContents | null = null): Uint8Array {
+  const state = contents === null ? given : contents.keyed(given)
   const window = replayWindowOf(state)
   const bitmap = state.esn || window > SHORT_REPLAY_WINDOW
   const message = new RequestMessage(verb === 'new' ? XFRM_MSG.NEWSA : XFRM_MSG.UPDSA, FLAGS, sequence, USERSA_INFO_LENGTH)
@@ -119,8 +132,13 @@ export function encodeState(state: State, verb: StateVerb, sequence: number): Ui
     putEncapTmpl(message.view, message.attribute(XFRMA.ENCAP, ENCAP_TMPL_LENGTH), state.encapsulation)
   if (bitmap) {
     const words = Math.ceil(window / 32)
-    putReplayEsn(message.view, message.attribute(XFRMA.REPLAY_ESN_VAL, REPLAY_ESN_LENGTH + words * 4), window)
+    const at = message.attribute(XFRMA.REPLAY_ESN_VAL, REPLAY_ESN_LENGTH + words * 4)
+    putReplayEsn(message.view, at, window)
+    if (contents !== null) putReplayEsnSequences(message.view, at, contents.replayOf(state.direction))
+  } else if (contents !== null) {
+    putReplay(message.view, message.attribute(XFRMA.REPLAY_VAL, REPLAY_LENGTH), contents.replayOf(state.direction))
   }
+  if (contents !== null) putLifetimeCur(message.view, message.attribute(XFRMA.LTIME_VAL, LIFETIME_CUR_LENGTH), contents.carried)
   return message.finish()
 }
 

@@ -22,6 +22,7 @@ export const USER_MAPPING_LENGTH = 64
 /** Without its bitmap. */
 export const REPLAY_ESN_LENGTH = 24
 export const REPLAY_LENGTH = 12
+export const LIFETIME_CUR_LENGTH = 32
 
 /** A message the kernel sent that is shorter than its structure, or names an address family that we do not know. */
 export class XfrmFormatError extends Error {
@@ -274,9 +275,41 @@ export function getEncapTmpl(view: DataView, offset: number): Encapsulation | nu
   return { sourcePort: view.getUint16(offset + 2), destinationPort: view.getUint16(offset + 4) }
 }
 
+/** Sequence numbers of a state, and which of the latest were received: words of 32 packets, as the kernel has them. */
+export interface ReplayState {
+  readonly sent: bigint
+  readonly received: bigint
+  readonly bitmap: readonly number[]
+}
+
+/** xfrm_lifetime_cur, all u64: what was carried, and when, in seconds since 1970. */
+export interface LifetimeCur {
+  readonly bytes: bigint
+  readonly packets: bigint
+  readonly addTime: bigint
+  readonly useTime: bigint
+}
+
+/** bytes 0, packets 8, add_time 16, use_time 24; 32 bytes. */
+export function putLifetimeCur(view: DataView, offset: number, { bytes, packets, addTime, useTime }: LifetimeCur): void {
+  for (const [i, value] of [bytes, packets, addTime, useTime].entries()) view.setBigUint64(offset + i * 8, value, LITTLE_ENDIAN)
+}
+
+export function getLifetimeCur(view: DataView, offset: number): LifetimeCur {
+  const at = (i: number): bigint => view.getBigUint64(offset + i * 8, LITTLE_ENDIAN)
+  return { bytes: at(0), packets: at(1), addTime: at(2), useTime: at(3) }
+}
+
 /** xfrm_replay_state: oseq u32 0, seq u32 4, bitmap u32 8; 12 bytes. */
-export function getReplay(view: DataView, offset: number): { readonly sent: bigint; readonly received: bigint } {
-  return { sent: BigInt(view.getUint32(offset, LITTLE_ENDIAN)), received: BigInt(view.getUint32(offset + 4, LITTLE_ENDIAN)) }
+export function putReplay(view: DataView, offset: number, { sent, received, bitmap }: ReplayState): void {
+  view.setUint32(offset, Number(sent & 0xffff_ffffn), LITTLE_ENDIAN)
+  view.setUint32(offset + 4, Number(received & 0xffff_ffffn), LITTLE_ENDIAN)
+  view.setUint32(offset + 8, bitmap[0] ?? 0, LITTLE_ENDIAN)
+}
+
+export function getReplay(view: DataView, offset: number): ReplayState {
+  const word = (at: number): number => view.getUint32(offset + at, LITTLE_ENDIAN)
+  return { sent: BigInt(word(0)), received: BigInt(word(4)), bitmap: [word(8)] }
 }
 
 /**
@@ -286,6 +319,17 @@ export function getReplay(view: DataView, offset: number): { readonly sent: bigi
 export function putReplayEsn(view: DataView, offset: number, window: number): void {
   view.setUint32(offset, Math.ceil(window / 32), LITTLE_ENDIAN)
   view.setUint32(offset + 20, window, LITTLE_ENDIAN)
+}
+
+/** The rest of a state that goes on: as many words of its bitmap as there is room for after putReplayEsn. */
+export function putReplayEsnSequences(view: DataView, offset: number, { sent, received, bitmap }: ReplayState): void {
+  const put = (at: number, value: number): void => view.setUint32(offset + at, value, LITTLE_ENDIAN)
+  put(4, Number(sent & 0xffff_ffffn))
+  put(8, Number(received & 0xffff_ffffn))
+  put(12, Number(sent >> 32n))
+  put(16, Number(received >> 32n))
+  const words = view.getUint32(offset, LITTLE_ENDIAN)
+  for (const [i, word] of bitmap.slice(0, words).entries()) put(REPLAY_ESN_LENGTH + i * 4, word)
 }
 
 export function getReplayEsn(

@@ -1,0 +1,140 @@
+/**
+ * CHILD_SAs go to other addresses, or into or out of UDP, in a kernel that cannot be told so in place: each state is
+ * taken and goes on at its new place with its keys, sequence numbers, replay window and age.
+ *
+ * In three sends, so that a state is away for as short as can be: packets that want to leave are stopped, which keeps
+ * them from leaving in the clear or under a sequence number that was used (it makes the IV of AES-GCM), and it is seen
+ * that the kernel tells what is in the states; they are taken; they are put where they belong, with their policies,
+ * which let packets leave again. XFRM_MSG_MIGRATE would not do: it moves one state of each reqid, and two there are
+ * during every rekey.
+ */
+import type { InstalledChild } from './installed.ts'
+import { isAt, movedState, type DynamicHosts, type Whereabouts } from './relocation.ts'
+import type { KernelError, Operation, Outcome, State, StateContents, StateId } from './vocabulary.ts'
+
+/** One CHILD_SA and where it is to be. */
+export interface Relocation {
+  readonly installed: InstalledChild
+  readonly to: Whereabouts
+  readonly dynamic: DynamicHosts
+}
+
+/** What a move came to, where it did not all come about. */
+export interface MoveOutcome {
+  readonly errors: KernelError[]
+  /** Not all of them is where it should be; they are whole. */
+  readonly stranded: Set<InstalledChild>
+  /** The kernel has let go of a state and did not take it again. */
+  readonly lost: Set<InstalledChild>
+}
+
+/** What the books do for it. */
+export interface Ledger {
+  perform(operations: readonly Operation[]): Promise<readonly Outcome[]>
+  /** Keep packets from leaving by the policies that these have in force. */
+  stops(children: readonly InstalledChild[]): readonly Operation[]
+  /** Gives the policies of a CHILD_SA the addresses of its states; the operations put those that win into force. */
+  reclaim(installed: InstalledChild, dynamic: DynamicHosts): readonly Operation[]
+  noteMoved(installed: InstalledChild, state: State): void
+}
+
+interface Half {
+  readonly relocation: Relocation
+  readonly from: State
+  readonly to: State
+}
+
+interface Taken {
+  readonly half: Half
+  readonly contents: StateContents
+}
+
+export async function relocate(ledger: Ledger, relocations: readonly Relocation[], outcome: MoveOutcome): Promise<void> {
+  // Written down before anything happens: whatever comes of it, the next move and the end see to the rest.
+  for (const { installed } of relocations) installed.isUnsettled = true
+  const strand = ({ relocation: { installed } }: Half, error: KernelError): void => {
+    outcome.errors.push(error)
+    outcome.stranded.add(installed)
+  }
+  const halves = relocations.flatMap(halvesOf)
+  const present = halves.filter(
+    ({ relocation: { installed }, from }) => from.direction === 'in' || installed.outboundHalf === 'installed',
+  )
+  const gone = new Set(halves.filter((half) => !present.includes(half)))
+
+  const stops = ledger.stops(relocations.map(({ installed }) => installed))
+  const prepared = await ledger.perform([
+    ...stops,
+    ...present.map(({ from }): Operation => ({ op: 'read-state', id: idOf(from) })),
+  ])
+  const unstopped = prepared.slice(0, stops.length).find((stop) => stop.kind === 'refused')
+  const takeable: Half[] = []
+  for (const [i, half] of present.entries()) {
+    const read = prepared[stops.length + i]!
+    if (read.kind === 'contents') read.contents.destroy()
+    if (unstopped?.kind === 'refused') strand(half, unstopped.error)
+    else if (read.kind !== 'refused') takeable.push(half)
+    else if (isNoState(read)) gone.add(half)
+    else strand(half, read.error)
+  }
+
+  for (const { relocation, from, to } of takeable) (relocation.installed.traces ??= []).push(idOf(from), idOf(to))
+  const takes = await ledger.perform(takeable.map(({ from }): Operation => ({ op: 'take-state', id: idOf(from) })))
+  const taken: Taken[] = []
+  for (const [i, half] of takeable.entries()) {
+    const take = takes[i]!
+    if (take.kind === 'contents') taken.push({ half, contents: take.contents })
+    else if (isNoState(take)) gone.add(half)
+    else if (take.kind === 'refused') strand(half, take.error)
+  }
+
+  // What the kernel does not have, not yet or not any more, is moved on paper.
+  for (const half of [...gone, ...taken.map(({ half }) => half)]) ledger.noteMoved(half.relocation.installed, half.to)
+  const { failed, unset } = await put(ledger, taken, relocations, (half) => half.to)
+  for (const { half, error } of failed) strand(half, error)
+  outcome.errors.push(...unset)
+  const again = failed.map(({ half }) => taken.find((one) => one.half === half)!)
+  for (const { half } of again) ledger.noteMoved(half.relocation.installed, half.from)
+  // What was not taken at its new place goes on at the old one.
+  const back = await put(ledger, again, [...new Set(again.map(({ half }) => half.relocation))], (half) => half.from)
+  for (const { half } of back.failed) outcome.lost.add(half.relocation.installed)
+  outcome.errors.push(...back.unset)
+  for (const { contents } of taken) contents.destroy()
+  const isClean = unset.length === 0 && back.unset.length === 0
+  for (const { installed } of relocations) if (isClean && !outcome.stranded.has(installed)) installed.isUnsettled = false
+}
+
+/** States go in, and behind them the policies that let packets leave by them. */
+async function put(
+  ledger: Ledger,
+  taken: readonly Taken[],
+  relocations: readonly Relocation[],
+  place: (half: Half) => State,
+): Promise<{ readonly failed: readonly { half: Half; error: KernelError }[]; readonly unset: readonly KernelError[] }> {
+  const additions = taken.map(({ half, contents }): Operation => ({ op: 'add-state', state: place(half), contents }))
+  const policies = relocations.flatMap(({ installed, dynamic }) => ledger.reclaim(installed, dynamic))
+  if (additions.length === 0 && policies.length === 0) return { failed: [], unset: [] }
+  const outcomes = await ledger.perform([...additions, ...policies])
+  const failed: { half: Half; error: KernelError }[] = []
+  for (const [i, { half }] of taken.entries()) {
+    const added = outcomes[i]!
+    if (added.kind === 'refused') failed.push({ half, error: added.error })
+  }
+  const unset = outcomes.slice(additions.length).flatMap((set) => (set.kind === 'refused' ? [set.error] : []))
+  return { failed, unset: unset.filter(({ code }) => code !== 'KERNEL_NO_SUCH_POLICY') }
+}
+
+function halvesOf(relocation: Relocation): readonly Half[] {
+  const { installed, to, dynamic } = relocation
+  // One of them may be there already.
+  const away = [installed.inbound, installed.outbound].filter((state) => !isAt(state, to))
+  return away.map((from) => ({ relocation, from, to: movedState(from, to, dynamic) }))
+}
+
+function isNoState(outcome: Outcome): boolean {
+  return outcome.kind === 'refused' && outcome.error.code === 'KERNEL_NO_SUCH_STATE'
+}
+
+function idOf({ spi, source, destination }: StateId): StateId {
+  return { spi, source, destination }
+}
