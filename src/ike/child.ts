@@ -17,6 +17,7 @@ import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { wireSelector } from '../message/ikev2/ts.ts'
 import { encapsulates } from '../nat/detection.ts'
+import { ChildHealth } from '../nat/health.ts'
 import { isHostToHost, substituted, type BothSides } from '../nat/transport.ts'
 import {
   checkChosen,
@@ -342,6 +343,7 @@ export async function installChild(
       expiry: 'none',
       idleAt: connection.inactivity === 0 ? null : env.clock.now() + connection.inactivity,
       packetsSeen: 0n,
+      health: new ChildHealth(env.clock.now()),
     }
   } catch (error) {
     if (connection.reqid === 0) env.books.reqids.release(traffic)

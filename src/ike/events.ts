@@ -11,6 +11,7 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import type { MoveCause, Way } from '../nat/path.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import type { HealthReason, HealthState, Repair } from '../nat/health.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
@@ -171,6 +172,17 @@ export type IkeEvent =
   | { readonly event: 'keepalive-late'; readonly sa: IkeSa; readonly silence: Milliseconds }
   /** The peer is asked whether it is there. */
   | { readonly event: 'liveness-checked'; readonly sa: IkeSa }
+  /** It fell ill, for another reason perhaps than before, or got well again (nat/health.ts); `child` has how it is now. */
+  | {
+      readonly event: 'health-changed'
+      readonly sa: IkeSa
+      readonly child: ChildSa
+      readonly was: { readonly state: HealthState; readonly reason: HealthReason | null }
+    }
+  /** What does not work is made anew: as it was, with the other encapsulation, or as it was before that. */
+  | { readonly event: 'child-repairing'; readonly sa: IkeSa; readonly child: ChildSa; readonly repair: Repair }
+  /** So many packets came in the wrong form, in UDP or bare, for none of our SAs or for one of too many that are silent. */
+  | { readonly event: 'encapsulation-mismatch'; readonly count: number; readonly suspects: number }
   /** Another one of its kind was asked for, and is not made. */
   | { readonly event: 'child-duplicate'; readonly sa: IkeSa; readonly child: ChildSa }
   /** Its peer is silent or has deleted it; it is made again, as its dpd_action or close_action says. */

@@ -9,6 +9,7 @@ import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import type { InstalledChild } from '../kernel/books.ts'
 import { NO_NAT_TRAVERSAL, type NatFacts, type SpiPair } from '../nat/detection.ts'
+import type { ChildHealth } from '../nat/health.ts'
 import { Path } from '../nat/path.ts'
 import type { ChosenTransforms } from '../negotiate/proposals.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
@@ -129,6 +130,7 @@ export interface ChildSa {
   idleAt: Milliseconds | null
   /** Packets it had carried at the last such look. */
   packetsSeen: bigint
+  readonly health: ChildHealth
 }
 
 /** Whether there is another one for the same traffic that is there to stay. */

@@ -268,6 +268,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
   adopt(child: ChildSa, replaced: ChildSa | null = null): void {
     const { sa, env } = this
     sa.children.push(child)
+    if (replaced !== null) child.health.inherit(replaced.health)
     if (child.idleAt !== null) this.armChildren()
     this.#keeper.childAdopted(this, child)
     if (replaced === null) env.report({ event: 'child-established', sa, child })

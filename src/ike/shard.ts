@@ -37,6 +37,7 @@ import { receivedEvent, type Arrival, type Received } from './exchange.ts'
 import { misbehaved, notifyFor } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
+import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
 import { initiate, type InitiationOptions } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './keepalive.ts'
@@ -62,7 +63,8 @@ export class Shard implements SessionKeeper {
   /** By Session.initHash. */
   readonly #byInitHash = new Map<string, Session>()
   /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
-  readonly #byChildSpi = new Map<number, { readonly session: Session; readonly child: ChildSa }>()
+  readonly #byChildSpi = new Map<number, Watched>()
+  readonly #health: HealthWatch
   readonly #established = new Established()
   /** By the name of its connection, which a responder's has when the peer has authenticated. */
   readonly #byConnection = new SessionIndex()
@@ -78,6 +80,7 @@ export class Shard implements SessionKeeper {
     }
     this.#upstream = (event) => env.report(event)
     this.#deadlines = new Deadlines(armed)
+    this.#health = new HealthWatch(this.#env, this.#byChildSpi, armed)
     this.#cookies = new Cookies(env.entropy)
   }
 
@@ -158,7 +161,10 @@ export class Shard implements SessionKeeper {
     // Told before, as what follows from it is.
     const tell = (): void => this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
     if (news.event !== 'mapping') tell()
-    else if (found !== undefined) handleMapping(found.session, news, tell)
+    else if (found !== undefined) {
+      found.child.health.noteStrangeSource(news.to, this.#env.clock.now())
+      handleMapping(found.session, news, tell)
+    }
   }
 
   /** Events were lost, expiries perhaps among them. */
@@ -192,11 +198,13 @@ export class Shard implements SessionKeeper {
   }
 
   nextDeadline(): Milliseconds | null {
-    return this.#deadlines.next()
+    const [deadline, look] = [this.#deadlines.next(), this.#health.next()]
+    return deadline === null || look === null ? (deadline ?? look) : Math.min(deadline, look)
   }
 
   /** Sees to every deadline that is due. */
   handleDeadlines(): void {
+    this.#health.handleDeadline()
     const now = this.#env.clock.now()
     for (;;) {
       const due = this.#deadlines.take(now)
@@ -493,11 +501,13 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   childAdopted(session: Session, child: ChildSa): void {
     this.#byChildSpi.set(child.inboundSpi, { session, child })
+    this.#health.handleChange()
   }
 
   /** Part of SessionKeeper. */
   childDropped(_session: Session, child: ChildSa): void {
     this.#byChildSpi.delete(child.inboundSpi)
+    this.#health.handleChange()
   }
 
   /** Part of SessionKeeper. */

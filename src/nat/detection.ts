@@ -16,6 +16,8 @@ export interface NatFacts {
   readonly here: boolean
   readonly there: boolean
   readonly faked: boolean
+  /** The form of ESP that the peer was found to send, where it is another than these facts ask for (ike/health.ts). */
+  readonly esp?: 'udp' | 'bare'
 }
 
 export const NO_NAT_TRAVERSAL: NatFacts = { supported: false, here: false, there: false, faked: false }
@@ -79,5 +81,5 @@ export function natFacts(seen: Observation): NatFacts {
 
 /** Whether ESP goes into UDP. Both sides reach the same answer from the same IKE_SA_INIT. */
 export function encapsulates(facts: NatFacts): boolean {
-  return facts.here || facts.there || facts.faked
+  return facts.esp === undefined ? facts.here || facts.there || facts.faked : facts.esp === 'udp'
 }

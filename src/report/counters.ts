@@ -1,5 +1,6 @@
 /**
- * How often what came and went, in all and by connection: strongSwan's counters, their names and their order.
+ * How often what came and went, in all and by connection: strongSwan's counters, their names and their order, and behind
+ * them ours, of what happens to NAT mappings and to CHILD_SAs.
  */
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { DropReason, IkeEvent, MessageFacts } from '../ike/events.ts'
@@ -27,6 +28,13 @@ export const COUNTER_NAMES = [
   'info-in-resp',
   'info-out-req',
   'info-out-resp',
+  // Ours.
+  'endpoints-moved',
+  'keepalive-sent',
+  'health-suspect',
+  'health-failing',
+  'health-repair',
+  'encap-mismatch',
 ] as const
 
 export type CounterName = (typeof COUNTER_NAMES)[number]
@@ -43,6 +51,15 @@ export class Counters {
     if (event.event === 'child-rekeyed') return this.#count('child-rekey', nameOf(event.sa))
     if (event.event === 'ike-rekeyed')
       return this.#count(event.sa.role === 'initiator' ? 'ike-rekey-init' : 'ike-rekey-resp', nameOf(event.old))
+    if (event.event === 'endpoints-moved' || event.event === 'keepalive-sent') return this.#count(event.event, nameOf(event.sa))
+    if (event.event === 'child-repairing') return this.#count('health-repair', nameOf(event.sa))
+    if (event.event === 'health-changed') {
+      const { state, reason } = event.child.health
+      if (state === 'suspect' || state === 'failing') this.#count(`health-${state}`, nameOf(event.sa))
+      if (reason === 'encap-mismatch') this.#count(reason, nameOf(event.sa))
+      return
+    }
+    if (event.event === 'encapsulation-mismatch') return this.#count('encap-mismatch', null)
     if (event.event !== 'datagram-dropped') return
     const counter = DROPS[event.reason]
     if (counter !== undefined) this.#count(counter, null)

@@ -18,9 +18,11 @@ import { isPeerSilent } from '../ike/exchange.ts'
 import { NoProposalChosen } from '../ike/failure.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
+import { encapsulates } from '../nat/detection.ts'
 import type { Way } from '../nat/path.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
+import { healthSentence } from './health.ts'
 import type { Level, Line, LogGroup, Loudness } from './line.ts'
 import { messageSummary } from './message.ts'
 
@@ -209,6 +211,10 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => ({ ...endpoints(event.sa), silenceSeconds: seconds }),
       )
     }
+    case 'health-changed':
+    case 'child-repairing':
+    case 'encapsulation-mismatch':
+      return wordHealth(speaker, event)
     case 'kernel-refused': {
       const { message, code, errno } = event.error
       return speaker.tell(
@@ -726,6 +732,53 @@ function wordDelete(speaker: Speaker, { event, sa, child }: Event<'delete-sent' 
   speaker.add('ike', 0, deleting)
   // Said before the answer leaves.
   speaker.add('ike', 0, () => 'IKE_SA deleted')
+}
+
+function wordHealth(speaker: Speaker, event: Event<'health-changed' | 'child-repairing' | 'encapsulation-mismatch'>): void {
+  if (event.event === 'encapsulation-mismatch') {
+    const { count, suspects } = event
+    return speaker.tell(
+      'knl',
+      1,
+      () =>
+        `the kernel has dropped ${count} ESP packets that came in UDP for a bare SA, or bare for an SA in UDP (XfrmInStateMismatch); which CHILD_SA they are of cannot be told`,
+      () => ({ count, suspects }),
+      'warn',
+    )
+  }
+  const { sa, child } = event
+  const { health } = child
+  if (event.event === 'child-repairing') {
+    const form = encapsulates(sa.nat) ? 'ESP in UDP' : 'bare ESP'
+    const words = {
+      rekeyed: `rekeying CHILD_SA ${childName(child)} to repair it`,
+      switched: `rekeying CHILD_SA ${childName(child)} with ${form}, as the peer seems to send it`,
+      reverted: `rekeying CHILD_SA ${childName(child)} with ${form} again, the other was no better`,
+    }
+    return speaker.tell(
+      'ike',
+      1,
+      () => words[event.repair],
+      () => ({ child: childFields(child), repair: event.repair, reason: health.reason }),
+    )
+  }
+  // It was entered at the very moment that it is told of.
+  const fares = health.state === 'good' ? 'works again: packets come in' : healthSentence(sa, child, health.since)
+  const isNews = health.state === 'failing' || (health.state === 'suspect' && health.heardAt !== null)
+  speaker.tell(
+    'ike',
+    1,
+    () => `CHILD_SA ${childName(child)} ${fares}`,
+    () => ({
+      child: childFields(child),
+      health: health.state,
+      reason: health.reason,
+      was: event.was,
+      sentInVain: health.sentInVain,
+      refused: health.refused,
+    }),
+    isNews ? 'warn' : 'info',
+  )
 }
 
 function wordStranger(speaker: Speaker, event: Event<'cookie-demanded' | 'request-refused' | 'datagram-dropped'>): void {

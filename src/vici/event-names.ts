@@ -15,6 +15,8 @@ export const EVENT_NAMES = [
   'child-updown',
   'child-rekey',
   'alert',
+  // Ours.
+  'espalier-health',
 ] as const
 
 export type EventName = (typeof EVENT_NAMES)[number]

@@ -9,7 +9,9 @@ import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import type { Way } from '../nat/path.ts'
+import type { Repair } from '../nat/health.ts'
 import type { Clock } from '../ports.ts'
+import { healthSentence } from '../report/health.ts'
 import type { EventName } from './event-names.ts'
 import { section, type ViciSection } from './message.ts'
 import { childrenSection, childSection, ikeEntries, ikeSection } from './sas.ts'
@@ -52,6 +54,12 @@ export class SaEvents {
         break
       case 'child-rekeyed':
         this.#childRekeyed(event.sa, event.old, event.child)
+        break
+      case 'health-changed':
+        this.#raiseHealth(event.sa, event.child, null)
+        break
+      case 'child-repairing':
+        this.#raiseHealth(event.sa, event.child, event.repair)
         break
       case 'child-closed':
         if (event.reason !== 'rekeyed') this.#childClosed(event.sa, event.child, event.usage)
@@ -147,6 +155,19 @@ export class SaEvents {
       )
       const children = section([child.connection.name, both])
       return section([ikeName(sa), section(...ikeEntries(sa, this.#clock.now(), null), ['child-sas', children])])
+    })
+  }
+
+  /** Ours: how a CHILD_SA fares now, or how what does not work is repaired. */
+  #raiseHealth(sa: IkeSa, child: ChildSa, repair: Repair | null): void {
+    this.#sink.raise('espalier-health', () => {
+      const now = this.#clock.now()
+      const children = childrenSection([[child, childSection(child, null, this.#clock)]])
+      return section(
+        ['text', healthSentence(sa, child, now)],
+        ['repair', repair],
+        [ikeName(sa), section(...ikeEntries(sa, now, null), ['child-sas', children])],
+      )
     })
   }
 

@@ -1,6 +1,6 @@
 /**
  * IKE_SAs and CHILD_SAs as VICI tells of them: strongSwan's keys in strongSwan's order, each there when strongSwan has it
- * there (its vici_query.c), since scripts match on them. What we do not have yet (marks, interface IDs, IPComp, labels,
+ * there (its vici_query.c), since scripts match on them; what we tell beyond that stands at the end of a CHILD_SA. What we do not have yet (marks, interface IDs, IPComp, labels,
  * virtual IP addresses, PPKs, EAP identities) is a key that strongSwan leaves out as well.
  */
 import { formatIdentity, type Identity } from '../auth/identity.ts'
@@ -113,7 +113,17 @@ export function childSection(
     ['install-time', elapsed(child.installedAt, now)],
     ['local-ts', child.localSelectors.map(formatSelector)],
     ['remote-ts', child.remoteSelectors.map(formatSelector)],
+    ...healthEntries(child, now),
   )
+}
+
+/** Ours, behind all of strongSwan's. */
+export function healthEntries({ health }: ChildSa, now: Milliseconds): readonly Entry[] {
+  return [
+    ['health', health.state],
+    ['health-reason', health.reason],
+    ['health-time', elapsed(health.since, now)],
+  ]
 }
 
 function algorithmEntries(proposal: ChosenTransforms | null, types: readonly number[]): readonly Entry[] {

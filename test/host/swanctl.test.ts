@@ -164,9 +164,14 @@ const APART = {
   ),
 } satisfies Record<string, Exception>
 
+/** What espalier tells of CHILD_SAs, and counts, behind all that charon does. */
+const OURS =
+  / (?:health(?:-reason|-time)?|mtu)=[^ }]+|^ *(?:health(?:-reason|-time)?|mtu) = .*\n| (?:endpoints-moved|keepalive-sent|health-\w+|encap-mismatch)=\d+|^ *(?:endpoints-moved|keepalive-sent|health-\w+|encap-mismatch) *[=:] \d+\n/gm
+
 /** Only a run decides these. */
 function withoutRun(said: string): string {
   return said
+    .replaceAll(OURS, '')
     .replaceAll(/\b[0-9a-f]{16}(?=_[ir])|(?<=-spi ?= ?)[0-9a-f]{16}/g, 'SPI')
     .replaceAll(/(?<= {4}(?:in|out) {1,2})[0-9a-f]{8}|(?<=spi-(?:in|out) ?= ?)[0-9a-f]{8}/g, 'SPI')
     .replaceAll(/(?<=SPIs? )[0-9a-f]{8}\b/g, 'SPI')

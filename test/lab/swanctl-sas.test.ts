@@ -57,6 +57,7 @@ function told(node: ViciSection, own: string, other: string, path = ''): string[
       .replaceAll(homeOf(own), 'HOME')
       .replaceAll(homeOf(other), 'AWAY')
   return [...node].flatMap(([key, value]) => {
+    if (OURS.test(key)) return []
     const place = `${path}/${key.replace(/-\d+$/, '-N')}`
     if (value instanceof Map) return [place, ...told(value as ViciSection, own, other, place)]
     if (Array.isArray(value)) return [`${place} = [${(value as readonly Uint8Array[]).map(word).join(' ')}]`]
@@ -65,6 +66,9 @@ function told(node: ViciSection, own: string, other: string, path = ''): string[
 }
 
 const homeOf = (address: string): string => HOMES[address as keyof typeof HOMES]
+
+/** Behind all that charon tells of a CHILD_SA. */
+const OURS = /^(?:health(?:-reason|-time)?|mtu)$/
 
 /** Only what there is, without values. */
 const keysOf = (node: ViciSection, path = ''): string[] =>
@@ -153,7 +157,11 @@ test('charon and espalier tell the same of SAs', async (t) => {
     ])
   }
   for (const command of ['stats', 'get-counters', 'reset-counters']) {
-    await compare(`keys of ${command}`, [keysOf(await call(charon, command)), keysOf(await call(espalier, command))])
+    const theirs = keysOf(await call(charon, command))
+    const ours = keysOf(await call(espalier, command))
+    // espalier counts more, behind what charon counts.
+    const counted = ours.filter((key) => theirs.includes(key) || !key.startsWith('/counters/'))
+    await compare(`keys of ${command}`, [theirs, counted])
   }
   // strongSwan 6.0 says ke where 5.9 said dh.
   const headings = async (of: Peer): Promise<string[]> =>

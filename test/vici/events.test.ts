@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { Endpoint } from '../../src/base/ip.ts'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { addClient, addGateway, HOME_HOST, OFFICE_HOST } from '../simulation/places.ts'
+import { packet } from '../simulation/standing.ts'
 import { scenario } from '../simulation/world.ts'
 import { at, Operator, text, type Heard } from './operator.ts'
 
@@ -126,4 +127,32 @@ scenario('a stranger cannot raise more than one alert of a kind a second', async
   await world.pass(MINUTE)
   assert.deepEqual(types(operator), ['parse-error-header', 'parse-error-header'])
   assert.equal(operator.counters.get(null)!.get('invalid'), 101)
+})
+
+scenario('a CHILD_SA that falls ill, and gets well again, is told of in words and keys', async (world) => {
+  addGateway(world)
+  const client = addClient(world)
+  const operator = new Operator(world, client)
+  await world.initiate(client)
+  operator.raised.length = 0
+  for (let i = 0; i < 100; i++) {
+    client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+    await world.pass(SECOND)
+  }
+  assert.ok(await world.ping(client, HOME_HOST, OFFICE_HOST))
+  await world.pass(MINUTE)
+  const [ill, well, ...others] = operator.raised
+  assert.deepEqual(others, [])
+  assert.ok(ill !== undefined && well !== undefined)
+  assert.deepEqual([ill.event, well.event], ['espalier-health', 'espalier-health'])
+  assert.deepEqual(Object.keys(ill.message), ['text', 'home'])
+  assert.match(text(ill.message, 'text'), /^may not work: \d+ packets were sent in \d+s, and none ever came back; /)
+  const child = at(ill.message, 'home', 'child-sas', 'net-1')
+  assert.deepEqual([child['health'], child['health-reason'], child['health-time']], ['suspect', 'no-return', '0'])
+  assert.equal(at(well.message, 'home', 'child-sas', 'net-1')['health'], 'good')
+  assert.equal(at(well.message, 'home', 'child-sas', 'net-1')['health-reason'], undefined)
+  assert.deepEqual(
+    [operator.counters.get('home')!.get('health-suspect'), operator.counters.get(null)!.get('health-repair')],
+    [1, 0],
+  )
 })

@@ -72,6 +72,8 @@ scenario('list-sas has the keys of strongSwan in its order', async (world) => {
     ['install-time', text(shown, 'install-time')],
     ['local-ts', ['10.2.0.0/16']],
     ['remote-ts', ['10.1.0.0/16']],
+    ['health', 'untested'],
+    ['health-time', text(shown, 'health-time')],
   ])
   // A ping that took a second, and five seconds since; all in whole seconds of the clock.
   for (const [value, seconds] of [
