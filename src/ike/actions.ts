@@ -1,15 +1,16 @@
 /**
  * What becomes of CHILD_SAs that we did not give up: dpd_action when the peer is silent, close_action when it deletes
  * one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once, in another
- * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c).
+ * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c). What somebody waits for goes there as well, and
+ * has one made for itself alone.
  */
 import { EspalierError } from '../base/errors.ts'
-import { sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
+import { configuredTraffic, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
 import { isStanding, type ChildSa } from './sa.ts'
-import type { Session } from './session.ts'
+import type { Session, WantedChild } from './session.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
 export async function losePeer(session: Session): Promise<void> {
@@ -53,8 +54,9 @@ async function endWithActions(
   kind: (child: ChildConnection) => Action,
 ): Promise<void> {
   const { sa, env } = session
-  // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries.
-  const isToBeKept = sa.state === 'established' && !session.isReauthenticating
+  // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries; one that is to be
+  // deleted is not wanted any more (strongSwan).
+  const isToBeKept = sa.state === 'established' && !session.isReauthenticating && !session.tasks.queued.includes('delete-ike')
   // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
   const others = session.twins.flatMap(({ sa: twin }) => twin.children)
   const restarted: ChildSa[] = []
@@ -66,29 +68,41 @@ async function endWithActions(
     const isThere = ({ traffic, state }: ChildSa): boolean => state === 'installed' && traffic === child.traffic
     if (start && !restarted.some(({ traffic }) => traffic === child.traffic) && !others.some(isThere)) restarted.push(child)
   }
+  const [awaited] = isToBeKept ? session.wanted.filter((child) => isConfigured(session, child)) : []
+  // They find their way to the IKE_SA that takes the place of this one (strongSwan: adopt_child_tasks).
+  const heir = Promise.withResolvers<Session | null>()
+  if (awaited !== undefined) session.heir = heir.promise
+  const twin = session.twins.find((other) => other.sa.connection === sa.connection) ?? null
   await session.close(reason)
-  const [first, ...further] = restarted
-  if (first === undefined) return
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
-  void reestablish(session, first, further)
+  const children = restarted.map((child) => ({ connection: child.connection, asked: sameTrafficElsewhere(child, sa) }))
+  const [first, ...further] = awaited !== undefined && children.length === 0 && twin === null ? [awaited] : children
+  if (first === undefined) heir.resolve(twin)
+  else void reestablish(session, first, further).then(heir.resolve)
 }
 
-/** Another IKE_SA with the same peer, with these CHILD_SAs. What comes of it is reported. */
-async function reestablish(session: Session, first: ChildSa, others: readonly ChildSa[]): Promise<void> {
+/** Another IKE_SA with the same peer, with these CHILD_SAs; null if it does not come about. What comes of it is reported. */
+async function reestablish(
+  session: Session,
+  { connection, asked }: WantedChild,
+  others: readonly WantedChild[],
+): Promise<Session | null> {
   const { sa, env } = session
   try {
-    const renewed = await session.initiateElsewhere(first.connection, sameTrafficElsewhere(first, sa))
-    await Promise.all(others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
+    const renewed = await session.initiateElsewhere(connection, asked ?? configuredTraffic(connection))
+    await Promise.all(others.map((child) => addChild(renewed, child.connection, child.asked).catch(told)))
+    return renewed
   } catch (error) {
     // What became of an IKE_SA was reported when it did.
     if (error instanceof NotInitiated && sa.connection !== null)
       env.report({ event: 'not-initiated', connection: sa.connection.name, error })
     else told(error)
+    return null
   }
 }
 
 /** What was unloaded meanwhile is not wanted any more. */
-function isConfigured({ sa, env }: Session, { connection }: ChildSa): boolean {
+function isConfigured({ sa, env }: Session, { connection }: Pick<ChildSa, 'connection'>): boolean {
   const configured = env.connections().find(({ name }) => name === sa.connection?.name)
   return configured?.children.some(({ name }) => name === connection.name) ?? false
 }

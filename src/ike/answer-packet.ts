@@ -4,34 +4,28 @@
 import { EspalierError } from '../base/errors.ts'
 import { carries, packetFirst, type PacketTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
-import { createChild } from './create-child.ts'
-import { isPeerSilent, SA_CLOSED } from './exchange.ts'
+import { createChild, inLasting } from './create-child.ts'
 import type { Session } from './session.ts'
 
 /** Makes it when the exchanges before are over, unless there is one by then. What it comes to is reported; rejects with the EspalierError. */
 export async function answerPacket(session: Session, child: ChildConnection, packet: PacketTraffic): Promise<void> {
-  let failure: EspalierError | null = new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${child.name} is gone`)
-  await session.runExchange(async (current) => {
+  const outcome = await inLasting(session, async (current) => {
     const { sa, env } = current
-    failure = null
     // The same IKE_SA may have made it already, as its first one or for another packet (strongSwan: check_for_duplicate).
     const isCarried = sa.children.some(
       (up) =>
         up.state === 'installed' && up.connection.name === child.name && carries(up.localSelectors, up.remoteSelectors, packet),
     )
-    if (isCarried) return
+    if (isCarried) return 'carried'
     try {
       await createChild(current, child, packetFirst(child, packet))
+      return 'carried'
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
-      failure = error
       env.report({ event: 'child-failed', sa, name: child.name, error })
+      return error
     }
-  }, 'create-child')
-  if (failure !== null) throw failure
-}
-
-/** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */
-export function isLost(error: EspalierError): boolean {
-  return isPeerSilent(error) || error.code === SA_CLOSED || error.code === 'NOT_ESTABLISHED'
+  })
+  if (outcome === null) throw new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${child.name} is gone`)
+  if (outcome instanceof EspalierError) throw outcome
 }

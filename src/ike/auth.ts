@@ -35,6 +35,7 @@ import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { beginLife } from './lifetimes.ts'
 import { ask } from './liveness.ts'
+import { installAnswered } from './make-before-break.ts'
 import { connectionsFor, type Claim } from './matching.ts'
 import type { Opening } from './opening.ts'
 import { ownIdentity, selectConnection } from './selection.ts'
@@ -199,7 +200,8 @@ export async function respondAuth(session: Session, request: Received): Promise<
   sa.local = request.local
   sa.remote = request.remote
   const wantsNoChild = isChildless(connection, request.payloads)
-  enforceUniqueness(session, findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null)
+  const saysInitialContact = findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null
+  enforceUniqueness(session, saysInitialContact)
   establish(session)
 
   const idPayload: IdPayload = { kind: 'IDr', idType: localId.type, data: localId.data }
@@ -214,7 +216,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   try {
     refuseAddressRequest(request)
     const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
-    session.adopt(await installChild(session, choice.agreed, contributionsOf(opening)))
+    await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)
     answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
   } catch (error) {
     const refusal = childRefusalNotify(error)

@@ -5,9 +5,11 @@
 import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
+import { sameTraffic } from './asked-traffic.ts'
 import { createChild } from './create-child.ts'
 import { deleteChildSa, deleteIkeSa } from './delete.ts'
 import { ExchangeFailure } from './failure.ts'
+import { lookAtRelief } from './make-before-break.ts'
 import { rekeyChild, retryDelay, retryLater } from './rekey-child.ts'
 import { hasTwin, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
@@ -28,7 +30,8 @@ export function handleHardExpiry(session: Session, child: ChildSa): void {
 
 /**
  * It is over for the peer as well, and there is to be another one, whatever its close_action (strongSwan). That comes
- * first, so that its traffic never finds itself without a policy and leaves in the clear.
+ * first, so that its traffic never finds itself without a policy and leaves in the clear. It asks for what the expired
+ * one carried, as every CHILD_SA does that is made in the place of another (strongSwan: child_create.c, recreate_sa).
  */
 async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
   const { sa, env } = session
@@ -38,7 +41,7 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
   if (hasTwin(sa, child)) return deleteChildSa(session, child)
   env.report({ event: 'child-recreating', sa, child })
   try {
-    const recreated = await createChild(session, child.connection)
+    const recreated = await createChild(session, child.connection, sameTraffic(child))
     // The peer, for whom it was not over, has replaced it meanwhile, and deletes it.
     if (isReplaced(child)) return hasTwin(sa, recreated) ? await deleteChildSa(session, recreated) : undefined
     await deleteChildSa(session, child)
@@ -65,6 +68,7 @@ export async function handleChildDeadlines(session: Session): Promise<void> {
     if (child.dueAt !== null && child.dueAt <= now) {
       child.dueAt = null
       if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
+      else if (child.relieves !== null) await lookAtRelief(session, child)
       else if (child.expiry === 'hard') void session.runExchange((current) => replaceExpired(current, child), 'create-child')
       else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
     }

@@ -337,6 +337,7 @@ export async function installChild(
       installed,
       state: 'installed',
       successor: null,
+      relieves: null,
       rivalNonce: null,
       deleteSent: false,
       dueAt: null,

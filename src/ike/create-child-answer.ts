@@ -11,6 +11,7 @@ import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, notNow } from './failure.ts'
 import { secretAsResponder } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
+import { installAnswered } from './make-before-break.ts'
 import { lowestNonce, newNonce } from './nonces.ts'
 import { childToRekey, replacedByPeer } from './rekey-child.ts'
 import type { Session } from './session.ts'
@@ -48,9 +49,13 @@ export async function respondCreateChild(session: Session, request: Received): P
       sharedSecret: exchanged?.secret ?? null,
     }
     try {
-      const child = await installChild(session, choice.agreed, contributions, old === null ? 'now' : 'later')
-      session.adopt(child, old)
-      if (old !== null) replacedByPeer(old, child, lowestNonce(contributions.nonceInitiator, contributions.nonceResponder))
+      if (old === null) {
+        await installAnswered(session, choice.agreed, contributions)
+      } else {
+        const child = await installChild(session, choice.agreed, contributions, 'later')
+        session.adopt(child, old)
+        replacedByPeer(old, child, lowestNonce(contributions.nonceInitiator, contributions.nonceResponder))
+      }
     } finally {
       exchanged?.secret.destroy()
     }

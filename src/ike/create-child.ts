@@ -26,14 +26,14 @@ import {
 } from './child.ts'
 import { isCarriedBy, sameTraffic, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
-import { isPeerSilent, type Received } from './exchange.ts'
+import { isPeerSilent, SA_CLOSED, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
 import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { ask } from './liveness.ts'
 import { newNonce } from './nonces.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
-import type { Session } from './session.ts'
+import type { Session, WantedChild } from './session.ts'
 
 /** The peer may want another group than we guess, once; one that goes on asking is given up. */
 const ATTEMPTS_MAX = 3
@@ -59,19 +59,48 @@ export async function createChild(session: Session, connection: ChildConnection,
 
 /**
  * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, or to one
- * that is there already, rejects with the EspalierError.
+ * that is there already, rejects with the EspalierError. If the IKE_SA is lost or replaced before that, it is made in
+ * the one that comes after it.
  */
 export async function addChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
-  let outcome: ChildSa | EspalierError = new EspalierError(
-    'caller',
-    'NOT_ESTABLISHED',
-    `the IKE_SA of child ${connection.name} is gone`,
-  )
-  await session.runExchange(async (current) => {
-    outcome = await tryCreateChild(current, connection, asked)
-  }, 'create-child')
+  const outcome = await inLasting(session, (current) => tryCreateChild(current, connection, asked), { connection, asked })
+  if (outcome === null) throw new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
   if (outcome instanceof EspalierError) throw outcome
   return outcome
+}
+
+/**
+ * Runs an exchange that makes a CHILD_SA on the IKE_SA, or on the one that is being made in its place, also when it is
+ * found to be lost by this very exchange (strongSwan: adopt_child_tasks).
+ */
+export async function inLasting<Outcome>(
+  session: Session,
+  make: (current: Session) => Promise<Outcome | EspalierError>,
+  wanted?: WantedChild,
+): Promise<Outcome | EspalierError | null> {
+  let at = session
+  let outcome: Outcome | EspalierError | null = null
+  await session.runExchange(
+    async (current) => {
+      at = current
+      if (current.heir === null) outcome = await make(current)
+    },
+    'create-child',
+    wanted,
+  )
+  const isUndone = outcome === null || isLost(outcome)
+  if (at.heir === null || !isUndone) return outcome
+  // When no other one came about, this one may stand all the same.
+  const next = (await at.heir) ?? at
+  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted)
+}
+
+/** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */
+export function isLost(outcome: unknown): boolean {
+  return (
+    outcome instanceof EspalierError &&
+    (isPeerSilent(outcome) || outcome.code === SA_CLOSED || outcome.code === 'NOT_ESTABLISHED')
+  )
 }
 
 /** The same within an own exchange that is under way. */
@@ -90,7 +119,8 @@ export async function tryCreateChild(
     return await createChild(session, connection, asked)
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
-    env.report({ event: 'child-failed', sa, name: connection.name, error })
+    // One that is made in another IKE_SA then has not failed yet.
+    if (session.heir === null || !isLost(error)) env.report({ event: 'child-failed', sa, name: connection.name, error })
     return error
   }
 }

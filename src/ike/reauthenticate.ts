@@ -1,12 +1,14 @@
 /**
  * Reauthentication (RFC 7296 2.8.3): a new IKE_SA is made from IKE_SA_INIT on, with all CHILD_SAs anew, and the old one
  * deleted with its own. With charon.make_before_break the new one comes first, and the old one carries traffic until it
- * stands; without, the old one goes first. Either side may do so that can: with pre-shared keys, both.
+ * stands: between two of us no packet is lost (make-before-break.ts). Without, the old one goes first. Either side may do
+ * so that can: with pre-shared keys, both.
  *
  * When both do so at once, the new IKE_SA made by the responder of the first goes again.
  */
 import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
+import { sameTrafficElsewhere } from './asked-traffic.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
@@ -18,6 +20,9 @@ import type { Session } from './session.ts'
 export function reauthenticate(session: Session): void {
   const { sa, env } = session
   if (session.isReauthenticating) return
+  // What is to be made in this IKE_SA is made anew with the others.
+  if (session.wanted.length > 0)
+    return void session.runExchange((current) => Promise.resolve(reauthenticate(current)), 'reauth-ike')
   const children = sa.children.filter(isStanding)
   // strongSwan: while something changes it is not clear what there is to make anew.
   if (sa.state !== 'established' || session.opening !== null || children.some(({ state }) => state !== 'installed'))
@@ -25,37 +30,47 @@ export function reauthenticate(session: Session): void {
   if (children.length === 0) return fail(session, 'childless', null)
   session.isReauthenticating = true
   env.report({ event: 'reauthenticating', sa })
-  void (env.settings().makeBeforeBreak ? makeBeforeBreak(session, children) : breakBeforeMake(session, children))
+  session.heir = (env.settings().makeBeforeBreak ? makeBeforeBreak : breakBeforeMake)(session, children)
 }
 
-async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<void> {
+/** Resolves to the IKE_SA that is left in the place of the old one; null if that stays, or none is left. */
+async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   const { env } = session
   const renewed = await makeAnew(session, children)
   const old = lastOf(session)
-  old.isReauthenticating = false
   if (renewed === null) {
+    old.isReauthenticating = false
+    old.heir = null
     if (old.sa.state === 'established') postpone(old, 'failed', retryDelay(env.entropy))
-    return
+    return null
   }
   void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
-  settle(renewed, old)
+  return settle(renewed, old)
 }
 
-async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<void> {
+/** The same; none is left if no other one came about. */
+async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
   const renewed = await makeAnew(session, children)
-  if (renewed === null) fail(session, 'failed', null)
-  else settle(renewed, session)
+  if (renewed !== null) return settle(renewed, session)
+  fail(session, 'failed', null)
+  return null
 }
 
-/** The IKE_SA between the same two, with these CHILD_SAs; null if it did not come about. */
+/**
+ * The IKE_SA between the same two, with these CHILD_SAs, which carry what they carried (strongSwan: recreate_sa); null
+ * if it did not come about.
+ */
 async function makeAnew(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
-  const [first, ...others] = [...new Set(children.map(({ connection }) => connection))]
+  const { sa } = session
+  const isFirst = (child: ChildSa, at: number): boolean =>
+    children.findIndex(({ connection, traffic }) => connection === child.connection && traffic === child.traffic) === at
+  const [first, ...others] = children.filter(isFirst)
   if (first === undefined) return null
   try {
-    const renewed = await session.initiateAnew(first)
-    await Promise.all(others.map((child) => addChild(renewed, child).catch(told)))
+    const renewed = await session.initiateAnew(first.connection, sameTrafficElsewhere(first, sa))
+    await Promise.all(others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
     return renewed
   } catch (error) {
     return told(error)
@@ -64,13 +79,14 @@ async function makeAnew(session: Session, children: readonly ChildSa[]): Promise
 
 /**
  * If the peer made one as well in the same moment, that of the responder of the old one goes. Whoever of the two is done
- * last finds the other.
+ * last finds the other. Returns the one that stays.
  */
-function settle(renewed: Session, old: Session): void {
+function settle(renewed: Session, old: Session): Session {
   const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, old))
-  if (rival === undefined) return
-  const superfluous = old.sa.originalRole === 'responder' ? renewed : rival
+  if (rival === undefined) return renewed
+  const [superfluous, staying] = old.sa.originalRole === 'responder' ? [renewed, rival] : [rival, renewed]
   void superfluous.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+  return staying
 }
 
 /** The peer made it since there was the old one: in the same moment as we did, or before the peer's delete came to us. */

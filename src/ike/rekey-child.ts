@@ -11,6 +11,7 @@ import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { Entropy } from '../ports.ts'
 import { followEarlierDelete } from './actions.ts'
+import { sameTraffic } from './asked-traffic.ts'
 import { childDelete } from './child.ts'
 import { createChild, disown, installMade, requestChild, type MadeChild } from './create-child.ts'
 import { ExchangeFailure, notNow } from './failure.ts'
@@ -32,7 +33,12 @@ export async function rekeyChild(session: Session, child: ChildSa): Promise<void
   const { sa } = session
   if (sa.state !== 'established' || child.state !== 'installed' || !sa.children.includes(child)) return
   // The peer that made it may not know yet that it has it, and would have to say CHILD_SA_NOT_FOUND.
-  if (child.installed.outboundHalf === 'pending') return retryLater(session, child, retryDelay(session.env.entropy))
+  if (child.installed.outboundHalf === 'pending') {
+    if (child.relieves === null) return retryLater(session, child, retryDelay(session.env.entropy))
+    // Somebody looks at it soon, and comes back to this.
+    child.expiry = 'soft'
+    return
+  }
   child.state = 'rekeying'
   child.dueAt = null
   try {
@@ -89,11 +95,11 @@ export function retryLater(session: Session, child: ChildSa, delay: Milliseconds
   session.armChildren()
 }
 
-/** The peer has lost it: so do we, and ask for a new one (RFC 7296 2.25). */
+/** The peer has lost it: so do we, and ask for a new one (RFC 7296 2.25) with the same traffic (strongSwan). */
 async function startAnew(session: Session, child: ChildSa): Promise<void> {
   await session.closeChild(child, 'deleted-by-peer')
   try {
-    await createChild(session, child.connection)
+    await createChild(session, child.connection, sameTraffic(child))
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     session.env.report({ event: 'child-failed', sa: session.sa, name: child.connection.name, error })

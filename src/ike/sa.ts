@@ -118,11 +118,13 @@ export interface ChildSa {
   state: ChildSaState
   /** What the peer replaced it by. We send on that as soon as the peer deletes this one (RFC 7296 2.8). */
   successor: ChildSa | null
+  /** One of another IKE_SA of the peer that carries its traffic until the peer lets go of that (make-before-break.ts). */
+  relieves: ChildSa | null
   /** Lowest nonce of the exchange that made the successor, if one of ours was under way at that time (RFC 7296 2.8.1). */
   rivalNonce: Uint8Array | null
   /** The peer was asked to delete it; it may be asking us at the same time (RFC 7296 1.4.1). */
   deleteSent: boolean
-  /** When a deleted one is to go, or a rekey that came to nothing is to be tried again. */
+  /** When a deleted one is to go, one that waits is to be looked at, or a rekey that came to nothing is to be tried again. */
   dueAt: Milliseconds | null
   /** What limit the kernel has told of. */
   expiry: 'none' | 'soft' | 'hard'

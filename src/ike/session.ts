@@ -14,6 +14,7 @@ import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } fr
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type WireDeadlines } from './exchange.ts'
+import { relieve } from './make-before-break.ts'
 import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
@@ -23,7 +24,7 @@ export interface SessionKeeper {
   /** A new IKE_SA that is to replace the one of `session`, in the tables so that messages reach it. */
   successorOf(session: Session, role: Role): Session
   /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
-  initiateAnew(session: Session, child: ChildConnection): Promise<Session>
+  initiateAnew(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
   /** The same as its connection says, or between those endpoints if it names nobody. */
   initiateElsewhere(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
   /** Its peer is silent: closes it, and does what the dpd_action of its CHILD_SAs says (actions.ts). */
@@ -50,6 +51,19 @@ export type Task =
 
 /** An own exchange. It is told the session it runs on: what waited when the IKE_SA was rekeyed runs on the new one. */
 export type OwnExchange = (session: Session) => Promise<void>
+
+/** A CHILD_SA that somebody waits for. */
+export interface WantedChild {
+  readonly connection: ChildConnection
+  /** Undefined = what it is configured with. */
+  readonly asked: AskedTraffic | undefined
+}
+
+interface PlannedExchange {
+  readonly task: Task
+  readonly run: OwnExchange
+  readonly wanted?: WantedChild | undefined
+}
 
 /** Our request to rekey the IKE_SA while it is under way. */
 export interface IkeRekey {
@@ -93,10 +107,18 @@ export class Session implements DeadlineOwner, WireDeadlines {
   isRenewal = false
   /** Another IKE_SA is being made from the beginning, to replace this one. */
   isReauthenticating = false
+  /**
+   * The IKE_SA that is being made from the beginning in the place of this one, which stands or is lost; resolves to null
+   * if that does not come about. What somebody wants to have made in this one is made there (strongSwan:
+   * adopt_child_tasks).
+   */
+  heir: Promise<Session | null> | null = null
   readonly #deadlines: Deadlines<Session>
   readonly #keeper: SessionKeeper
-  #tasks: { readonly task: Task; readonly run: OwnExchange }[] = []
+  #tasks: PlannedExchange[] = []
   #runningTask: Task | null = null
+  /** The CHILD_SA that the running task is to make for somebody. */
+  #making: WantedChild | undefined
   #closing: Promise<void> | null = null
 
   constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, keeper: SessionKeeper) {
@@ -147,15 +169,15 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /**
    * Runs an own exchange when those before it are over (the window is one). Resolves when it has ended, also when the
    * IKE_SA was closed before it could begin. An exchange handles its own failures; what it throws all the same is our
-   * mistake, and costs this IKE_SA and no other.
+   * mistake, and costs this IKE_SA and no other. `wanted`: what CHILD_SA it is to make for somebody who waits for it.
    */
-  runExchange(exchange: OwnExchange, task: Task = 'probe'): Promise<void> {
+  runExchange(exchange: OwnExchange, task: Task = 'probe', wanted?: WantedChild): Promise<void> {
     return new Promise((resolve) => {
       const run = (session: Session): Promise<void> =>
         exchange(session)
           .catch((error: unknown) => session.breakDown(error))
           .then(resolve)
-      this.#tasks.push({ task, run })
+      this.#tasks.push({ task, run, wanted })
       this.#startNextTask()
     })
   }
@@ -165,15 +187,22 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return { running: this.#runningTask, queued: this.#tasks.map(({ task }) => task) }
   }
 
+  /** The CHILD_SAs that somebody waits for: the one that is being made, and those that come after it. */
+  get wanted(): readonly WantedChild[] {
+    return [this.#making, ...this.#tasks.map(({ wanted }) => wanted)].filter((wanted) => wanted !== undefined)
+  }
+
   #startNextTask(): void {
     if (this.#runningTask !== null) return
     const next = this.#tasks.shift()
     if (next === undefined) return
     this.#runningTask = next.task
+    this.#making = next.wanted
     this.turns.enqueue(() =>
       this.turns.drive(() => {
         void next.run(this).then(() => {
           this.#runningTask = null
+          this.#making = undefined
           this.#startNextTask()
           this.turns.park()
         })
@@ -208,8 +237,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   }
 
   /** Another IKE_SA with the same peer, from the beginning, with one CHILD_SA. Rejects with an EspalierError. */
-  initiateAnew(child: ChildConnection): Promise<Session> {
-    return this.#keeper.initiateAnew(this, child)
+  initiateAnew(child: ChildConnection, asked: AskedTraffic): Promise<Session> {
+    return this.#keeper.initiateAnew(this, child, asked)
   }
 
   /** The same with the peer wherever its connection finds it. */
@@ -247,6 +276,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     // The rekey went out a moment ago.
     successor.sa.lastOutbound = sa.lastOutbound
     successor.isReauthenticating = this.isReauthenticating
+    successor.heir = this.heir
     successor.espSeen = this.espSeen
     for (const child of sa.children) {
       successor.sa.children.push(child)
@@ -269,7 +299,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     const { sa, env } = this
     sa.children.push(child)
     if (replaced !== null) child.health.inherit(replaced.health)
-    if (child.idleAt !== null) this.armChildren()
+    if (child.idleAt !== null || child.dueAt !== null) this.armChildren()
     this.#keeper.childAdopted(this, child)
     if (replaced === null) env.report({ event: 'child-established', sa, child })
     else env.report({ event: 'child-rekeyed', sa, old: replaced, child })
@@ -306,6 +336,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Nothing is sent on it any more; on its successor from now on, if the peer made one. */
   async stopChild(child: ChildSa): Promise<void> {
+    await relieve(this, child)
     if (child.successor !== null) await this.activate(child.successor)
     child.successor = null
     await this.#unlessRefused(this.env.books.retire(child.installed))
@@ -335,10 +366,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
       if (other.state !== 'rekeyed') continue
       other.state = 'installed'
       // The kernel may have asked for another one meanwhile, and does not ask again.
-      if (other.expiry === 'none') continue
+      if (other.expiry === 'none' && other.relieves === null) continue
       other.dueAt = this.env.clock.now()
       this.armChildren()
     }
+    await relieve(this, child)
     // The kernel threw it away before the peer, who replaced it, deleted it.
     if (child.successor !== null && this.sa.state !== 'closed') await this.activate(child.successor)
     // With the states go their counters.

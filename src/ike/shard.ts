@@ -470,9 +470,9 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
-  initiateAnew({ sa: { connection, local, remote } }: Session, child: ChildConnection): Promise<Session> {
+  initiateAnew({ sa: { connection, local, remote } }: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stands has a connection')
-    return this.initiate(connection, child, undefined, { between: { local, remote } })
+    return this.initiate(connection, child, undefined, { between: { local, remote }, asked })
   }
 
   /** Part of SessionKeeper. */

@@ -180,7 +180,7 @@ for (const who of SIDES) {
           ]
     const both = await tunnel(world, gateway, client)
     await world.outcome(addMore(both.client))
-    await sendFor(world, both, 3 * HOUR)
+    assert.equal(await sendFor(world, both, 3 * HOUR), 0)
     for (const node of [both.client, both.gateway]) {
       assert.equal(node.eventsOf('ike-established').length, 4, `${node.name} has seen three reauthentications`)
       assert.deepEqual(

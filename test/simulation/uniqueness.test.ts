@@ -56,6 +56,8 @@ for (const words of [{ unique: 'never' }, { remoteId: '%any' }] as const) {
     const [gateway, client] = await reboots(world, 'no', words)
     assert.deepEqual(closed(gateway), [])
     assert.deepEqual(standing(gateway), [1, 2])
+    // The gateway sends on the old one until it sees that the client uses the other.
+    assert.ok(!(await flows(world, client, gateway)))
     assert.ok(await flows(world, client, gateway))
     world.expectsAgreement = false
   })
@@ -141,6 +143,7 @@ scenario('unique = keep: a second one from elsewhere is refused, and the first o
 scenario('unique = keep: from the very endpoint of the first it may be a reauthentication', async (world) => {
   const [gateway, client] = await reboots(world, 'keep', QUIET)
   assert.deepEqual(standing(gateway), [1, 2])
+  assert.ok(!(await flows(world, client, gateway)))
   assert.ok(await flows(world, client, gateway))
   world.expectsAgreement = false
 })
