@@ -26,6 +26,20 @@ export interface Network {
   resolve(host: string): Promise<readonly IpAddress[]>
 }
 
+/** An address of ours, and the interface that has it. */
+export interface HostAddress {
+  readonly address: IpAddress
+  readonly interface: string
+}
+
+/** What of this machine's addresses and routes may change under us; whoever implements it tells when they do. */
+export interface HostNetwork {
+  /** Those that peers may know us by: of interfaces that are up and not to be ignored, for more than their link, to stay. */
+  addresses(): readonly HostAddress[]
+  /** Whether what is sent from our address `local` to `remote` leaves by the interface that has that address. */
+  reaches(local: IpAddress, remote: IpAddress): Promise<boolean>
+}
+
 export interface Kernel {
   readonly capabilities: KernelCapabilities
   /** Performs the operations in order; each has its own outcome, a refused one does not stop the rest. Never rejects. */

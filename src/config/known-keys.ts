@@ -371,6 +371,10 @@ const CHARON: SectionRules = rules({
       '5',
       'Half-open IKE_SAs of one source address from which on it has to return a cookie in any case, and is not answered if that is a wrong one. Whoever behind it returns the right one gets in (strongSwan ignores all); 0 for never.',
     ),
+    check_current_path: honoured(
+      'no',
+      'When routes or addresses have changed and the path is still there, ask the peer whether it is.',
+    ),
     close_ike_on_child_failure: honoured('no', 'An IKE_SA goes when the CHILD_SA that was to come with it fails.'),
     delete_rekeyed_delay: honoured('5', 'Seconds for which packets are let in on a CHILD_SA that was replaced and deleted.'),
     dns1: unhonoured(VIRTUAL_ADDRESSES),
@@ -401,7 +405,10 @@ const CHARON: SectionRules = rules({
       'Reauthenticate by making the new IKE_SA first and deleting the old one afterwards; `no` deletes first.',
     ),
     max_packet: honoured('10000', 'Octets that an IKE message may have which arrives in fragments.'),
-    prefer_best_path: unhonoured('a working path is kept', isNo),
+    prefer_best_path: honoured(
+      'no',
+      'With MOBIKE, leave a path that works for the one the kernel would choose, whenever routes change; `no` keeps it.',
+    ),
     prefer_configured_proposals: unhonoured('the order of our proposals decides', isYes),
     prefer_temporary_addrs: unhonoured('the kernel chooses the address', isNo),
     process_route: unhonoured('the kernel is asked for routes anyway'),
@@ -440,7 +447,6 @@ const CHARON: SectionRules = rules({
       'signature_authentication_constraints',
       'flush_auth_cfg',
       'ignore_acquire_ts',
-      'check_current_path',
       // How charon works inside, and its tests.
       'dlopen_use_rtld_now',
       'ikesa_table_segments',

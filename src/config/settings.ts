@@ -72,6 +72,8 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     fragmentSizeV4: read('fragment_size_v4', octets, 0) || fragmentSize || 576,
     fragmentSizeV6: read('fragment_size_v6', octets, 0) || fragmentSize || 1280,
     maxPacket: read('max_packet', octets, DEFAULT_IKE_SETTINGS.maxPacket),
+    preferBestPath: read('prefer_best_path', parseBoolean, DEFAULT_IKE_SETTINGS.preferBestPath),
+    checkCurrentPath: read('check_current_path', parseBoolean, DEFAULT_IKE_SETTINGS.checkCurrentPath),
     replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),
   }
   const portValues = layers.find((values) => values.has('port_nat_t')) ?? layers.find((values) => values.has('port'))

@@ -7,6 +7,7 @@ import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
+import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import type { IkeSettings } from '../ike/connection.ts'
@@ -21,6 +22,7 @@ import {
   type ConfigurationPaths,
 } from './configuration.ts'
 import { daemonFacts, openControl, type Control } from './control.ts'
+import { openHost } from './host.ts'
 import type { KernelKind } from './kernel-kind.ts'
 import { openKernel, type OpenKernel } from './kernel.ts'
 import { daemonLine, Logs } from './logs.ts'
@@ -79,6 +81,7 @@ class RunningDaemon {
   readonly #write: (line: Line) => void
   #kernel: OpenKernel | null = null
   #network: UdpNetwork | null = null
+  #host: OpenHostNetwork | null = null
   #gateway: Gateway | null = null
   #control: Control | null = null
   readonly #counters = new Counters()
@@ -119,11 +122,16 @@ class RunningDaemon {
           ),
         ),
     )
+    this.#host = await openHost(
+      () => this.#gateway?.handleRoam(),
+      (sentence) => this.#write(daemonLine('warn', sentence, 'network-trouble', {}, 'knl')),
+    )
     const { port, portNatT } = this.#network
     const reporter = new Reporter(() => systemClock.now(), this.#logs.hub)
     this.#gateway = new Gateway(
       {
         network: this.#network,
+        host: this.#host,
         kernel: this.#kernel.kernel,
         clock: systemClock,
         entropy: systemEntropy,
@@ -226,6 +234,7 @@ class RunningDaemon {
     await this.#control?.close()
     this.#alarm.stop()
     this.#network?.close()
+    await this.#host?.close()
     await this.#keyExchanges.close()
     await this.#kernel?.close()
   }

@@ -204,7 +204,7 @@ export class Control {
   ): Promise<boolean> {
     const isForced = force && (patience === 'for-ever' || patience === 'not-at-all')
     // What is not established, or deleted already, goes without notification (strongSwan).
-    const isUnheard = isForced || session.sa.state !== 'established'
+    const isUnheard = isForced || session.sa.state !== 'established' || session.sa.isStale
     const ended = isUnheard
       ? session.run(() => deleteUnheard(session, 'deleted-by-us'))
       : session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')

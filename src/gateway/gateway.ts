@@ -3,7 +3,7 @@
  * with real edges, the simulator with a seeded world; both through the same few verbs:
  *
  *   start, reload, stop, abandon             what we are told
- *   handleDatagram, handleKernelEvent, handleDeadlines   what happens
+ *   handleDatagram, handleKernelEvent, handleRoam, handleDeadlines   what happens
  *   nextDeadline                             when to call handleDeadlines next
  */
 import { EspalierError } from '../base/errors.ts'
@@ -18,10 +18,11 @@ import { Books } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Datagram, Entropy, Kernel, KeyExchanges, Network } from '../ports.ts'
+import type { Clock, Datagram, Entropy, HostNetwork, Kernel, KeyExchanges, Network } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
 import { Initiations } from './initiations.ts'
+import { Roaming } from './roaming.ts'
 import { StartActions } from './start-actions.ts'
 import { Timeouts } from './timeouts.ts'
 import { Traps } from './traps.ts'
@@ -30,6 +31,7 @@ export type { GatewayConfiguration } from './configured.ts'
 
 export interface GatewayPorts {
   readonly network: Network
+  readonly host: HostNetwork
   readonly kernel: Kernel
   readonly clock: Clock
   readonly entropy: Entropy
@@ -47,6 +49,7 @@ export class Gateway {
   readonly #shard: Shard
   readonly #initiations: Initiations
   readonly #timeouts: Timeouts
+  readonly #roaming: Roaming
   #ikeSas = 0
   #childSas = 0
 
@@ -70,6 +73,7 @@ export class Gateway {
     this.#shard = new Shard(
       {
         network: ports.network,
+        host: ports.host,
         clock: ports.clock,
         entropy: ports.entropy,
         keyExchanges: ports.keyExchanges,
@@ -88,6 +92,12 @@ export class Gateway {
       armed,
     )
     this.#timeouts = new Timeouts(() => ports.clock.now(), armed)
+    this.#roaming = new Roaming(
+      ports.host,
+      this.#timeouts,
+      () => this.#shard.count,
+      (addressesChanged) => this.#shard.handleRoam(addressesChanged),
+    )
     this.#initiations = new Initiations(this.#shard, this.#timeouts, () => this.configured.settings, report)
     const { open } = this.#initiations
     const startActions = new StartActions({
@@ -161,6 +171,11 @@ export class Gateway {
   handleKernelEvent(news: KernelEvent): void {
     this.#shard.handleKernelEvent(news)
     if (news.event === 'acquire') this.traps.handleAcquire(news)
+  }
+
+  /** Addresses, links or routes of ours have changed. */
+  handleRoam(): void {
+    this.#roaming.handleChange()
   }
 
   nextDeadline(): Milliseconds | null {

@@ -37,6 +37,7 @@ import { beginLife } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { installAnswered } from './make-before-break.ts'
 import { connectionsFor, type Claim } from './matching.ts'
+import { agreeOnMobike, mobikeSupport } from './mobike-answer.ts'
 import type { Opening } from './opening.ts'
 import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
@@ -78,11 +79,13 @@ export async function initiateAuth(
         : []),
       authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
       ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
+      ...mobikeSupport(session, connection.mobike),
     ])
     if (answer.malformed !== null) throw answer.malformed
     rejectUnknownCritical(answer)
     throwOnFatalNotify(answer)
     sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
+    agreeOnMobike(session, answer)
   } catch (error) {
     if (offer !== null) await withdrawChild(session, offer)
     if (answer !== null) tellOurVerdict(session, answer, error)
@@ -199,6 +202,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
   sa.local = request.local
   sa.remote = request.remote
+  const isMobike = agreeOnMobike(session, request)
   const wantsNoChild = isChildless(connection, request.payloads)
   const saysInitialContact = findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null
   enforceUniqueness(session, saysInitialContact)
@@ -211,7 +215,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   ]
   if (wantsNoChild) {
     session.dropOpening()
-    return answer
+    return [...answer, ...mobikeSupport(session, isMobike)]
   }
   try {
     refuseAddressRequest(request)
@@ -227,7 +231,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   } finally {
     session.dropOpening()
   }
-  return answer
+  return [...answer, ...mobikeSupport(session, isMobike)]
 }
 
 function establish(session: Session): void {

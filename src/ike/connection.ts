@@ -275,6 +275,10 @@ export interface IkeSettings {
   readonly fragmentSizeV6: number
   /** Octets that a message which comes in fragments may have. */
   readonly maxPacket: number
+  /** A path that works is left for a better one (MOBIKE). */
+  readonly preferBestPath: boolean
+  /** A path that seems to work after routes have changed is tried. */
+  readonly checkCurrentPath: boolean
 }
 
 export const DEFAULT_IKE_SETTINGS: IkeSettings = {
@@ -303,4 +307,6 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   fragmentSizeV4: 1280,
   fragmentSizeV6: 1280,
   maxPacket: 10_000,
+  preferBestPath: false,
+  checkCurrentPath: false,
 }

@@ -80,6 +80,8 @@ export async function endLife(session: Session): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established') return session.close('rekeyed')
   env.report({ event: 'ike-expired', sa })
+  // There is no way to the peer, and nobody knows when there will be.
+  if (sa.isStale) return session.close('deleted-by-us')
   void session.runExchange(async (current) => {
     // It was rekeyed after all while this waited.
     if (current === session) await deleteIkeSa(current, 'deleted-by-us')

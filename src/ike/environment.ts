@@ -6,7 +6,7 @@ import type { Endpoint } from '../base/ip.ts'
 import type { Books } from '../kernel/books.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
-import type { Clock, Entropy, KeyExchanges, Network } from '../ports.ts'
+import type { Clock, Entropy, HostNetwork, KeyExchanges, Network } from '../ports.ts'
 import type { ChildConnection, Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
 import type { IkeSa } from './sa.ts'
@@ -22,6 +22,7 @@ export interface TrapKeeper {
 
 export interface Environment {
   readonly network: Network
+  readonly host: HostNetwork
   readonly clock: Clock
   readonly entropy: Entropy
   readonly keyExchanges: KeyExchanges

@@ -4,7 +4,7 @@
 import type { Identity } from '../auth/identity.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { EspalierError } from '../base/errors.ts'
-import type { Endpoint } from '../base/ip.ts'
+import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
@@ -85,9 +85,34 @@ export type IkeEvent =
   | { readonly event: 'key-exchange-retry'; readonly sa: IkeSa; readonly refused: number; readonly group: number }
   /** Of the IKE_SA, or of a CHILD_SA about to be. */
   | { readonly event: 'proposal-selected'; readonly sa: IkeSa; readonly proposal: SuiteProposal }
-  | { readonly event: 'retransmitting'; readonly sa: IkeSa; readonly messageId: number; readonly attempt: number }
+  /** Along all ways that are tried, or the one there is. */
+  | {
+      readonly event: 'retransmitting'
+      readonly sa: IkeSa
+      readonly messageId: number
+      readonly attempt: number
+      readonly isProbing: boolean
+    }
   /** The last retransmission stayed without an answer, too. */
-  | { readonly event: 'request-given-up'; readonly sa: IkeSa; readonly messageId: number; readonly retransmissions: number }
+  | {
+      readonly event: 'request-given-up'
+      readonly sa: IkeSa
+      readonly messageId: number
+      readonly retransmissions: number
+      readonly isProbing: boolean
+    }
+  /** A request goes along one of the ways that are tried. */
+  | { readonly event: 'path-checked'; readonly sa: IkeSa; readonly local: Endpoint; readonly remote: Endpoint }
+  /** The peer said MOBIKE_SUPPORTED; `isRefused`: our connection does not want it. */
+  | { readonly event: 'mobike-supported'; readonly sa: IkeSa; readonly isRefused: boolean }
+  /** The peer said where it can be reached. */
+  | { readonly event: 'peer-addresses-told'; readonly sa: IkeSa; readonly addresses: readonly IpAddress[] }
+  /** Our addresses or routes have changed; what that means for an IKE_SA. */
+  | { readonly event: 'roamed'; readonly sa: IkeSa; readonly finding: RoamFinding }
+  /** The peer sees us elsewhere than the last time, by its hash of that. */
+  | { readonly event: 'mapping-changed'; readonly sa: IkeSa }
+  /** Of an update of addresses: the peer's answer does not let it be; or what the peer wanted is not done. */
+  | { readonly event: 'update-failed'; readonly sa: IkeSa; readonly why: UpdateFailure }
   /** The peer was silent, and tries are left. */
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */
@@ -229,6 +254,34 @@ export type IkeEvent =
       /** As far as it could be read. */
       readonly header: Header | null
     }
+
+/**
+ * path-kept: nothing changes. addresses-told: the peer hears of our addresses, and may want to use another.
+ * path-lost: another way is looked for; no-route: there is none now. The original initiator then says where it is
+ * (update-wanted), the responder where else it can be reached (list-wanted); without MOBIKE an IKE_SA is made anew.
+ */
+export type RoamFinding =
+  | 'path-kept'
+  | 'path-checked'
+  | 'addresses-told'
+  | 'path-lost'
+  | 'no-route'
+  | 'update-wanted'
+  | 'list-wanted'
+  | 'reauthentication-wanted'
+
+/**
+ * Of our own: cookie-mismatch, the answer is none to our request; unacceptable, the peer will not have these addresses;
+ * unexpected-nat, there is a NAT on the way, which our connection forbids. Of the peer's: not-initiator, an UPDATE that
+ * is not the peer's to send; nat-on-the-way, which it forbade itself; nat-forbidden, by our own connection.
+ */
+export type UpdateFailure =
+  | 'cookie-mismatch'
+  | 'unacceptable'
+  | 'unexpected-nat'
+  | 'not-initiator'
+  | 'nat-on-the-way'
+  | 'nat-forbidden'
 
 export type DropReason =
   | 'not-ike'

@@ -7,16 +7,18 @@
  *   acceptResponse()  takes in a response and lets the waiting exchange go on
  *   openRequest()     takes in a request: authentic and in the window, or a reason to drop it
  *   respond()         answers the request that was opened last and keeps the answer
+ *   tryWays()         has requests tried on several ways while it is not known which one works (roam.ts)
  */
 import { assert } from '../base/assert.ts'
 import { equalBytes } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
-import { MINUTE, type Milliseconds } from '../base/time.ts'
+import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
+import type { Way } from '../nat/path.ts'
 import { withMarker } from '../nat/ports.ts'
 import type { Environment } from './environment.ts'
 import type { DropReason, IkeEvent, MessageFacts } from './events.ts'
@@ -28,8 +30,9 @@ import type { Turns } from './turns.ts'
 
 export type { Arrival, Received } from './sealing.ts'
 
-/** The deadlines of the wire (deadlines.ts). */
+/** The deadlines of the wire (deadlines.ts), and who hears on which of several ways the peer was reached. */
 export interface WireDeadlines {
+  wayFound(way: Way): Promise<void>
   setDeadline(name: 'retransmit' | 'fragments', at: Milliseconds): void
   clearDeadline(name: 'retransmit' | 'fragments'): void
 }
@@ -50,6 +53,10 @@ interface Outstanding {
  */
 const FRAGMENTS_KEPT_FOR: Milliseconds = 3 * MINUTE
 
+/** strongSwan: how often, and how many times, a request is sent again while it is not known which way leads to the peer. */
+const PROBE_INTERVAL: Milliseconds = 2.5 * SECOND
+const PROBE_TRIES = 10
+
 const PEER_SILENT = 'PEER_SILENT'
 export const SA_CLOSED = 'SA_CLOSED'
 
@@ -66,6 +73,7 @@ export class Exchanges {
   #nextRequestId = 0
   #expectedRequestId = 0
   #outstanding: Outstanding | null = null
+  #ways: readonly Way[] | null = null
   #keptResponse: Sealed | null = null
   /** What has come of the next request, and of the response that is waited for. */
   #requestFragments: Reassembly | null = null
@@ -91,6 +99,25 @@ export class Exchanges {
     return this.#outstanding !== null
   }
 
+  /** The ways that requests are tried on, see tryWays. */
+  get ways(): readonly Way[] | null {
+    return this.#ways
+  }
+
+  /**
+   * From now on requests go along all these ways at once, since nobody knows which one leads to the peer; the first
+   * answer tells. Along none: they wait for the next call. Null: along that of the IKE_SA again. An outstanding request
+   * goes at once.
+   */
+  tryWays(ways: readonly Way[] | null): void {
+    if (ways === null && this.#ways === null) return
+    this.#ways = ways
+    const waiting = this.#outstanding
+    if (waiting === null) return
+    waiting.attempt = 0
+    this.#transmit(waiting, [], true)
+  }
+
   /** The message our outstanding request went out as; an initiator's AUTH covers it. */
   get outstandingBytes(): Uint8Array {
     const bytes = this.#outstanding?.sealed.pieces[0]
@@ -110,7 +137,7 @@ export class Exchanges {
     const sealed = this.#sealing.seal({ exchangeType, messageId, response: false }, payloads, this.#sa)
     return new Promise((resolve, reject) => {
       this.#outstanding = { messageId, exchangeType, sealed, attempt: 0, resolve, reject }
-      this.#transmit(this.#outstanding, payloads)
+      this.#transmit(this.#outstanding, payloads, false)
       this.#turns.park()
     })
   }
@@ -138,7 +165,12 @@ export class Exchanges {
     this.#stopWaiting()
     this.#sa.lastInbound = this.#env.clock.now()
     this.#tellReceived(received, true, false)
-    return this.#turns.drive(() => waiting.resolve(received))
+    const way = this.#ways?.find((candidate) => leads(candidate, arrival)) ?? null
+    const goOn = (): Promise<void> => this.#turns.drive(() => waiting.resolve(received))
+    if (way === null) return goOn()
+    this.#ways = null
+    // The exchange goes on where the IKE_SA is then.
+    return this.#deadlines.wayFound(way).then(goOn)
   }
 
   /**
@@ -221,11 +253,12 @@ export class Exchanges {
     const waiting = this.#outstanding
     if (waiting === null) return
     waiting.attempt++
-    const settings = this.#env.settings()
-    if (waiting.attempt > settings.retransmitTries) {
+    const isProbing = this.#ways !== null
+    if (waiting.attempt > (isProbing ? PROBE_TRIES : this.#env.settings().retransmitTries)) {
       this.#stopWaiting()
       const retransmissions = waiting.attempt - 1
-      this.#env.report({ event: 'request-given-up', sa: this.#sa, messageId: waiting.messageId, retransmissions })
+      const { messageId } = waiting
+      this.#env.report({ event: 'request-given-up', sa: this.#sa, messageId, retransmissions, isProbing })
       const error = new EspalierError(
         'peer-incompatible',
         PEER_SILENT,
@@ -233,8 +266,9 @@ export class Exchanges {
       )
       return this.#turns.drive(() => waiting.reject(error))
     }
-    this.#env.report({ event: 'retransmitting', sa: this.#sa, messageId: waiting.messageId, attempt: waiting.attempt })
-    this.#transmit(waiting, [])
+    const { messageId, attempt } = waiting
+    this.#env.report({ event: 'retransmitting', sa: this.#sa, messageId, attempt, isProbing })
+    this.#transmit(waiting, [], true)
   }
 
   /** The IKE_SA is gone: whoever waits for an answer learns it. */
@@ -253,17 +287,27 @@ export class Exchanges {
     this.#deadlines.clearDeadline('retransmit')
   }
 
-  #transmit(request: Outstanding, payloads: readonly Payload[]): void {
+  #transmit(request: Outstanding, payloads: readonly Payload[], isAgain: boolean): void {
+    const wait = this.#ways === null ? this.#waitAfter(request.attempt) : PROBE_INTERVAL
+    // The endpoints are read at each transmission: a request follows the IKE_SA to where it moved.
+    const ways = this.#ways ?? [this.#sa]
+    if (ways.length === 0) return this.#deadlines.clearDeadline('retransmit')
+    const { exchangeType, messageId, sealed } = request
+    const kind = { exchangeType, messageId, response: false }
+    for (const [i, { local, remote }] of ways.entries()) {
+      if (this.#ways !== null) this.#env.report({ event: 'path-checked', sa: this.#sa, local, remote })
+      this.#tellSent(kind, payloads, sealed, local, remote, isAgain || i > 0)
+      this.#send(sealed, local, remote)
+    }
+    this.#deadlines.setDeadline('retransmit', this.#env.clock.now() + wait)
+  }
+
+  #waitAfter(attempt: number): Milliseconds {
     const settings = this.#env.settings()
     const random = settings.retransmitJitter > 0 ? this.#env.entropy.bytes(1)[0]! : 0
-    const wait = waitAfter(request.attempt, settings, random)
+    const wait = waitAfter(attempt, settings, random)
     assert(wait !== null, 'a request is transmitted only while tries are left')
-    // The endpoints are read at each transmission: a request follows the IKE_SA to where it moved.
-    const { local, remote } = this.#sa
-    const { exchangeType, messageId, sealed } = request
-    this.#tellSent({ exchangeType, messageId, response: false }, payloads, sealed, local, remote, request.attempt > 0)
-    this.#send(sealed, local, remote)
-    this.#deadlines.setDeadline('retransmit', this.#env.clock.now() + wait)
+    return wait
   }
 
   #send({ pieces }: Sealed, local: Endpoint, remote: Endpoint): void {
@@ -297,6 +341,11 @@ export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: 
   const { exchangeType, messageId, payloads, length, isReassembled, local, remote } = received
   const facts: MessageFacts = { sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
   return { event: 'message-received', ...facts, isReassembled }
+}
+
+/** Whether an answer came along this way; a NAT may have given the peer's end another port. */
+function leads(way: Way, { local, remote }: Arrival): boolean {
+  return way.local.equals(local) && way.remote.address.equals(remote.address)
 }
 
 /** Null when the message came in one piece, as an IKE_SA_INIT always does. */

@@ -14,7 +14,7 @@ import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { find, findErrorNotify, findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
-import { detectionOf } from '../nat/path.ts'
+import { detectionOf, type Way } from '../nat/path.ts'
 import { floated, floats } from '../nat/ports.ts'
 import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
@@ -219,7 +219,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
 }
 
 /** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */
-function observedNat(session: Session, received: Received, forced: boolean): NatFacts {
+export function observedNat(session: Session, received: Received, forced: boolean): NatFacts {
   const { sa, env } = session
   const { initiatorSpi } = sa.spis
   const observation = {
@@ -235,10 +235,14 @@ function observedNat(session: Session, received: Received, forced: boolean): Nat
   return facts
 }
 
-/** Our own two notifies for the message about to leave; recomputed for every attempt, since addresses may have changed. */
-function natDetection(session: Session, forced = session.sa.connection?.forceEncapsulation ?? false): Payload[] {
+/** Our own two notifies for a message about to leave, by the IKE_SA's way or another; recomputed for every attempt, since addresses may have changed. */
+export function natDetection(
+  session: Session,
+  forced = session.sa.connection?.forceEncapsulation ?? false,
+  { local, remote }: Way = session.sa,
+): Payload[] {
   const { sa, env } = session
-  const hashes = natDetectionHashes(sa.spis, sa.local, sa.remote, forced ? env.fakeSource : null)
+  const hashes = natDetectionHashes(sa.spis, local, remote, forced ? env.fakeSource : null)
   return [
     notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source),
     notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),

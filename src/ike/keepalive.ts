@@ -15,7 +15,8 @@ import type { Session } from './session.ts'
 export function startKeepalives(session: Session): void {
   const { sa, env } = session
   const interval = env.settings().keepAlive
-  if (!keepsAlive(sa.nat, interval)) return session.clearDeadline('keepalive')
+  // Without a way there is no mapping to keep, either.
+  if (sa.isStale || !keepsAlive(sa.nat, interval)) return session.clearDeadline('keepalive')
   session.setDeadline('keepalive', Math.max(env.clock.now(), keepaliveDue(sa.lastOutbound, interval)))
 }
 

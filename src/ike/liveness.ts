@@ -5,7 +5,9 @@ import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
-import { isPeerSilent } from './exchange.ts'
+import { isPeerSilent, type Received } from './exchange.ts'
+import { natDetection } from './init.ts'
+import { noteMapping, watchesMapping } from './nat-mapping.ts'
 import type { Session } from './session.ts'
 
 /** The liveness deadline was reached: asks the peer whether it is there, if it has been quiet for dpd_delay. */
@@ -29,16 +31,26 @@ export async function probe(session: Session): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established') return
   env.report({ event: 'liveness-checked', sa })
-  await ask(session, [])
+  if (!watchesMapping(session)) return ask(session, [])
+  const answer = await answerTo(session, natDetection(session))
+  if (answer === null || noteMapping(session, answer) !== 'changed') return
+  env.report({ event: 'mapping-changed', sa })
+  session.wantMobike({ update: true })
 }
 
 /** An INFORMATIONAL whose answer says no more than that the peer lives; one that stays silent is gone, and its IKE_SA with it. */
 export async function ask(session: Session, payloads: readonly Payload[]): Promise<void> {
+  await answerTo(session, payloads)
+}
+
+/** Null if there is none. */
+async function answerTo(session: Session, payloads: readonly Payload[]): Promise<Received | null> {
   try {
-    await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads)
+    return await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads)
   } catch (error) {
     if (isPeerSilent(error)) await session.losePeer()
     else if (!(error instanceof EspalierError)) throw error
+    return null
   }
 }
 

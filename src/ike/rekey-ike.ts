@@ -150,6 +150,8 @@ export async function respondRekeyIkeSa(
   if (session.ikeRekey?.rival) throw notNow('the IKE_SA is being replaced')
   // RFC 7296 2.25.2: the CHILD_SAs must not change while they go over.
   const { running } = session.tasks
+  // Where we are is being told on the one there is (RFC 4555 3.5).
+  if (running === 'mobike') throw notNow('an address update is under way')
   if (running === 'initiation' || running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
     throw notNow('a CHILD_SA is being made, replaced or deleted')
   const { proposals, nonce: peerNonce } = required(request)

@@ -14,6 +14,7 @@ import { Path } from '../nat/path.ts'
 import type { ChosenTransforms } from '../negotiate/proposals.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection, Connection } from './connection.ts'
+import type { MobikeState } from './mobike-state.ts'
 
 export type Role = 'initiator' | 'responder'
 
@@ -43,6 +44,10 @@ export class IkeSa {
   nat: NatFacts = NO_NAT_TRAVERSAL
   /** For people; its successor takes it on. */
   path = new Path()
+  /** Null unless both sides have said MOBIKE_SUPPORTED (RFC 4555 3.1). */
+  mobike: MobikeState | null = null
+  /** There is no way to the peer: nothing is asked of it until there is one (strongSwan). */
+  isStale = false
   /** Both sides have said that they take in fragments (RFC 7383 2.3). */
   fragmentation = false
   suite: Suite | null = null

@@ -8,6 +8,7 @@ import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { Way } from '../nat/path.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
@@ -15,6 +16,7 @@ import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type WireDeadlines } from './exchange.ts'
 import { relieve } from './make-before-break.ts'
+import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
@@ -31,6 +33,10 @@ export interface SessionKeeper {
   peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
   twinsOf(session: Session, remoteId: Identity): readonly Session[]
+  /** Does what is wanted of MOBIKE (mobike.ts): an own exchange. */
+  runMobike(session: Session): Promise<void>
+  /** The peer has answered along one of the ways that were tried (roam.ts). */
+  wayFound(session: Session, way: Way): Promise<void>
   /** It has a connection now. */
   connected(session: Session): void
   closed(session: Session): void
@@ -47,6 +53,7 @@ export type Task =
   | 'rekey-ike'
   | 'reauth-ike'
   | 'delete-ike'
+  | 'mobike'
   | 'probe'
 
 /** An own exchange. It is told the session it runs on: what waited when the IKE_SA was rekeyed runs on the new one. */
@@ -98,6 +105,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   espHeard = 0n
   /** Where the kernel last saw ESP of the peer from, until that is acted upon (moves.ts). */
   mappedTo: Endpoint | null = null
+  /** What MOBIKE has to find out or to tell (mobike.ts), null if nothing. */
+  mobikeWork: MobikeWork | null = null
   ikeRekey: IkeRekey | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
@@ -180,6 +189,21 @@ export class Session implements DeadlineOwner, WireDeadlines {
       this.#tasks.push({ task, run, wanted })
       this.#startNextTask()
     })
+  }
+
+  /** Has MOBIKE find out or tell something, before all else that waits (strongSwan). */
+  wantMobike(work: Partial<MobikeWork>): void {
+    this.mobikeWork = merged(this.mobikeWork, work)
+    if (this.#runningTask === 'mobike' || this.#tasks[0]?.task === 'mobike') return
+    const run = (session: Session): Promise<void> =>
+      this.#keeper.runMobike(session).catch((error: unknown) => session.breakDown(error))
+    this.#tasks.unshift({ task: 'mobike', run })
+    this.#startNextTask()
+  }
+
+  /** Part of WireDeadlines. */
+  wayFound(way: Way): Promise<void> {
+    return this.#keeper.wayFound(this, way)
   }
 
   /** What own exchanges are under way and waiting, for people. */
@@ -271,6 +295,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.local = sa.local
     successor.sa.remote = sa.remote
     successor.sa.nat = sa.nat
+    successor.sa.mobike = inherited(sa.mobike)
+    successor.sa.isStale = sa.isStale
+    successor.mobikeWork = this.mobikeWork
+    this.mobikeWork = null
     successor.sa.state = 'established'
     successor.sa.established = env.clock.now()
     // The rekey went out a moment ago.

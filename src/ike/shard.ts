@@ -19,6 +19,7 @@ import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import { KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
+import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
 import { followDelete, losePeer } from './actions.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
@@ -43,9 +44,12 @@ import { initiate, type InitiationOptions } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
+import { respondMobike } from './mobike-answer.ts'
+import { runMobike } from './mobike.ts'
 import { handleMapping } from './moves.ts'
 import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
+import { roam, settle } from './roam.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
@@ -91,6 +95,10 @@ export class Shard implements SessionKeeper {
   /** Those of the connections of that name, whatever their state. */
   sessionsOf(connection: string): readonly Session[] {
     return this.#byConnection.get(connection)
+  }
+
+  get count(): number {
+    return this.#table.size
   }
 
   get halfOpenCount(): number {
@@ -197,6 +205,11 @@ export class Shard implements SessionKeeper {
     }
   }
 
+  /** Our addresses, links or routes have changed (roam.ts). */
+  handleRoam(addressesChanged: boolean): void {
+    for (const session of this.#table.values()) session.enqueue(() => roam(session, addressesChanged))
+  }
+
   nextDeadline(): Milliseconds | null {
     const [deadline, look] = [this.#deadlines.next(), this.#health.next()]
     return deadline === null || look === null ? (deadline ?? look) : Math.min(deadline, look)
@@ -229,7 +242,7 @@ export class Shard implements SessionKeeper {
     // What is to replace another goes with that, or takes over and is deleted in its place.
     if (session.isSuccessor) return
     // What is not established yet has no peer to tell.
-    if (session.sa.state === 'connecting') return session.run(() => session.close(reason))
+    if (session.sa.state === 'connecting' || session.sa.isStale) return session.run(() => session.close(reason))
     await session.runExchange((current) => deleteIkeSa(current, reason), 'delete-ike')
   }
 
@@ -292,7 +305,8 @@ export class Shard implements SessionKeeper {
       switch (request.exchangeType) {
         case ExchangeType.INFORMATIONAL: {
           const { payloads, closes } = await respondInformational(session, request)
-          const answer = exchanges.respond(request, payloads)
+          const mobike = closes === null ? await respondMobike(session, request) : []
+          const answer = exchanges.respond(request, [...payloads, ...mobike])
           if (closes === null) return
           this.#farewells.keep(sa.ownSpi, request.bytes, answer, this.#env.clock.now())
           if (closes !== 'deleted-by-peer') await session.close(closes)
@@ -511,6 +525,16 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
+  runMobike(session: Session): Promise<void> {
+    return runMobike(session)
+  }
+
+  /** Part of SessionKeeper. */
+  wayFound(session: Session, way: Way): Promise<void> {
+    return settle(session, way)
+  }
+
+  /** Part of SessionKeeper. */
   connected(session: Session): void {
     const { connection } = session.sa
     assert(connection !== null, 'an IKE_SA is told of when it has a connection')
@@ -533,6 +557,8 @@ export class Shard implements SessionKeeper {
       assert(old !== undefined && session !== undefined, 'both IKE_SAs of a rekey are in the table')
       this.#established.remove(old)
       this.#established.add(session)
+      // It was not known where the peer can be reached: the new one has to find out anew.
+      if (old.exchanges.ways !== null) session.enqueue(() => roam(session, false))
     }
     if (event.event === 'ike-established') {
       const session = this.#table.get(event.sa.ownSpi)

@@ -13,7 +13,7 @@ import { SECOND } from '../base/time.ts'
 import { ProtocolId } from '../iana/ikev2.ts'
 import { trafficOfPacket } from '../ike/asked-traffic.ts'
 import { isShunt } from '../ike/connection.ts'
-import type { DropReason, IkeEvent } from '../ike/events.ts'
+import type { DropReason, IkeEvent, RoamFinding, UpdateFailure } from '../ike/events.ts'
 import { isPeerSilent } from '../ike/exchange.ts'
 import { NoProposalChosen } from '../ike/failure.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
@@ -95,6 +95,91 @@ function wordMove(speaker: Speaker, { from, to, cause }: Event<'endpoints-moved'
   speaker.tell('ike', 1, () => `remote endpoint changed from ${from.remote.toString()} to ${to.remote.toString()}`, facts)
 }
 
+function wordMobike(
+  speaker: Speaker,
+  event: Event<'path-checked' | 'mobike-supported' | 'peer-addresses-told' | 'roamed' | 'mapping-changed' | 'update-failed'>,
+): void {
+  const { sa } = event
+  switch (event.event) {
+    case 'path-checked': {
+      const [local, remote] = [event.local.toString(), event.remote.toString()]
+      const facts = (): Fields => ({ local, remote })
+      return speaker.tell('ike', 1, () => `checking path ${local} - ${remote}`, facts)
+    }
+    case 'mobike-supported':
+      return speaker.tell('ike', 1, () => `peer supports MOBIKE${event.isRefused ? ', but disabled in config' : ''}`)
+    case 'peer-addresses-told': {
+      const [current, ...others] = event.addresses.map((address) => address.toString())
+      for (const address of others) speaker.add('ike', 2, () => `got additional MOBIKE peer address: ${address}`)
+      return speaker.tell(
+        'ike',
+        2,
+        () => `the peer can be reached at ${[current, ...others].join(', ')}`,
+        () => ({ addresses: event.addresses.map(String) }),
+      )
+    }
+    case 'mapping-changed':
+      return speaker.tell(
+        'ike',
+        1,
+        () => 'detected changes in NAT mappings, initiating MOBIKE update',
+        () => endpoints(sa),
+      )
+    case 'roamed': {
+      const { finding } = event
+      return speaker.tell(
+        'ike',
+        finding === 'path-kept' ? 2 : 1,
+        () => wordRoam(sa, finding),
+        () => ({ ...endpoints(sa), finding }),
+      )
+    }
+    case 'update-failed':
+      return speaker.tell(
+        'ike',
+        1,
+        () => UPDATE_FAILURES[event.why],
+        () => ({ ...endpoints(sa), why: event.why }),
+        'warn',
+      )
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+function wordRoam(sa: IkeSa, finding: RoamFinding): string {
+  switch (finding) {
+    case 'path-kept':
+      return `keeping connection path ${sa.local.address.toString()} - ${sa.remote.address.toString()}`
+    case 'path-checked':
+      return 'checking if current path still works using DPD'
+    case 'addresses-told':
+      return 'sending address list update using MOBIKE'
+    case 'path-lost':
+      return 'old path is not available anymore, try to find another'
+    case 'no-route':
+      return `no route found to reach ${sa.remote.address.toString()}, MOBIKE update deferred`
+    case 'update-wanted':
+      return 'requesting address change using MOBIKE'
+    case 'list-wanted':
+      return 'sending address list update using MOBIKE, implicitly requesting an address change'
+    case 'reauthentication-wanted':
+      return 'reauthenticating IKE_SA due to address change'
+    default:
+      unreachable(finding, 'every finding has its words')
+  }
+}
+
+/** The first is strongSwan's. */
+const UPDATE_FAILURES: Readonly<Record<UpdateFailure, string>> = {
+  'cookie-mismatch': 'COOKIE2 mismatch, closing IKE_SA',
+  'unacceptable': 'the peer does not accept our new addresses (UNACCEPTABLE_ADDRESSES)',
+  'unexpected-nat': 'the peer found a NAT on the way, which is not allowed (UNEXPECTED_NAT_DETECTED)',
+  'not-initiator': 'refusing UPDATE_SA_ADDRESSES: it is the original initiator that says which addresses are used',
+  'nat-on-the-way': 'refusing UPDATE_SA_ADDRESSES: the peer allows no NAT, and there is one on the way',
+  'nat-forbidden': 'refusing UPDATE_SA_ADDRESSES: there is a NAT on the way, and the connection refuses NATs',
+}
+
 function wordPolicies(speaker: Speaker, event: Event<'policies-changed' | 'policies-failed' | 'acquire-ignored'>): void {
   if (event.event === 'acquire-ignored') {
     const { reqid, why } = event
@@ -153,18 +238,28 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
       return wordSelection(speaker, event)
     case 'endpoints-moved':
       return wordMove(speaker, event)
+    case 'path-checked':
+    case 'mobike-supported':
+    case 'peer-addresses-told':
+    case 'roamed':
+    case 'mapping-changed':
+    case 'update-failed':
+      return wordMobike(speaker, event)
     case 'retransmitting':
       return speaker.tell(
         'ike',
         1,
-        () => `retransmit ${event.attempt} of request with message ID ${event.messageId}`,
+        () =>
+          event.isProbing
+            ? `path probing attempt ${event.attempt}`
+            : `retransmit ${event.attempt} of request with message ID ${event.messageId}`,
         () => ({ messageId: event.messageId, attempt: event.attempt }),
       )
     case 'request-given-up':
       return speaker.tell(
         'ike',
         1,
-        () => `giving up after ${event.retransmissions} retransmits`,
+        () => `giving up after ${event.retransmissions} ${event.isProbing ? 'path probings' : 'retransmits'}`,
         () => ({ messageId: event.messageId, retransmissions: event.retransmissions }),
       )
     case 'ike-established':

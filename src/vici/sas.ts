@@ -188,6 +188,7 @@ const TASKS: Readonly<Record<Task, readonly string[]>> = {
   'reauth-ike': ['IKE_REAUTH'],
   'delete-ike': ['IKE_DELETE'],
   'delete-child': ['CHILD_DELETE'],
+  'mobike': ['IKE_MOBIKE'],
   'probe': ['IKE_DPD'],
 }
 

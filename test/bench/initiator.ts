@@ -93,6 +93,7 @@ const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000, deleteRekey
 const shard = new Shard(
   {
     network,
+    host: { addresses: () => [], reaches: () => Promise.resolve(true) },
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),

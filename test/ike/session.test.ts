@@ -23,6 +23,8 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
     peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
+    runMobike: () => assert.fail('there is no MOBIKE here'),
+    wayFound: () => assert.fail('there is one way here'),
     connected: () => undefined,
     closed: () => undefined,
     childAdopted: () => undefined,

@@ -104,7 +104,7 @@ test('a request refused in the ordinary course of things hides none that is refu
 
 test('what happens to an IKE_SA is always told', () => {
   const report = reporter()
-  for (let i = 0; i < 5; i++) report.handle({ event: 'retransmitting', sa: ikeSa(), messageId: 1, attempt: i })
+  for (let i = 0; i < 5; i++) report.handle({ event: 'retransmitting', sa: ikeSa(), messageId: 1, attempt: i, isProbing: false })
   assert.equal(report.lines.length, 5)
 })
 

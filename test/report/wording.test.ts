@@ -255,8 +255,14 @@ test('what strongSwan asks of a search in its log is there to be found', () => {
   const said = (event: IkeEvent): string => wordsOf(event).join('\n')
   assert.equal(said({ event: 'ike-initiating', sa }), '[IKE] initiating IKE_SA home[7] to 198.51.100.7')
   assert.equal(said({ event: 'keepalive-sent', sa }), '[IKE] sending keep alive to 198.51.100.7[30000]')
-  assert.equal(said({ event: 'retransmitting', sa, messageId: 3, attempt: 1 }), '[IKE] retransmit 1 of request with message ID 3')
-  assert.equal(said({ event: 'request-given-up', sa, messageId: 3, retransmissions: 5 }), '[IKE] giving up after 5 retransmits')
+  assert.equal(
+    said({ event: 'retransmitting', sa, messageId: 3, attempt: 1, isProbing: false }),
+    '[IKE] retransmit 1 of request with message ID 3',
+  )
+  assert.equal(
+    said({ event: 'request-given-up', sa, messageId: 3, retransmissions: 5, isProbing: false }),
+    '[IKE] giving up after 5 retransmits',
+  )
   assert.equal(said({ event: 'initiating-again', sa, attempt: 2, tries: 3 }), '[IKE] peer not responding, trying again (2/3)')
   assert.equal(
     said({ event: 'key-exchange-retry', sa, refused: 31, group: 20 }),

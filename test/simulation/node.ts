@@ -1,6 +1,6 @@
 /**
- * A machine in the simulated world: a gateway as the daemon runs it, a kernel in memory, one address or one of each
- * family. It plays the part of the kernel on the NAT-T port: ESP and keepalives never reach the gateway (RFC 3948).
+ * A machine in the simulated world: a gateway as the daemon runs it, a kernel in memory, and interfaces, one unless it
+ * gets more, whose addresses and routes may come and go. It plays the part of the kernel on the NAT-T port: ESP and keepalives never reach the gateway (RFC 3948).
  */
 import { assert } from '../../src/base/assert.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
@@ -15,6 +15,7 @@ import type { OwnPorts } from '../../src/nat/ports.ts'
 import type { Entropy, Kernel, KeyExchange } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
+import { Interfaces } from './interfaces.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
 import { espBytes, type Packet } from './packet.ts'
 import { toyKeyExchange } from './toy-key-exchange.ts'
@@ -40,7 +41,9 @@ const MAXIMUM_KERNEL_JUNK = 8
 
 export class SimulatedNode implements Attachment {
   readonly name: string
-  readonly addresses: readonly IpAddress[]
+  readonly interfaces: Interfaces
+  /** The first interface, and that on which it is first known. */
+  readonly address: IpAddress
   readonly realm: Realm
   readonly link: Link
   readonly ports: OwnPorts = { port: 500, portNatT: 4500 }
@@ -74,17 +77,18 @@ export class SimulatedNode implements Attachment {
   constructor(driver: Driver, name: string, addresses: readonly IpAddress[], realm: Realm, configuration: GatewayConfiguration) {
     this.#driver = driver
     this.name = name
-    this.addresses = addresses
+    this.address = addresses[0]!
     this.realm = realm
     this.link = { ...driver.network.defaultLink }
     this.configuration = configuration
-    for (const address of addresses) realm.owners.set(address.toString(), this)
+    this.interfaces = new Interfaces(this, () => this.#handleRoam())
+    this.interfaces.add('eth0', addresses, realm, this.link)
     for (const { secret } of configuration.secrets) driver.noteSecret(secret.dangerouslyReveal())
     this.boot()
   }
 
-  get address(): IpAddress {
-    return this.addresses[0]!
+  get addresses(): readonly IpAddress[] {
+    return this.interfaces.addresses
   }
 
   /** Starts with nothing in memory and nothing in the kernel; what was there before is gone without a word. */
@@ -110,8 +114,12 @@ export class SimulatedNode implements Attachment {
       {
         network: {
           send: (bytes, from, to) => this.#send(gateway, bytes, from, to),
-          sourceFor: (destination) => Promise.resolve(this.addresses.find((own) => own.family === destination.family) ?? null),
+          sourceFor: (destination) => Promise.resolve(this.interfaces.sourceFor(destination)),
           resolve: (host) => Promise.resolve(driver.network.names.get(host) ?? []),
+        },
+        host: {
+          addresses: () => this.interfaces.hostAddresses,
+          reaches: (local, remote) => Promise.resolve(this.interfaces.reaches(local, remote)),
         },
         kernel,
         clock: driver.clock,
@@ -156,7 +164,7 @@ export class SimulatedNode implements Attachment {
 
   /** Sends bytes past the gateway, as another process on this machine could. */
   sendRaw(bytes: Uint8Array, from: Endpoint, to: Endpoint): void {
-    this.#driver.network.send({ protocol: 'udp', source: from, destination: to, bytes, esp: null }, this.realm, this.link)
+    this.#sendBy({ protocol: 'udp', source: from, destination: to, bytes, esp: null })
   }
 
   /** Takes a plain packet through the outbound policies and, protected, onto the wire. Tells what became of it. */
@@ -168,17 +176,21 @@ export class SimulatedNode implements Attachment {
 
   #sendProtected(esp: ProtectedPacket): void {
     const { source, destination, encapsulation } = esp
-    this.#driver.network.send(
-      {
-        protocol: encapsulation === null ? 'esp' : 'udp',
-        source: new Endpoint(source, encapsulation?.sourcePort ?? 0),
-        destination: new Endpoint(destination, encapsulation?.destinationPort ?? 0),
-        bytes: espBytes(esp),
-        esp,
-      },
-      this.realm,
-      this.link,
-    )
+    this.#sendBy({
+      protocol: encapsulation === null ? 'esp' : 'udp',
+      source: new Endpoint(source, encapsulation?.sourcePort ?? 0),
+      destination: new Endpoint(destination, encapsulation?.destinationPort ?? 0),
+      bytes: espBytes(esp),
+      esp,
+    })
+  }
+
+  /** By the interface that has its source address. */
+  #sendBy(packet: Packet): void {
+    const { network } = this.#driver
+    const by = this.interfaces.with(packet.source.address)
+    if (by === null) return network.lose(packet, `${this.name} has no such address any more`)
+    network.send(packet, by.realm, by.link)
   }
 
   receive(packet: Packet): void {
@@ -217,10 +229,6 @@ export class SimulatedNode implements Attachment {
     // What an earlier boot still had to say is lost with it.
     if (gateway !== this.gateway) return
     assert(from.port === this.ports.port || from.port === this.ports.portNatT, 'datagrams leave from one of our two sockets')
-    assert(
-      this.addresses.some((own) => own.equals(from.address)),
-      'datagrams leave from an address of ours',
-    )
     this.sendRaw(bytes.slice(), from, to)
   }
 
@@ -251,6 +259,15 @@ export class SimulatedNode implements Attachment {
     const later = (): Promise<void> => new Promise((resolve) => this.#driver.schedule(latency, resolve))
     await later()
     return { ...exchange, agree: (peerPublic) => later().then(() => exchange.agree(peerPublic)) }
+  }
+
+  /** News of addresses and routes travel by netlink, too. */
+  #handleRoam(): void {
+    const { gateway } = this
+    if ((gateway as Gateway | undefined) === undefined) return
+    this.#driver.schedule(this.#driver.kernelLatency, () => {
+      if (gateway === this.gateway) gateway.handleRoam()
+    })
   }
 
   #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {

@@ -1,0 +1,285 @@
+/**
+ * The machine's own network, followed by rtnetlink: its links and addresses, which are read anew whenever one of them
+ * changes, and whether there is a route, which is asked of the kernel each time. Two sockets of the npm package netlink,
+ * as in netlink.ts, which tells why they must not be marked with an error.
+ */
+import { RawNetlinkSocket } from 'netlink/dist/raw.js'
+
+import { messageOf } from '../base/errors.ts'
+import type { IpAddress } from '../base/ip.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
+import {
+  decodeAddress,
+  decodeLink,
+  decodeRouteTable,
+  encodeDump,
+  encodeRouteQuery,
+  NETLINK_ROUTE,
+  NLMSG_DONE,
+  RTM,
+  RTNLGRP,
+  type AddressFacts,
+  type LinkFacts,
+} from '../kernel/rtnetlink.ts'
+import { readMessages, type ReceivedMessage } from '../kernel/xfrm/attributes.ts'
+import { NLMSG_ERROR } from '../kernel/xfrm/constants.ts'
+import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
+import type { HostAddress, HostNetwork } from '../ports.ts'
+import { native } from './native.ts'
+
+/** A host with a full routing table tells of many routes at once. What does not fit is counted, and all is read anew. */
+const RECEIVE_BUFFER_BYTES = 1024 * 1024
+
+/** The kernel answers before the send returns; what takes longer than this will not come. */
+const REPLY_TIMEOUT: Milliseconds = 5 * SECOND
+
+/** Routes asked for in one send. */
+const QUERIES_PER_SEND = 64
+
+export interface HostNetworkOptions {
+  /** Called after something has changed; the new facts are there already. */
+  readonly onChange: () => void
+  /** What befell the sockets, a sentence each: for the log. */
+  readonly onTrouble: (sentence: string) => void
+  /** Interfaces whose addresses are nobody's business: by name. */
+  readonly isIgnored: (interfaceName: string) => boolean
+  /** IPv6 addresses that change for privacy instead of those that stay. */
+  readonly prefersTemporary: boolean
+  /** Routes of this table are our own making. */
+  readonly ownTable: number
+}
+
+export interface OpenHostNetwork extends HostNetwork {
+  close(): Promise<void>
+}
+
+/** Reads what there is and follows it from then on. Rejects with a system error where there is no rtnetlink. */
+export async function openHostNetwork(options: HostNetworkOptions): Promise<OpenHostNetwork> {
+  const host = new RtnetlinkHost(options)
+  await host.open()
+  return host
+}
+
+interface Query {
+  readonly sequence: number
+  readonly bytes: Uint8Array
+  readonly settle: (isThere: boolean) => void
+}
+
+interface Dump {
+  readonly sequence: number
+  readonly found: ReceivedMessage[]
+  readonly settle: (messages: readonly ReceivedMessage[] | null) => void
+}
+
+class RtnetlinkHost implements OpenHostNetwork {
+  readonly #options: HostNetworkOptions
+  #links: ReadonlyMap<number, LinkFacts> = new Map()
+  #all: readonly AddressFacts[] = []
+  #addresses: readonly HostAddress[] = []
+  #requests: RawNetlinkSocket | null = null
+  #events: RawNetlinkSocket | null = null
+  #eventsLost = 0
+  #closed = false
+  #sequence = 0
+  #dump: Dump | null = null
+  #reading: Promise<void> | null = null
+  #isOutdated = false
+  #waiting: Query[] = []
+  readonly #inFlight = new Map<number, Query>()
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(options: HostNetworkOptions) {
+    this.#options = options
+  }
+
+  async open(): Promise<void> {
+    this.#requests = this.#openSocket((messages) => messages.forEach((message) => this.#handleReply(message))).socket
+    const { socket, descriptor } = this.#openSocket((messages) => this.#handleEvents(messages, descriptor))
+    this.#events = socket
+    for (const group of Object.values(RTNLGRP)) socket.addMembership(group)
+    await this.#read()
+  }
+
+  addresses(): readonly HostAddress[] {
+    return this.#addresses
+  }
+
+  async reaches(local: IpAddress, remote: IpAddress): Promise<boolean> {
+    const owner = this.#all.find(({ address }) => address.equals(local))
+    const link = owner === undefined ? undefined : this.#links.get(owner.interfaceIndex)
+    if (link === undefined || !link.isUp) return false
+    return this.#query(local, remote, link.isAside ? null : link.index)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const { settle } of [...this.#waiting, ...this.#inFlight.values()]) settle(false)
+    this.#dump?.settle(null)
+    // We may be inside a callback of the very socket, which does not bear to be closed there.
+    await new Promise((resolve) => void setImmediate(resolve))
+    this.#requests?.close()
+    this.#events?.close()
+  }
+
+  #handleEvents(messages: readonly ReceivedMessage[], descriptor: number): void {
+    let isRoute = false
+    let isOutdated = false
+    for (const message of messages) {
+      if (message.type === RTM.NEWROUTE || message.type === RTM.DELROUTE) {
+        const table = decodeRouteTable(message)
+        isRoute ||= table !== null && table !== this.#options.ownTable
+      } else isOutdated = true
+    }
+    const lost = native.netlinkDrops(descriptor)
+    if (lost !== this.#eventsLost) isOutdated = true
+    this.#eventsLost = lost
+    if (isOutdated) void this.#read().then(() => this.#tell())
+    else if (isRoute) this.#tell()
+  }
+
+  #tell(): void {
+    if (!this.#closed) this.#options.onChange()
+  }
+
+  /** Reads links and addresses; whoever asks meanwhile gets what was read after that. */
+  #read(): Promise<void> {
+    this.#isOutdated = true
+    this.#reading ??= this.#readAll().finally(() => (this.#reading = null))
+    return this.#reading
+  }
+
+  async #readAll(): Promise<void> {
+    while (this.#isOutdated && !this.#closed) {
+      this.#isOutdated = false
+      const links = await this.#dumpOf(RTM.GETLINK)
+      const addresses = links === null ? null : await this.#dumpOf(RTM.GETADDR)
+      if (links === null || addresses === null) continue
+      this.#links = new Map(
+        links.filter(({ type }) => type === RTM.NEWLINK).map((message) => [decodeLink(message).index, decodeLink(message)]),
+      )
+      this.#all = addresses.flatMap((message) => (message.type === RTM.NEWADDR ? (decodeAddress(message) ?? []) : []))
+      this.#addresses = this.#all.flatMap((facts) => this.#regular(facts))
+    }
+  }
+
+  #regular({ interfaceIndex, address, isRegular, isTemporary }: AddressFacts): readonly HostAddress[] {
+    const link = this.#links.get(interfaceIndex)
+    const { isIgnored, prefersTemporary } = this.#options
+    if (link === undefined || !link.isUp || !isRegular || isIgnored(link.name)) return []
+    const isHidden = address.family === 6 && isTemporary !== (prefersTemporary && this.#hasTemporary(interfaceIndex))
+    return isHidden ? [] : [{ address, interface: link.name }]
+  }
+
+  #hasTemporary(interfaceIndex: number): boolean {
+    return this.#all.some((facts) => facts.interfaceIndex === interfaceIndex && facts.isTemporary)
+  }
+
+  /** Null when it did not come to its end. */
+  #dumpOf(type: typeof RTM.GETLINK | typeof RTM.GETADDR): Promise<readonly ReceivedMessage[] | null> {
+    const sequence = this.#nextSequence()
+    return new Promise((resolve) => {
+      const settle = (messages: readonly ReceivedMessage[] | null): void => {
+        clearTimeout(timer)
+        this.#dump = null
+        resolve(messages)
+      }
+      const timer = setTimeout(() => {
+        this.#options.onTrouble('the kernel did not tell of all its links or addresses')
+        settle(null)
+      }, REPLY_TIMEOUT)
+      this.#dump = { sequence, found: [], settle }
+      this.#send([encodeDump(type, sequence)], () => settle(null))
+    })
+  }
+
+  #query(local: IpAddress, remote: IpAddress, interfaceIndex: number | null): Promise<boolean> {
+    if (this.#closed) return Promise.resolve(false)
+    const sequence = this.#nextSequence()
+    const bytes = encodeRouteQuery({ local, remote, interfaceIndex }, sequence)
+    return new Promise((settle) => {
+      this.#waiting.push({ sequence, bytes, settle })
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
+    })
+  }
+
+  #pump(): void {
+    if (this.#inFlight.size > 0 || this.#waiting.length === 0) return
+    const batch = this.#waiting.splice(0, QUERIES_PER_SEND)
+    for (const query of batch) this.#inFlight.set(query.sequence, query)
+    // A path is not given up because the kernel is slow to tell.
+    const fail = (): void => batch.forEach(({ sequence }) => this.#settle(sequence, true))
+    this.#timer = setTimeout(fail, REPLY_TIMEOUT)
+    this.#send(
+      batch.map(({ bytes }) => bytes),
+      fail,
+    )
+  }
+
+  #settle(sequence: number, isThere: boolean): void {
+    const query = this.#inFlight.get(sequence)
+    if (query === undefined) return
+    this.#inFlight.delete(sequence)
+    query.settle(isThere)
+    if (this.#inFlight.size > 0) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    queueMicrotask(() => this.#pump())
+  }
+
+  #handleReply(message: ReceivedMessage): void {
+    const { sequence, type } = message
+    if (this.#dump !== null && sequence === this.#dump.sequence) {
+      if (type === NLMSG_DONE) this.#dump.settle(this.#dump.found)
+      else if (type === NLMSG_ERROR) this.#dump.settle(null)
+      else this.#dump.found.push(message)
+      return
+    }
+    this.#settle(sequence, type === RTM.NEWROUTE)
+  }
+
+  #nextSequence(): number {
+    this.#sequence = this.#sequence === 0xffff_ffff ? 1 : this.#sequence + 1
+    return this.#sequence
+  }
+
+  #send(messages: Uint8Array[], fail: () => void): void {
+    try {
+      this.#requests?.send(messages, {}, (error) => {
+        if (error !== undefined) fail()
+      })
+    } catch (error) {
+      this.#options.onTrouble(`a netlink request could not be sent: ${messageOf(error)}`)
+      fail()
+    }
+  }
+
+  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): {
+    readonly socket: RawNetlinkSocket
+    readonly descriptor: number
+  } {
+    const socket = new RawNetlinkSocket(NETLINK_ROUTE)
+    const handleDatagram = (datagram: Uint8Array): void => {
+      if (this.#closed) return
+      try {
+        onMessages(readMessages(datagram))
+      } catch (error) {
+        if (!(error instanceof XfrmFormatError)) throw error
+        this.#options.onTrouble(error.message)
+      }
+    }
+    // As in netlink.ts: an exception that leaves the package's callback aborts the process, and port 0 is the kernel.
+    socket.on('message', (datagram, { port }) => {
+      if (port === 0) queueMicrotask(() => handleDatagram(datagram))
+    })
+    socket.on('error', (error) => this.#options.onTrouble(`a netlink socket could not be read: ${messageOf(error)}`))
+    try {
+      return { socket, descriptor: native.extendNetlinkSocket(NETLINK_ROUTE, socket.address().port, RECEIVE_BUFFER_BYTES) }
+    } catch (error) {
+      socket.close()
+      throw error
+    }
+  }
+}

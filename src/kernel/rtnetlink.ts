@@ -1,0 +1,137 @@
+/**
+ * Links, addresses and routes as rtnetlink tells of them (linux/rtnetlink.h, if_link.h, if_addr.h): what of the
+ * machine's own network changes under us. Fields are in the machine's byte order, addresses in network order.
+ */
+import { IpAddress } from '../base/ip.ts'
+import { readAttributes, RequestMessage, type ReceivedMessage } from './xfrm/attributes.ts'
+import { LITTLE_ENDIAN, NLM_F_REQUEST } from './xfrm/constants.ts'
+import { familyNumber, structAt } from './xfrm/structs.ts'
+
+export const NETLINK_ROUTE = 0
+export const NLMSG_DONE = 3
+const NLM_F_DUMP = 0x300
+
+export const RTM = { NEWLINK: 16, GETLINK: 18, NEWADDR: 20, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25, GETROUTE: 26 } as const
+
+/** Multicast groups: links, addresses, routes and rules of both families. */
+export const RTNLGRP = {
+  LINK: 1,
+  IPV4_IFADDR: 5,
+  IPV4_ROUTE: 7,
+  IPV4_RULE: 8,
+  IPV6_IFADDR: 9,
+  IPV6_ROUTE: 11,
+  IPV6_RULE: 19,
+} as const
+
+/** struct ifinfomsg: family u8, pad u8, type u16, index s32, flags u32, change u32. */
+const IFINFOMSG_LENGTH = 16
+const IFLA_IFNAME = 3
+const IFF_UP = 0x1
+const IFF_LOOPBACK = 0x8
+const IFF_RUNNING = 0x40
+const IFF_NOARP = 0x80
+
+/** struct ifaddrmsg: family u8, prefix length u8, flags u8, scope u8, index u32. */
+const IFADDRMSG_LENGTH = 8
+const IFA_ADDRESS = 1
+const IFA_LOCAL = 2
+const IFA_FLAGS = 8
+const IFA_F_TEMPORARY = 0x01
+const IFA_F_DADFAILED = 0x08
+const IFA_F_DEPRECATED = 0x20
+const IFA_F_TENTATIVE = 0x40
+/** Scopes from here on are for one link or this machine. */
+const RT_SCOPE_LINK = 253
+
+/** struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, 1 byte each; flags u32. */
+const RTMSG_LENGTH = 12
+const RTM_F_CLONED = 0x200
+/** The answer is the entry of the routing table, and there is none where the kernel would only guess (since Linux 4.13). */
+const RTM_F_FIB_MATCH = 0x2000
+const RTA_DST = 1
+const RTA_SRC = 2
+const RTA_OIF = 4
+const RTA_TABLE = 15
+
+export interface LinkFacts {
+  readonly index: number
+  readonly name: string
+  /** Switched on, and what it is plugged into is, too. */
+  readonly isUp: boolean
+  /** Nothing is sent by it: its addresses are reached by other interfaces (lo, dummies). */
+  readonly isAside: boolean
+}
+
+export interface AddressFacts {
+  readonly interfaceIndex: number
+  readonly address: IpAddress
+  /** For more than one link, there to stay, and known to nobody else. */
+  readonly isRegular: boolean
+  /** An IPv6 address that changes for privacy (RFC 8981). */
+  readonly isTemporary: boolean
+}
+
+/** Asks for all links, or all addresses of both families. */
+export function encodeDump(type: typeof RTM.GETLINK | typeof RTM.GETADDR, sequence: number): Uint8Array {
+  // Both structures begin with the family, 0 for any.
+  const length = type === RTM.GETLINK ? IFINFOMSG_LENGTH : IFADDRMSG_LENGTH
+  return new RequestMessage(type, NLM_F_REQUEST | NLM_F_DUMP, sequence, length).finish()
+}
+
+/** Asks for the route from `local` to `remote`; by an interface alone unless that is null. */
+export function encodeRouteQuery(
+  query: { readonly local: IpAddress; readonly remote: IpAddress; readonly interfaceIndex: number | null },
+  sequence: number,
+): Uint8Array {
+  const { local, remote, interfaceIndex } = query
+  const message = new RequestMessage(RTM.GETROUTE, NLM_F_REQUEST, sequence, RTMSG_LENGTH)
+  const bits = remote.bytes.length * 8
+  message.view.setUint8(16, familyNumber(remote.family))
+  message.view.setUint8(17, bits)
+  message.view.setUint8(18, bits)
+  message.view.setUint32(24, RTM_F_FIB_MATCH, LITTLE_ENDIAN)
+  message.put(message.attribute(RTA_DST, remote.bytes.length), remote.bytes)
+  message.put(message.attribute(RTA_SRC, local.bytes.length), local.bytes)
+  if (interfaceIndex !== null) message.view.setUint32(message.attribute(RTA_OIF, 4), interfaceIndex, LITTLE_ENDIAN)
+  return message.finish()
+}
+
+export function decodeLink({ payload }: ReceivedMessage): LinkFacts {
+  const view = structAt(payload, 0, IFINFOMSG_LENGTH, 'a link')
+  const flags = view.getUint32(8, LITTLE_ENDIAN)
+  const name = readAttributes(payload, IFINFOMSG_LENGTH).get(IFLA_IFNAME) ?? new Uint8Array()
+  return {
+    index: view.getInt32(4, LITTLE_ENDIAN),
+    name: new TextDecoder().decode(name).replace(/\0.*$/s, ''),
+    isUp: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
+    isAside: (flags & (IFF_LOOPBACK | IFF_NOARP)) !== 0,
+  }
+}
+
+/** Null for families that we do not know. */
+export function decodeAddress({ payload }: ReceivedMessage): AddressFacts | null {
+  const view = structAt(payload, 0, IFADDRMSG_LENGTH, 'an address')
+  const attributes = readAttributes(payload, IFADDRMSG_LENGTH)
+  // Of a point-to-point link IFA_ADDRESS is the other end's.
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS)
+  if (bytes === undefined || (bytes.length !== 4 && bytes.length !== 16)) return null
+  const wide = attributes.get(IFA_FLAGS)
+  const flags = wide === undefined ? view.getUint8(2) : structAt(wide, 0, 4, 'flags').getUint32(0, LITTLE_ENDIAN)
+  const isFor6 = bytes.length === 16
+  const isUnsure = isFor6 && (flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) !== 0
+  return {
+    interfaceIndex: view.getUint32(4, LITTLE_ENDIAN),
+    address: new IpAddress(bytes.slice()),
+    isRegular: view.getUint8(3) < RT_SCOPE_LINK && !isUnsure && (flags & IFA_F_DEPRECATED) === 0,
+    isTemporary: isFor6 && (flags & IFA_F_TEMPORARY) !== 0,
+  }
+}
+
+/** The table of a route that came or went; null for a remembered lookup, which is no route. */
+export function decodeRouteTable({ payload }: ReceivedMessage): number | null {
+  const view = structAt(payload, 0, RTMSG_LENGTH, 'a route')
+  if ((view.getUint32(8, LITTLE_ENDIAN) & RTM_F_CLONED) !== 0) return null
+  const table = readAttributes(payload, RTMSG_LENGTH).get(RTA_TABLE)
+  return table === undefined ? view.getUint8(4) : structAt(table, 0, 4, 'a table').getUint32(0, LITTLE_ENDIAN)
+}
