@@ -254,6 +254,11 @@ function badIdentity(message: string): EspalierError {
   return new EspalierError('caller', 'IDENTITY_INVALID', message)
 }
 
+/** The same text for identities that are equal (names whatever their case), and nearly always another for others. */
+export function identityKey(identity: Identity): string {
+  return `${identity.type} ${formatIdentity(identity).toLowerCase()}`
+}
+
 /** Our limit: characters of one identity in a log line. */
 const MAXIMUM_TEXT = 512
 const STAR = 0x2a

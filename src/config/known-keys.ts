@@ -242,7 +242,10 @@ const CONNECTION: SectionRules = rules({
       '24m',
       'Up to how much is taken off `rekey_time` and `reauth_time` at random. Unless given, `over_time`.',
     ),
-    pools: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
+    pools: honoured(
+      '',
+      'Pools that peers are given virtual addresses of, by name. A peer that asks for none then gets no CHILD_SA.',
+    ),
     if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
     if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
     mediation: unhonoured(MEDIATION, isNo),
@@ -279,8 +282,7 @@ const SECRETS: SectionRules = rules({
 })
 
 /** Attributes by name, or by number. */
-const POOL_KEYS = [
-  'addrs',
+const POOL_ATTRIBUTES = [
   'address',
   'dns',
   'nbns',
@@ -292,10 +294,26 @@ const POOL_KEYS = [
   'split_include',
   'split_exclude',
 ]
-const POOL: SectionRules = {
-  ...whole(unhonoured(VIRTUAL_ADDRESSES), ...POOL_KEYS),
-  prefixedKeys: silently('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'),
-}
+const POOL: SectionRules = rules({
+  keys: {
+    addrs: honoured(
+      '',
+      'Subnet or range that clients are given addresses of. Of a subnet, neither its own address nor the last.',
+    ),
+    ...Object.fromEntries(
+      POOL_ATTRIBUTES.map((key) => [
+        key,
+        honoured('', 'Addresses or subnets of this kind that clients are told besides their own.'),
+      ]),
+    ),
+  },
+  prefixedKeys: Object.fromEntries(
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'].map((digit) => [
+      digit,
+      honoured('', 'An attribute that has this number: addresses, or any text.'),
+    ]),
+  ),
+})
 
 export const SWANCTL: SectionRules = rules({
   sections: {

@@ -7,6 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 
+import type { Leases, PoolChange } from '../address/leases.ts'
 import type { Pool } from '../address/pool.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
@@ -39,17 +40,25 @@ export class Configured {
   readonly #report: (event: IkeEvent) => void
   readonly #connections: Store<Connection>
   readonly #secrets: Store<SharedSecret>
+  readonly #leases: Leases
   readonly #pools: Store<Pool>
   #settings: IkeSettings
 
   /** Takes the configuration of the files; nothing starts yet. */
-  constructor(configuration: GatewayConfiguration, consequences: Consequences, report: (event: IkeEvent) => void) {
+  constructor(
+    configuration: GatewayConfiguration,
+    consequences: Consequences,
+    leases: Leases,
+    report: (event: IkeEvent) => void,
+  ) {
     this.#consequences = consequences
+    this.#leases = leases
     this.#report = report
     this.#settings = configuration.settings
     this.#connections = new Store(configuration.connections)
     this.#secrets = new Store(configuration.secrets)
     this.#pools = new Store(configuration.pools)
+    for (const pool of configuration.pools) leases.put(pool)
   }
 
   get settings(): IkeSettings {
@@ -175,27 +184,34 @@ export class Configured {
     for (const { name } of [...this.secrets()]) this.unloadShared(name)
   }
 
-  pools(): readonly Pool[] {
-    return this.#pools.all()
-  }
-
-  loadPool(pool: Pool, origin: Origin = 'client'): Change {
-    const before = this.#pools.get(pool.name)
-    if (before !== null && isDeepStrictEqual(before, pool)) {
+  /** Loads a pool in the place of the one of its name; refused while addresses are in use that it does not have any more. */
+  loadPool(pool: Pool, origin: Origin = 'client'): PoolChange {
+    const change = this.#leases.put(pool)
+    if (change === 'unchanged' || change === 'refused') {
       this.#pools.keep(pool.name, origin)
-      return 'unchanged'
+      if (change === 'refused') this.#tellOfUse(pool.name, 'replace')
+      return change
     }
     this.#pools.put(pool, origin)
-    const change = before === null ? 'added' : 'replaced'
     this.#report({ event: 'configuration-changed', what: 'pool', name: pool.name, change, secret: null })
     return change
   }
 
-  /** False if there is none of this name. */
-  unloadPool(name: string): boolean {
-    if (this.#pools.remove(name) === null) return false
+  /** Absent if there is none of this name, refused while addresses of it are in use. */
+  unloadPool(name: string): 'removed' | 'absent' | 'refused' {
+    if (this.#pools.get(name) === null) return 'absent'
+    if (!this.#leases.remove(name)) {
+      this.#tellOfUse(name, 'unload')
+      return 'refused'
+    }
+    this.#pools.remove(name)
     this.#report({ event: 'configuration-changed', what: 'pool', name, change: 'removed', secret: null })
-    return true
+    return 'removed'
+  }
+
+  #tellOfUse(name: string, verb: string): void {
+    const online = this.#leases.pools().find(({ pool }) => pool.name === name)?.online ?? 0
+    this.warn([`vici pool ${name} has ${online} online leases, unable to ${verb}`])
   }
 }
 

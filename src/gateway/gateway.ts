@@ -6,6 +6,7 @@
  *   handleDatagram, handleKernelEvent, handleRoam, handleDeadlines   what happens
  *   nextDeadline                             when to call handleDeadlines next
  */
+import { Leases } from '../address/leases.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -44,6 +45,7 @@ export class Gateway {
   readonly books: Books
   readonly traffic = new TrafficClaims()
   readonly configured: Configured
+  readonly leases = new Leases()
   readonly control: Control
   readonly traps: Traps
   readonly #shard: Shard
@@ -81,6 +83,7 @@ export class Gateway {
         books: this.books,
         traffic: this.traffic,
         traps: this.traps,
+        leases: this.leases,
         fakeSource: fake,
         settings: () => this.configured.settings,
         connections: () => this.configured.connections(),
@@ -106,7 +109,7 @@ export class Gateway {
       traps: this.traps,
       report,
     })
-    this.configured = new Configured(configuration, startActions, report)
+    this.configured = new Configured(configuration, startActions, this.leases, report)
     this.control = new Control(
       {
         connections: () => this.configured.connections(),

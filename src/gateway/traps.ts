@@ -243,8 +243,8 @@ export class Traps implements TrapKeeper {
       return { connection, child, ends: null, reqid: 0, reqidKey: null, localSelectors, remoteSelectors, installed }
     }
     const ends = known ?? (await this.#endsOf(connection, child))
-    const localSelectors = child.localSelectors.map((template) => resolveTemplate(template, ends.local))
-    const remoteSelectors = child.remoteSelectors.map((template) => resolveTemplate(template, ends.remote))
+    const localSelectors = child.localSelectors.flatMap((template) => resolveTemplate(template, [ends.local]))
+    const remoteSelectors = child.remoteSelectors.flatMap((template) => resolveTemplate(template, [ends.remote]))
     // A CHILD_SA with the same traffic has the same one.
     const reqidKey = child.reqid === 0 ? trafficOf(localSelectors, remoteSelectors) : null
     const reqid = reqidKey === null ? child.reqid : books.reqids.allocate(reqidKey)

@@ -6,6 +6,7 @@ import type { IpAddress, IpRange } from '../base/ip.ts'
 import { ANY_PORT, type PortRange, type Selector } from '../kernel/vocabulary.ts'
 import { formatSelector, isSubset, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
+import { dynamicHosts } from './dynamic-hosts.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
 /** Best first; `dynamic` is our own address, or the peer's. */
@@ -40,25 +41,28 @@ export function sameTraffic({ localSelectors, remoteSelectors }: ChildSa): Asked
 }
 
 /** The same in another IKE_SA, whose ends may have other addresses: what was the address of an end is `dynamic` again (strongSwan). */
-export function sameTrafficElsewhere(child: ChildSa, { local, remote }: IkeSa): AskedTraffic {
+export function sameTrafficElsewhere(child: ChildSa, sa: IkeSa): AskedTraffic {
   return {
-    local: child.localSelectors.map((selector) => dynamicAgain(selector, local.address)),
-    remote: child.remoteSelectors.map((selector) => dynamicAgain(selector, remote.address)),
+    local: child.localSelectors.map((selector) => dynamicAgain(selector, dynamicHosts(sa, 'local'))),
+    remote: child.remoteSelectors.map((selector) => dynamicAgain(selector, dynamicHosts(sa, 'remote'))),
   }
 }
 
-function dynamicAgain(selector: TrafficSelector, address: IpAddress): SelectorTemplate {
+function dynamicAgain(selector: TrafficSelector, hosts: readonly IpAddress[]): SelectorTemplate {
   const { first, last } = selector.range
-  return first.equals(address) && last.equals(address) ? { ...selector, range: null } : selector
+  return hosts.some((host) => first.equals(host) && last.equals(host)) ? { ...selector, range: null } : selector
 }
 
 /** Whether that is what this CHILD_SA carries already. */
-export function isCarriedBy(child: ChildSa, asked: AskedTraffic, { local, remote }: IkeSa): boolean {
-  const text = (templates: readonly SelectorTemplate[], address: IpAddress): string =>
-    templates.map((template) => formatSelector(resolveTemplate(template, address))).join(' ')
+export function isCarriedBy(child: ChildSa, asked: AskedTraffic, sa: IkeSa): boolean {
+  const text = (templates: readonly SelectorTemplate[], side: 'local' | 'remote'): string =>
+    templates
+      .flatMap((template) => resolveTemplate(template, dynamicHosts(sa, side)))
+      .map(formatSelector)
+      .join(' ')
   return (
-    text(asked.local, local.address) === text(child.localSelectors, local.address) &&
-    text(asked.remote, remote.address) === text(child.remoteSelectors, remote.address)
+    text(asked.local, 'local') === text(child.localSelectors, 'local') &&
+    text(asked.remote, 'remote') === text(child.remoteSelectors, 'remote')
   )
 }
 

@@ -12,7 +12,7 @@ import { sharedSecretsFor, type SharedSecret } from '../auth/secrets.ts'
 import { assert } from '../base/assert.ts'
 import { EspalierError } from '../base/errors.ts'
 import { createPrf, type Prf } from '../crypto/prf.ts'
-import { AuthMethod, CpAttribute, CpType, ExchangeType, NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
+import { AuthMethod, ExchangeType, NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
@@ -23,6 +23,7 @@ import {
   installChild,
   offerChild,
   readChildAnswer,
+  withAddresses,
   withdrawChild,
   type ChildContributions,
 } from './child.ts'
@@ -42,6 +43,7 @@ import type { Opening } from './opening.ts'
 import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
+import { acceptAddresses, answerConfiguration, requestAddresses } from './virtual-addresses.ts'
 
 /**
  * The initiator's side. Throws when the IKE_SA is not to be; a failed CHILD_SA is reported, not thrown. False if the
@@ -66,6 +68,7 @@ export async function initiateAuth(
   )
   env.report({ event: 'authenticating', sa, id: localId })
   const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
+  const request = requestAddresses(session)
   const isWithout = goesChildless(session, childConnection)
   const offer = isWithout || childConnection === null ? null : await offerChild(session, childConnection, 'without-ke', asked)
 
@@ -78,6 +81,7 @@ export async function initiateAuth(
         ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
         : []),
       authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
+      ...(request === null ? [] : [request]),
       ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
       ...mobikeSupport(session, connection.mobike),
     ])
@@ -91,6 +95,7 @@ export async function initiateAuth(
     if (answer !== null) tellOurVerdict(session, answer, error)
     throw error
   }
+  acceptAddresses(session, answer.payloads)
   establish(session)
   if (offer === null) {
     session.dropOpening()
@@ -98,7 +103,8 @@ export async function initiateAuth(
   }
 
   try {
-    session.adopt(await installChild(session, readChildAnswer(session, offer, answer.payloads), contributionsOf(opening)))
+    const settled = request === null ? offer : withAddresses(session, offer, asked)
+    session.adopt(await installChild(session, readChildAnswer(session, settled, answer.payloads), contributionsOf(opening)))
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     await withdrawChild(session, offer)
@@ -213,15 +219,14 @@ export async function respondAuth(session: Session, request: Received): Promise<
     idPayload,
     authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, idPayload))),
   ]
-  if (wantsNoChild) {
-    session.dropOpening()
-    return [...answer, ...mobikeSupport(session, isMobike)]
-  }
   try {
-    refuseAddressRequest(request)
-    const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
-    await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)
-    answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
+    const configuration = answerConfiguration(session, request.payloads)
+    if (configuration !== null) answer.push(configuration)
+    if (!wantsNoChild) {
+      const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
+      await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)
+      answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
+    }
   } catch (error) {
     const refusal = childRefusalNotify(error)
     if (refusal === null || !(error instanceof EspalierError)) throw error
@@ -308,22 +313,6 @@ function responderOctets(session: Session, opening: Opening, id: IdPayload): Sig
     idPayload: restOfIdPayload(id),
     macKey: session.sa.keys.pr,
   }
-}
-
-/** We hand out no virtual addresses yet; a peer that asks for one must hear no, and gets no CHILD_SA (RFC 7296 3.15.4). */
-function refuseAddressRequest(request: Received): void {
-  const cp = find(request.payloads, 'CP')
-  if (cp === null || cp.cpType !== CpType.CFG_REQUEST) return
-  const asks = cp.attributes.some(
-    (attribute) => attribute.type === CpAttribute.INTERNAL_IP4_ADDRESS || attribute.type === CpAttribute.INTERNAL_IP6_ADDRESS,
-  )
-  if (!asks) return
-  throw new ExchangeFailure(
-    'policy',
-    'NO_VIRTUAL_ADDRESS',
-    'the peer asks for a virtual IP address; pools are not supported yet',
-    NotifyType.INTERNAL_ADDRESS_FAILURE,
-  )
 }
 
 function authPayload(data: Uint8Array): Payload {

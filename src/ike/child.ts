@@ -39,6 +39,7 @@ import {
 } from '../negotiate/selectors.ts'
 import { configuredTraffic, type AskedTraffic } from './asked-traffic.ts'
 import { isShunt, type ChildConnection } from './connection.ts'
+import { dynamicHosts } from './dynamic-hosts.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
 import { childLimits } from './lifetimes.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
@@ -87,8 +88,8 @@ export async function offerChild(
   if (mode === 'pass' || mode === 'drop')
     throw new ExchangeFailure('caller', 'SHUNT', `child ${connection.name} is a ${mode} policy: there is nothing to negotiate`)
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
-  const localSelectors = resolved(asked.local, sa.local.address)
-  const remoteSelectors = resolved(asked.remote, sa.remote.address)
+  const localSelectors = resolved(asked.local, dynamicHosts(sa, 'local'))
+  const remoteSelectors = resolved(asked.remote, dynamicHosts(sa, 'remote'))
   const uniqueId = env.nextChildSaNumber()
   env.report({ event: 'child-establishing', sa, name: connection.name, uniqueId })
   const spi = new Writer(4).u32(inboundSpi).finish()
@@ -109,6 +110,12 @@ export async function offerChild(
       { kind: 'TSr', selectors: remoteSelectors.map(wireSelector) },
     ],
   }
+}
+
+/** The same offer once it is known which virtual addresses `dynamic` means: what was offered before, was any. */
+export function withAddresses(session: Session, offer: ChildOffer, asked?: AskedTraffic): ChildOffer {
+  const { local } = asked ?? configuredTraffic(offer.connection)
+  return { ...offer, localSelectors: resolved(local, dynamicHosts(session.sa, 'local')) }
 }
 
 /** The offer came to nothing: its SPI goes back. */
@@ -392,8 +399,8 @@ function fittingChild(
   let best: { readonly fit: Fit; readonly isKept: boolean; readonly score: number } | null = null
   for (const connection of children) {
     if (isShunt(connection)) continue
-    const local = resolved(connection.localSelectors, sa.local.address)
-    const remote = resolved(connection.remoteSelectors, sa.remote.address)
+    const local = resolved(connection.localSelectors, dynamicHosts(sa, 'local'))
+    const remote = resolved(connection.remoteSelectors, dynamicHosts(sa, 'remote'))
     const localSelectors = narrow(local, wantedLocal)
     const remoteSelectors = narrow(remote, wantedRemote)
     if (localSelectors.length === 0 || remoteSelectors.length === 0) continue
@@ -454,8 +461,8 @@ function withinOffer(
   return within
 }
 
-function resolved(templates: readonly SelectorTemplate[], address: IpAddress): readonly TrafficSelector[] {
-  return templates.map((template) => resolveTemplate(template, address))
+function resolved(templates: readonly SelectorTemplate[], hosts: readonly IpAddress[]): readonly TrafficSelector[] {
+  return templates.flatMap((template) => resolveTemplate(template, hosts))
 }
 
 /** Selector types we do not know are passed over (RFC 7296 3.13.1). */

@@ -1,6 +1,7 @@
 /**
  * What the exchanges of a shard have in their hands: the ports, the books, what is configured, and nobody's globals.
  */
+import type { Leases } from '../address/leases.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Books } from '../kernel/books.ts'

@@ -2,7 +2,7 @@
  * The established IKE_SAs by who is at the other end, so that a peer's other IKE_SA is found without a search
  * (INITIAL_CONTACT, RFC 7296 2.4): each handshake asks, with twenty thousand standing as with one.
  */
-import { formatIdentity, identitiesEqual, type Identity } from '../auth/identity.ts'
+import { identitiesEqual, identityKey, type Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import type { IkeSa } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
@@ -14,13 +14,13 @@ export class Established {
   add(session: Session): void {
     const { remoteId } = session.sa
     assert(remoteId !== null, 'an established IKE_SA knows its peer')
-    this.#byRemoteId.add(keyOf(remoteId), session)
+    this.#byRemoteId.add(identityKey(remoteId), session)
   }
 
   /** Nothing happens for one that was never added. */
   remove(session: Session): void {
     const { remoteId } = session.sa
-    if (remoteId !== null) this.#byRemoteId.remove(keyOf(remoteId), session)
+    if (remoteId !== null) this.#byRemoteId.remove(identityKey(remoteId), session)
   }
 
   get size(): number {
@@ -30,7 +30,7 @@ export class Established {
   /** Other IKE_SAs, established and not being deleted, between our identity in `sa` and that of a peer, over the same IP version. */
   twinsOf(sa: IkeSa, remoteId: Identity): readonly Session[] {
     return this.#byRemoteId
-      .get(keyOf(remoteId))
+      .get(identityKey(remoteId))
       .filter(
         ({ sa: other }) =>
           other !== sa &&
@@ -44,9 +44,4 @@ export class Established {
 
 function isSame(a: Identity | null, b: Identity | null): boolean {
   return a !== null && b !== null && identitiesEqual(a, b)
-}
-
-/** The same for identities that are equal (names whatever their case); who shares it is compared again. */
-function keyOf(identity: Identity): string {
-  return `${identity.type} ${formatIdentity(identity).toLowerCase()}`
 }

@@ -1,6 +1,7 @@
 /**
  * What the life of an IKE_SA tells the outside: facts, no wording. report/ turns them into sentences.
  */
+import type { Lease } from '../address/leases.ts'
 import type { Identity } from '../auth/identity.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { EspalierError } from '../base/errors.ts'
@@ -180,6 +181,8 @@ export type IkeEvent =
   | { readonly event: 'child-recreating'; readonly sa: IkeSa; readonly child: ChildSa }
   /** It has carried nothing for its time of inactivity and goes, or all of the IKE_SA. */
   | { readonly event: 'child-idle'; readonly sa: IkeSa; readonly child: ChildSa; readonly closesIkeSa: boolean }
+  /** A virtual address that the peer asks for; null: none of its pools has one. */
+  | { readonly event: 'address-answered'; readonly sa: IkeSa; readonly requested: IpAddress; readonly lease: Lease | null }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }
   | {
       readonly event: 'child-closed'

@@ -2,8 +2,9 @@
  * What an IKE_SA and a CHILD_SA are between exchanges: plain records. What a half-done exchange knows lives in its
  * function (init.ts, auth.ts); what waits on the wire lives in exchange.ts.
  */
+import type { Lease } from '../address/leases.ts'
 import type { Identity } from '../auth/identity.ts'
-import type { Endpoint } from '../base/ip.ts'
+import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
@@ -24,6 +25,9 @@ export type Role = 'initiator' | 'responder'
  * kept only by whoever still holds a reference.
  */
 export type IkeSaState = 'connecting' | 'established' | 'rekeyed' | 'deleting' | 'closed'
+
+/** One for all that have none. */
+const NONE: readonly never[] = []
 
 export class IkeSa {
   /** Handed out by the gateway, shown to people; never on the wire. */
@@ -56,6 +60,9 @@ export class IkeSa {
   keys: IkeKeys | null = null
   localId: Identity | null = null
   remoteId: Identity | null = null
+  /** Addresses that the peer gave us, and those of our pools that we gave the peer. */
+  virtualAddresses: readonly IpAddress[] = NONE
+  leases: readonly Lease[] = NONE
   readonly children: ChildSa[] = []
   readonly created: Milliseconds
   established: Milliseconds | null = null

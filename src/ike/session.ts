@@ -4,7 +4,7 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import type { Endpoint } from '../base/ip.ts'
+import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
@@ -14,7 +14,6 @@ import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
-import { Exchanges, type WireDeadlines } from './exchange.ts'
 import { relieve } from './make-before-break.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
@@ -335,6 +334,9 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Sets the deadline for the next of the CHILD_SAs that something is due of. */
   armChildren(): void {
+    successor.sa.virtualAddresses = sa.virtualAddresses
+    successor.sa.leases = sa.leases
+    sa.leases = []
     let next: Milliseconds | null = null
     for (const { dueAt, idleAt } of this.sa.children)
       for (const at of [dueAt, idleAt]) if (at !== null && (next === null || at < next)) next = at
@@ -457,3 +459,5 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return `${this.sa.connection?.name ?? '(unnamed)'}[${this.sa.uniqueId}]`
   }
 }
+    for (const lease of this.sa.leases) this.env.leases.release(lease)
+    this.sa.leases = []

@@ -43,10 +43,19 @@ export function parseSelectorTemplate(text: string): SelectorTemplate {
   return { range, protocol, firstPort, lastPort }
 }
 
-/** The selector that `template` means for the host at `address`: only `dynamic` depends on it. */
-export function resolveTemplate(template: SelectorTemplate, address: IpAddress): TrafficSelector {
-  const { protocol, firstPort, lastPort } = template
-  return { range: template.range ?? new IpRange(address, address), protocol, firstPort, lastPort }
+/**
+ * The selectors that `template` means for the host at `addresses`, one for each: only `dynamic` depends on them. An
+ * unspecified one is every address of its family: one of them is still to be assigned (strongSwan).
+ */
+export function resolveTemplate(template: SelectorTemplate, addresses: readonly IpAddress[]): readonly TrafficSelector[] {
+  const { range, protocol, firstPort, lastPort } = template
+  if (range !== null) return [{ range, protocol, firstPort, lastPort }]
+  return addresses.map((address) => ({ range: rangeOf(address), protocol, firstPort, lastPort }))
+}
+
+function rangeOf(address: IpAddress): IpRange {
+  const isUnspecified = address.bytes.every((byte) => byte === 0)
+  return isUnspecified ? IpRange.ofPrefix(address, 0) : new IpRange(address, address)
 }
 
 /**

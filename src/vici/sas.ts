@@ -1,9 +1,10 @@
 /**
  * IKE_SAs and CHILD_SAs as VICI tells of them: strongSwan's keys in strongSwan's order, each there when strongSwan has it
  * there (its vici_query.c), since scripts match on them; what we tell beyond that stands at the end of a CHILD_SA. What we do not have yet (marks, interface IDs, IPComp, labels,
- * virtual IP addresses, PPKs, EAP identities) is a key that strongSwan leaves out as well.
+ * PPKs, EAP identities) is a key that strongSwan leaves out as well.
  */
 import { formatIdentity, type Identity } from '../auth/identity.ts'
+import type { IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { EsnId, TransformType } from '../iana/transforms.ts'
 import type { ChildSa, ChildSaState, IkeSa, IkeSaState } from '../ike/sa.ts'
@@ -58,8 +59,14 @@ export function ikeEntries(sa: IkeSa, now: Milliseconds, tasks: Tasks | null): r
     ['nat-any', sa.nat.here || sa.nat.there || sa.nat.faked ? 'yes' : null],
     ...algorithmEntries(sa.proposal, [ENCR, INTEG, PRF, KE]),
     ...(sa.state === 'established' && sa.established !== null ? lifeEntries(sa, sa.established, now) : []),
+    ['local-vips', addresses(sa.virtualAddresses)],
+    ['remote-vips', addresses(sa.leases.map(({ address }) => address))],
     ...taskEntries(tasks),
   ]
+}
+
+function addresses(list: readonly IpAddress[]): readonly string[] | null {
+  return list.length === 0 ? null : list.map((address) => address.toString())
 }
 
 function lifeEntries({ rekeyAt, reauthAt }: IkeSa, established: Milliseconds, now: Milliseconds): readonly Entry[] {

@@ -5,6 +5,7 @@
  *
  * A shard and no gateway: thousands of connections that are configured would slow down the search for the next.
  */
+import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { Alarm, systemClock } from '../../src/edge/clock.ts'
 import { systemEntropy } from '../../src/edge/entropy.ts'
 import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
@@ -18,10 +19,12 @@ import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { OwnExchange } from '../../src/ike/session.ts'
 import { Shard } from '../../src/ike/shard.ts'
+import { Leases } from '../../src/address/leases.ts'
 import { TrafficClaims } from '../../src/ike/traffic-claims.ts'
 import { Books } from '../../src/kernel/books.ts'
 import { fakeSource } from '../../src/nat/detection.ts'
 import { connection, sharedSecret } from '../simulation/configuration.ts'
+import type { Network } from '../../src/ports.ts'
 
 export interface Order {
   readonly handshakes: number
@@ -118,6 +121,7 @@ function count(event: IkeEvent): void {
   if (event.event === 'child-closed') done['rekey-child']++
   if (event.event === 'ike-closed') done['rekey-ike']++
   if (event.event !== 'message-received' || event.exchangeType !== ExchangeType.INFORMATIONAL) return
+    leases: new Leases(),
   if (event.payloads.length > 0 || event.isRetransmission) return
   if (event.isResponse) done.probe++
   else probesAnswered++

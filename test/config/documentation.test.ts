@@ -28,6 +28,7 @@ const sections: [string, SectionRules][] = [
   ['connections.<name>.remote<suffix>', CONNECTION.prefixedSections.remote!],
   ['connections.<name>.children.<name>', CONNECTION.sections.children!.otherSections!],
   ['secrets.ike<suffix>', SWANCTL.sections.secrets!.prefixedSections.ike!],
+  ['pools.<name>', SWANCTL.sections.pools!.otherSections!],
   ['charon', STRONGSWAN.sections.charon!],
   ['charon.filelog.<name>', STRONGSWAN.sections.charon!.sections.filelog!.otherSections!],
   ['charon.plugins.vici', STRONGSWAN.sections.charon!.sections.plugins!.sections.vici!],

@@ -201,7 +201,7 @@ describe('configurations of real gateways', () => {
     ])
     assert.deepEqual(
       warnings.map((text) => text.split(': ')[1]),
-      ['connections.rw.pools', 'connections.rw.local.certs', 'pools.clients', 'secrets.eap-carol', 'secrets.private-moon'],
+      ['connections.rw.local.certs', 'secrets.eap-carol', 'secrets.private-moon'],
     )
   })
 

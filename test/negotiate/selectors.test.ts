@@ -18,7 +18,7 @@ import {
 } from '../../src/negotiate/selectors.ts'
 
 const HOST = IpAddress.parse('192.0.2.1')
-const parse = (text: string): TrafficSelector => resolveTemplate(parseSelectorTemplate(text), HOST)
+const parse = (text: string): TrafficSelector => resolveTemplate(parseSelectorTemplate(text), [HOST])[0]!
 const roundTrip = (text: string): string => formatSelector(parse(text))
 const narrowed = (configured: string[], offered: string[]): string[] =>
   narrow(configured.map(parse), offered.map(parse)).map(formatSelector)
@@ -69,7 +69,13 @@ describe('text to selector and back', () => {
   test('dynamic stays open until the address is known', () => {
     assert.deepEqual(parseSelectorTemplate('dynamic'), DYNAMIC_SELECTOR)
     assert.deepEqual(parseSelectorTemplate('dynamic[tcp/22]'), { range: null, protocol: 6, firstPort: 22, lastPort: 22 })
-    assert.equal(formatSelector(resolveTemplate(DYNAMIC_SELECTOR, IpAddress.parse('fec0::1'))), 'fec0::1/128')
+    const resolved = (...hosts: string[]): readonly string[] =>
+      resolveTemplate(
+        DYNAMIC_SELECTOR,
+        hosts.map((host) => IpAddress.parse(host)),
+      ).map(formatSelector)
+    assert.deepEqual(resolved('fec0::1', '10.0.0.1'), ['fec0::1/128', '10.0.0.1/32'])
+    assert.deepEqual(resolved('0.0.0.0', '::'), ['0.0.0.0/0', '::/0'])
   })
 
   test('an ICMP type is in the upper, a code in the lower 8 bits of the port (RFC 7296 3.13.1)', () => {

@@ -1,7 +1,8 @@
 /** Connections in a few words, with the defaults a swanctl.conf would give them. */
 import type { SharedSecret } from '../../src/auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
-import { IpRange } from '../../src/base/ip.ts'
+import type { Pool } from '../../src/address/pool.ts'
+import { IpAddress, IpRange } from '../../src/base/ip.ts'
 import { SECOND, type Milliseconds } from '../../src/base/time.ts'
 import { parseAction } from '../../src/config/values.ts'
 import { Secret } from '../../src/crypto/secret.ts'
@@ -53,6 +54,7 @@ export interface ConnectionWords extends ChildWords {
   readonly remoteId?: string
   readonly encap?: boolean
   readonly mobike?: boolean
+  readonly keepAlive?: Connection['keepAlive']
   readonly fragmentation?: Connection['fragmentation']
   readonly keyingTries?: number
   /** Seconds. */
@@ -60,6 +62,10 @@ export interface ConnectionWords extends ChildWords {
   readonly unique?: Connection['unique']
   readonly childless?: Connection['childless']
   readonly lifetime?: Partial<IkeLifetime>
+  /** Asked for: 0.0.0.0 and :: are any. */
+  readonly vips?: readonly string[]
+  /** Given away from. */
+  readonly pools?: readonly string[]
   /** Instead of the one child described by the rest. */
   readonly children?: readonly ChildWords[]
 }
@@ -67,6 +73,7 @@ export interface ConnectionWords extends ChildWords {
 export function connection(words: ConnectionWords): Connection {
   return {
     ...DEFAULT_CONNECTION,
+    keepAlive: words.keepAlive ?? null,
     name: words.connection ?? 'home',
     localAddresses: (words.localAddresses ?? []).map(addressPattern),
     remoteAddresses: (words.remoteAddresses ?? []).map(addressPattern),
@@ -81,6 +88,8 @@ export function connection(words: ConnectionWords): Connection {
     unique: words.unique ?? 'no',
     childless: words.childless ?? 'allow',
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
+    virtualAddresses: (words.vips ?? []).map((text) => IpAddress.parse(text)),
+    pools: words.pools ?? [],
     local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
     remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },
     children: (words.children ?? [words]).map(child),
@@ -136,11 +145,12 @@ export function configuration(
   connections: readonly ConnectionWords[],
   settings: Partial<IkeSettings> = {},
   secrets: readonly SecretWords[] = [{ text: PSK }],
+  pools: readonly Pool[] = [],
 ): GatewayConfiguration {
   return {
     connections: connections.map(connection),
     secrets: secrets.map(sharedSecret),
-    pools: [],
+    pools,
     settings: { ...DEFAULT_IKE_SETTINGS, ...settings },
   }
 }

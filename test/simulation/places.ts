@@ -1,4 +1,5 @@
 /** The places most scenarios play in: two gateways with a network behind each, and a client that may be behind a NAT. */
+import type { Pool } from '../../src/address/pool.ts'
 import type { IkeSettings } from '../../src/ike/connection.ts'
 import { configuration, type ConnectionWords, type SecretWords } from './configuration.ts'
 import type { Nat } from './nat.ts'
@@ -21,6 +22,7 @@ export interface SideWords {
   readonly behind?: Nat | null
   readonly settings?: Partial<IkeSettings>
   readonly secrets?: readonly SecretWords[]
+  readonly pools?: readonly Pool[]
 }
 
 /** Answers for 10.1.0.0/16, to anybody in 10.2.0.0/16. */
@@ -29,7 +31,7 @@ export function addGateway(world: World, words: ConnectionWords = {}, side: Side
   return world.addNode(
     side.name ?? 'gateway',
     side.address ?? GATEWAY,
-    configuration([connection], side.settings, side.secrets),
+    configuration([connection], side.settings, side.secrets, side.pools),
     side.behind ?? null,
   )
 }

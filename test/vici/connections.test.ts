@@ -346,12 +346,11 @@ scenario('every key of a connection and of its children is honoured, warned of b
   assert.ok(logged.every(({ group, level }) => group === 'cfg' && level === 'warn'))
 })
 
-scenario('pools are kept for later, and a warning says that nothing comes of them yet', async (world) => {
+scenario('pools are loaded and listed, and unloaded by name', async (world) => {
   const operator = blank(world)
   const load = (name: string, words: Plain): Promise<Plain> => operator.command('load-pool', { [name]: words })
   assert.deepEqual(await load('clients', { addrs: '10.3.0.0/24', dns: ['10.1.0.1', 'fd00::1'], subnet: ['10.1.0.0/16'] }), {
     success: 'yes',
-    warnings: ['pools.clients: not honoured: virtual addresses are not supported yet'],
   })
   await load('range', { addrs: '10.4.0.10-10.4.0.19' })
   await load('six', { addrs: 'fd00::/120' })
