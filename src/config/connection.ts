@@ -7,6 +7,7 @@ import { EspalierError } from '../base/errors.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import {
   DEFAULT_CONNECTION,
+  type ChildConnection,
   type Connection,
   type IkeLifetime,
   type IkeSettings,
@@ -26,6 +27,7 @@ import {
   parseInterfaceId,
   parsePort,
   parsePrintable,
+  parsePublicAddress,
   parseTime,
   parseU32,
   parseVirtualAddress,
@@ -45,8 +47,14 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
   const children = values
     .sections((name) => name === 'children')
     .flatMap((all) => all.sections(() => true).map((child) => readChild(child, settings, remoteAddresses)))
-  if (local === null || remote === null) return null
   const boolean = (key: string, fallback: boolean): boolean => values.read(key, parseBoolean, fallback)
+  const wishes: NatWishes = {
+    forceEncapsulation: boolean('encap', DEFAULT_CONNECTION.forceEncapsulation),
+    natPolicy: values.read('nat', (text) => parseWord(text, ['allow', 'refuse']), DEFAULT_CONNECTION.natPolicy),
+    publicAddresses: values.readList('public_addrs', parsePublicAddress, DEFAULT_CONNECTION.publicAddresses),
+  }
+  checkNatWishes(values, wishes, children)
+  if (local === null || remote === null) return null
   const time = (key: string): Milliseconds => values.read(key, parseTime, 0)
   const id = (key: string): Identity | null => values.read<Identity | null>(key, parseIdentity, null)
   return {
@@ -57,7 +65,7 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
     localPort: readLocalPort(values, settings),
     remotePort: values.read('remote_port', parsePort, DEFAULT_CONNECTION.remotePort),
     proposals: values.readItems('proposals', (items) => parseProposals(items, 'ike'), defaultProposals('ike')),
-    forceEncapsulation: boolean('encap', DEFAULT_CONNECTION.forceEncapsulation),
+    ...wishes,
     mobike: boolean('mobike', DEFAULT_CONNECTION.mobike),
     dscp: values.read('dscp', parseDscp, DEFAULT_CONNECTION.dscp),
     dpdDelay: time('dpd_delay'),
@@ -104,6 +112,18 @@ function readLocalPort(values: Values, { port, portNatT }: IkeSettings): number 
     )
   }
   return localPort
+}
+
+type NatWishes = Pick<Connection, 'forceEncapsulation' | 'natPolicy' | 'publicAddresses'>
+
+/** Some contradict each other, or what the children are to be. */
+function checkNatWishes(values: Values, wishes: NatWishes, children: readonly ChildConnection[]): void {
+  const { forceEncapsulation, natPolicy, publicAddresses } = wishes
+  if (forceEncapsulation && natPolicy === 'refuse')
+    values.error('nat', 'refuse does not go together with encap = yes, which pretends a NAT')
+  // Without UDP nobody makes the checksums right that cover the addresses.
+  if (!forceEncapsulation && publicAddresses.length > 0 && children.some(({ mode }) => mode === 'transport'))
+    values.error('public_addrs', 'mode = transport does not get through a NAT without UDP: leave public_addrs out')
 }
 
 /** Rekeying is the default, unless reauthentication was asked for; a tenth on top is left for either, and up to that taken off at random. */

@@ -202,6 +202,14 @@ const CONNECTION: SectionRules = rules({
     pull: SILENT,
     dscp: unhonoured('IKE packets are sent with DSCP 0', (value) => /^0+$/.test(value)),
     encap: honoured('no', 'Pretend a NAT, so that ESP always travels in UDP.'),
+    nat: honoured(
+      'allow',
+      'Ours alone, charon does not know it. `refuse` has no IKE_SA where a NAT is found, and forbids them to the peer as well (NO_NATS_ALLOWED, RFC 4555). Not together with `encap = yes`.',
+    ),
+    public_addrs: honoured(
+      '',
+      "Ours alone, charon does not know it. The addresses that a 1:1 NAT (a cloud's) gives to ours, separated by commas, one for each IP version: it is then no NAT to either side, and ESP travels without UDP. Not for transport mode.",
+    ),
     mobike: honoured('yes', 'Let addresses change under the IKE_SA (RFC 4555).'),
     dpd_delay: honoured(
       '0s',

@@ -132,6 +132,13 @@ export function parseVirtualAddress(text: string): IpAddress {
   return address
 }
 
+/** An address that others see us at. */
+export function parsePublicAddress(text: string): IpAddress {
+  const address = IpAddress.tryParse(text)
+  if (address === null || address.isAny) throw expected('a single IP address', text)
+  return address
+}
+
 /** The items of a list with commas, without the spaces around them; empty ones are left out. */
 export function parseList(text: string): string[] {
   return text

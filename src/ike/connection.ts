@@ -27,6 +27,10 @@ export interface Connection {
   readonly proposals: readonly SuiteProposal[]
   /** encap = yes: fake a NAT so that ESP is always in UDP. */
   readonly forceEncapsulation: boolean
+  /** nat = refuse: no IKE_SA comes of it where a NAT is found. Ours alone. */
+  readonly natPolicy: 'allow' | 'refuse'
+  /** public_addrs: what a 1:1 NAT makes of our addresses, for NAT detection. Ours alone. */
+  readonly publicAddresses: readonly IpAddress[]
   readonly mobike: boolean
   /** Differentiated services codepoint of IKE packets, 6 bits. */
   readonly dscp: number
@@ -169,6 +173,8 @@ export const DEFAULT_CONNECTION = {
   localPort: 500,
   remotePort: 500,
   forceEncapsulation: false,
+  natPolicy: 'allow',
+  publicAddresses: [],
   mobike: true,
   dscp: 0,
   dpdDelay: 0,

@@ -191,10 +191,12 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   const { sa, env, exchanges } = session
   const nonce = newNonce(env.entropy)
   const forced = request.candidates.some((connection) => connection.forceEncapsulation)
+  // Which connection it is turns out in IKE_AUTH, and which address is ours from outside is true of all of them.
+  const publicAddresses = request.candidates.flatMap((connection) => connection.publicAddresses)
   sa.proposal = request.chosen
   env.report({ event: 'proposal-selected', sa, proposal: request.chosen })
   adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
-  sa.nat = observedNat(session, request.received, forced)
+  sa.nat = observedNat(session, request.received, forced, publicAddresses)
   env.report({ event: 'nat-detected', sa })
   // Which connection it is turns out in IKE_AUTH; one that sends no fragments may take some in.
   sa.fragmentation =
@@ -204,7 +206,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     { kind: 'KE', group: request.suite.ke, data: publicValue },
     { kind: 'Nonce', data: nonce },
     // The responder answers hashes with hashes and never offers them by itself (strongSwan).
-    ...(sa.nat.supported ? natDetection(session, forced) : []),
+    ...(sa.nat.supported ? natDetection(session, forced, sa, publicAddresses) : []),
     ...childlessSupport(request.candidates),
     ...fragmentationSupport(sa.fragmentation),
   ])
@@ -219,7 +221,12 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
 }
 
 /** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */
-export function observedNat(session: Session, received: Received, forced: boolean): NatFacts {
+export function observedNat(
+  session: Session,
+  received: Received,
+  forced: boolean,
+  publicAddresses = session.sa.connection?.publicAddresses ?? [],
+): NatFacts {
   const { sa, env } = session
   const { initiatorSpi } = sa.spis
   const observation = {
@@ -229,22 +236,24 @@ export function observedNat(session: Session, received: Received, forced: boolea
     local: received.local,
     remote: received.remote,
     forced,
+    publicAddresses,
   }
   const facts = natFacts(observation)
   sa.path.noteDetection(detectionOf(env.clock.now(), observation, facts))
   return facts
 }
 
-/** Our own two notifies for a message about to leave, by the IKE_SA's way or another; recomputed for every attempt, since addresses may have changed. */
+/** Our own notifies for a message about to leave, by the IKE_SA's way or another; recomputed for every attempt, since addresses may have changed. */
 export function natDetection(
   session: Session,
   forced = session.sa.connection?.forceEncapsulation ?? false,
   { local, remote }: Way = session.sa,
+  publicAddresses = session.sa.connection?.publicAddresses ?? [],
 ): Payload[] {
   const { sa, env } = session
-  const hashes = natDetectionHashes(sa.spis, local, remote, forced ? env.fakeSource : null)
+  const hashes = natDetectionHashes(sa.spis, local, remote, { publicAddresses, fake: forced ? env.fakeSource : null })
   return [
-    notify(NotifyType.NAT_DETECTION_SOURCE_IP, hashes.source),
+    ...hashes.sources.map((source) => notify(NotifyType.NAT_DETECTION_SOURCE_IP, source)),
     notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),
   ]
 }

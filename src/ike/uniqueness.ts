@@ -96,6 +96,8 @@ function policyOf(connection: Connection): unknown {
     remotePort: _remotePort,
     proposals: _proposals,
     forceEncapsulation: _forceEncapsulation,
+    natPolicy: _natPolicy,
+    publicAddresses: _publicAddresses,
     fragmentation: _fragmentation,
     childless: _childless,
     dscp: _dscp,

@@ -18,6 +18,8 @@ export interface NatFacts {
   readonly faked: boolean
   /** The form of ESP that the peer was found to send, where it is another than these facts ask for (ike/health.ts). */
   readonly esp?: 'udp' | 'bare'
+  /** The one of our public addresses (`public_addrs`) that the peer reaches us at, through a NAT that is none to it. */
+  readonly outside?: IpAddress
 }
 
 export const NO_NAT_TRAVERSAL: NatFacts = { supported: false, here: false, there: false, faked: false }
@@ -43,14 +45,37 @@ export function fakeSource(random: Uint8Array): Endpoint {
   return new Endpoint(new IpAddress(random.slice(0, 4)), 0)
 }
 
-/** The data of the two notifies we send: our own view of the message's source and destination. */
+/** What we say of ourselves: the truth as seen from outside, or what has the peer believe in a NAT. */
+export interface Claim {
+  /**
+   * `public_addrs`: a 1:1 NAT translates between them and ours, and leaves ports alone. Both sides then believe in a NAT
+   * exactly where the peer sees us at none of them, so that both still agree on how ESP travels.
+   */
+  readonly publicAddresses: readonly IpAddress[]
+  /** `encap = yes`: where nobody is. */
+  readonly fake: Endpoint | null
+}
+
+/** Our end as the peer is to see it: at our public addresses, if we have any of that IP version. */
+export function claimed(local: Endpoint, publicAddresses: readonly IpAddress[]): readonly Endpoint[] {
+  const outside = publicAddresses.filter(
+    (address, i) => address.family === local.address.family && publicAddresses.findIndex((other) => other.equals(address)) === i,
+  )
+  return outside.length === 0 ? [local] : outside.map((address) => new Endpoint(address, local.port))
+}
+
+/** The data of the notifies we send: the message's source as we claim it, its destination as we see it. */
 export function natDetectionHashes(
   spis: SpiPair,
   local: Endpoint,
   remote: Endpoint,
-  fake: Endpoint | null,
-): { readonly source: Uint8Array; readonly destination: Uint8Array } {
-  return { source: natDetectionHash(spis, fake ?? local), destination: natDetectionHash(spis, remote) }
+  { publicAddresses, fake }: Claim,
+): { readonly sources: readonly Uint8Array[]; readonly destination: Uint8Array } {
+  const sources = fake === null ? claimed(local, publicAddresses) : [fake]
+  return {
+    sources: sources.map((source) => natDetectionHash(spis, source)),
+    destination: natDetectionHash(spis, remote),
+  }
 }
 
 export interface Observation {
@@ -63,20 +88,25 @@ export interface Observation {
   readonly remote: Endpoint
   /** Our own `encap = yes`. */
   readonly forced: boolean
+  readonly publicAddresses: readonly IpAddress[]
 }
 
 /**
  * What the peer's hashes say. Any source hash that matches the observed source means that the peer is not translated;
- * a destination that is not our own address means that we are. A hash of another length than 20 is a mismatch, never
+ * a destination that is not our own address, nor one of our public ones, means that we are. A hash of another length than 20 is a mismatch, never
  * an error. Either kind missing: the peer does no NAT traversal (strongSwan, libreswan).
  */
 export function natFacts(seen: Observation): NatFacts {
   if (seen.sources.length === 0 || seen.destinations.length === 0) return NO_NAT_TRAVERSAL
   const ofRemote = natDetectionHash(seen.spis, seen.remote)
-  const ofLocal = natDetectionHash(seen.spis, seen.local)
+  const own = claimed(seen.local, seen.publicAddresses).find((end) => {
+    const ofEnd = natDetectionHash(seen.spis, end)
+    return seen.destinations.some((hash) => equalBytes(hash, ofEnd))
+  })
   const there = !seen.sources.some((hash) => equalBytes(hash, ofRemote))
-  const here = !seen.destinations.some((hash) => equalBytes(hash, ofLocal))
-  return { supported: true, here, there, faked: seen.forced && !here && !there }
+  const here = own === undefined
+  const facts = { supported: true, here, there, faked: seen.forced && !here && !there }
+  return own === undefined || own.address.equals(seen.local.address) ? facts : { ...facts, outside: own.address }
 }
 
 /** Whether ESP goes into UDP. Both sides reach the same answer from the same IKE_SA_INIT. */

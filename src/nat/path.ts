@@ -36,7 +36,7 @@ export interface Detection {
 }
 
 /** What `facts` were concluded from. */
-export function detectionOf(at: Milliseconds, seen: Omit<Observation, 'spis'>, facts: NatFacts): Detection {
+export function detectionOf(at: Milliseconds, seen: Omit<Observation, 'spis' | 'publicAddresses'>, facts: NatFacts): Detection {
   return {
     at,
     supported: facts.supported,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import { formatIdentity } from '../../src/auth/identity.ts'
+import { IpAddress } from '../../src/base/ip.ts'
 import { SWANCTL } from '../../src/config/known-keys.ts'
 import { loadConfiguration } from '../../src/config/load.ts'
 import { givenConnection, type Given } from '../../src/config/given.ts'
@@ -100,6 +101,8 @@ const CONNECTION: Readonly<Record<string, readonly [string, keyof Connection, un
   remote_port: ['4501', 'remotePort', 4501],
   local_port: ['4500', 'localPort', 4500],
   encap: ['yes', 'forceEncapsulation', true],
+  nat: ['refuse', 'natPolicy', 'refuse'],
+  public_addrs: ['203.0.113.5, 2001:db8::5', 'publicAddresses', [IpAddress.parse('203.0.113.5'), IpAddress.parse('2001:db8::5')]],
   mobike: ['no', 'mobike', false],
   dscp: ['101110', 'dscp', 46],
   dpd_delay: ['30s', 'dpdDelay', 30_000],
@@ -160,6 +163,21 @@ describe('fields', () => {
     assert.deepEqual(virtualAddresses.map(String), ['0.0.0.0', '2001:db8::7'])
     assert.deepEqual([formatIdentity(ppk.id!), ppk.isRequired], ['ppk@example.org', false])
     assert.deepEqual([mediation.isMediation, mediation.by, formatIdentity(mediation.peer!)], [false, 'middle', 'other'])
+  })
+
+  test('wishes about NATs that contradict each other are errors', () => {
+    const said = (keys: Readonly<Record<string, string>>, child = {}): string[] =>
+      give(keys, child).errors.map(({ message }) => message)
+    assert.deepEqual(said({ nat: 'refuse', encap: 'yes' }), [
+      'refuse does not go together with encap = yes, which pretends a NAT',
+    ])
+    const transport = { mode: 'transport' }
+    assert.deepEqual(said({ public_addrs: '203.0.113.5' }, transport), [
+      'mode = transport does not get through a NAT without UDP: leave public_addrs out',
+    ])
+    assert.deepEqual(said({ public_addrs: '203.0.113.5', encap: 'yes' }, transport), [])
+    for (const text of ['203.0.113.0/24', '0.0.0.0', '%any', 'gateway.example.org'])
+      assert.deepEqual(said({ public_addrs: text }), [`expected a single IP address, not '${text}'`], text)
   })
 
   test('there is no key in the tables that nobody reads a value of', () => {

@@ -28,6 +28,7 @@ function observed(changes: Partial<Observation>): ReturnType<typeof natFacts> {
     local: HERE,
     remote: THERE,
     forced: false,
+    publicAddresses: [],
     ...changes,
   })
 }
@@ -87,9 +88,42 @@ test('any of the three facts puts ESP into UDP', () => {
 test('a fake stands in for our source and leaves the destination alone', () => {
   const fake = fakeSource(Uint8Array.of(9, 8, 7, 6))
   assert.equal(fake.toString(), '9.8.7.6[0]')
-  const honest = natDetectionHashes(SPIS, HERE, THERE, null)
-  const faked = natDetectionHashes(SPIS, HERE, THERE, fake)
-  assert.deepEqual(honest.source, natDetectionHash(SPIS, HERE))
-  assert.deepEqual(faked.source, natDetectionHash(SPIS, fake))
-  assert.deepEqual(faked.destination, honest.destination)
+  const publicAddresses = [IpAddress.parse('192.0.2.77')]
+  const honest = natDetectionHashes(SPIS, HERE, THERE, { publicAddresses: [], fake: null })
+  for (const faked of [
+    natDetectionHashes(SPIS, HERE, THERE, { publicAddresses: [], fake }),
+    natDetectionHashes(SPIS, HERE, THERE, { publicAddresses, fake }),
+  ]) {
+    assert.deepEqual(faked.sources, [natDetectionHash(SPIS, fake)])
+    assert.deepEqual(faked.destination, honest.destination)
+  }
+  assert.deepEqual(honest.sources, [natDetectionHash(SPIS, HERE)])
+})
+
+test('public addresses of the IP version stand in for ours, in what is claimed and in what is expected', () => {
+  const inside = endpoint('10.0.0.5', 4500)
+  const outside = endpoint('203.0.113.5', 4500)
+  const publicAddresses = ['2001:db8::5', '203.0.113.5', '203.0.113.6', '203.0.113.5'].map((text) => IpAddress.parse(text))
+  const { sources } = natDetectionHashes(SPIS, inside, THERE, { publicAddresses, fake: null })
+  assert.deepEqual(sources, [natDetectionHash(SPIS, outside), natDetectionHash(SPIS, endpoint('203.0.113.6', 4500))])
+
+  const seenAt = (destination: Endpoint, local = inside): ReturnType<typeof natFacts> =>
+    observed({ local, publicAddresses, destinations: [natDetectionHash(SPIS, destination)] })
+  assert.deepEqual(seenAt(outside), { supported: true, here: false, there: false, faked: false, outside: outside.address })
+  // Another port is another mapping.
+  assert.equal(seenAt(outside.withPort(4501)).here, true)
+  // A peer that comes past the NAT finds one, since our source is not what we claim; so do we.
+  assert.equal(seenAt(inside).here, true)
+  assert.equal(seenAt(endpoint('198.51.100.1', 4500)).here, true)
+  // None of that IP version: as without any.
+  const v6 = endpoint('2001:db8:1::1', 4500)
+  assert.deepEqual(
+    observed({ local: v6, publicAddresses: publicAddresses.slice(1), destinations: [natDetectionHash(SPIS, v6)] }),
+    {
+      supported: true,
+      here: false,
+      there: false,
+      faked: false,
+    },
+  )
 })

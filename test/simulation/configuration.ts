@@ -53,6 +53,8 @@ export interface ConnectionWords extends ChildWords {
   readonly localId?: string
   readonly remoteId?: string
   readonly encap?: boolean
+  readonly nat?: Connection['natPolicy']
+  readonly publicAddresses?: readonly string[]
   readonly mobike?: boolean
   readonly keepAlive?: Connection['keepAlive']
   readonly fragmentation?: Connection['fragmentation']
@@ -81,6 +83,8 @@ export function connection(words: ConnectionWords): Connection {
     remotePort: words.remotePort ?? 500,
     proposals: (words.ikeProposals ?? [IKE_PROPOSAL]).map((text) => parseProposal(text, 'ike')),
     forceEncapsulation: words.encap ?? false,
+    natPolicy: words.nat ?? 'allow',
+    publicAddresses: (words.publicAddresses ?? []).map((text) => IpAddress.parse(text)),
     mobike: words.mobike ?? true,
     fragmentation: words.fragmentation ?? DEFAULT_CONNECTION.fragmentation,
     keyingTries: words.keyingTries ?? 1,

@@ -1,6 +1,6 @@
 /**
  * NAT routers in the words of RFC 4787: what a mapping depends on, whom it lets in, how long it lives. Like most of
- * them they know UDP and no ESP.
+ * them they know UDP and no ESP, unless they translate one address to one.
  */
 import { assert } from '../../src/base/assert.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
@@ -19,6 +19,8 @@ export interface NatOptions {
   readonly timeout?: Milliseconds
   /** The outside port for an inside endpoint; ports in use are passed over for the next fresh one. */
   readonly portFor?: (inside: Endpoint, fresh: () => number) => number
+  /** One inside address has the outside one for itself: every port stays as it is, and ESP passes, both ways and for ever. */
+  readonly oneToOne?: IpAddress
   /** Port forwarding: outside port to inside endpoint, in both directions and for ever. */
   readonly forwards?: readonly { readonly port: number; readonly to: Endpoint }[]
 }
@@ -43,7 +45,8 @@ export class Nat implements Attachment {
   untranslatable = 0
   readonly #network: Network
   readonly #outside: Realm
-  readonly #options: Required<NatOptions>
+  readonly #options: Required<Omit<NatOptions, 'oneToOne'>>
+  readonly #oneToOne: IpAddress | null
   readonly #byKey = new Map<string, Mapping>()
   readonly #byPort = new Map<number, Mapping>()
   #nextPort = FIRST_PORT
@@ -63,6 +66,7 @@ export class Nat implements Attachment {
     this.inside = inside
     this.#outside = outside
     this.link = link
+    this.#oneToOne = options.oneToOne ?? null
     this.#options = {
       mapping: 'endpoint-independent',
       filtering: 'address-and-port-dependent',
@@ -86,6 +90,8 @@ export class Nat implements Attachment {
 
   /** From the inside to the outside. */
   handleOutward(packet: Packet): void {
+    if (this.#oneToOne?.equals(packet.source.address) === true)
+      return this.#network.carry({ ...packet, source: new Endpoint(this.address, packet.source.port) }, this.#outside, this.link)
     if (packet.protocol === 'esp') {
       this.untranslatable++
       return this.#network.lose(packet, `${this.name} cannot translate ESP`)
@@ -97,6 +103,8 @@ export class Nat implements Attachment {
 
   /** From the outside to the inside. */
   receive(packet: Packet): void {
+    if (this.#oneToOne !== null)
+      return this.#network.route({ ...packet, destination: new Endpoint(this.#oneToOne, packet.destination.port) }, this.inside)
     const forward = this.#options.forwards.find(({ port }) => port === packet.destination.port && packet.protocol === 'udp')
     if (forward !== undefined) return this.#network.route({ ...packet, destination: forward.to }, this.inside)
     const mapping = packet.protocol === 'udp' ? this.#byPort.get(packet.destination.port) : undefined

@@ -267,6 +267,9 @@ const LOUD: Readonly<Record<string, string | readonly string[]>> = {
   vips: ['0.0.0.0'],
   pools: ['clients'],
   dscp: '101110',
+  nat: 'refuse',
+  // As swanctl passes on what it does not know: no list.
+  public_addrs: '203.0.113.5, 2001:db8::5',
   dpd_delay: '30s',
   dpd_timeout: '150s',
   fragmentation: 'accept',
