@@ -327,6 +327,9 @@ export class Session implements DeadlineOwner, WireDeadlines {
     sa.children.push(child)
     if (replaced !== null) child.health.inherit(replaced.health)
     if (child.idleAt !== null || child.dueAt !== null) this.armChildren()
+    // When it was due it had no CHILD_SA to make anew (reauthenticate.ts).
+    const isDue = sa.state === 'established' && sa.reauthAt !== null && this.deadlines.reauth === null
+    if (isDue && !this.isReauthenticating) this.setDeadline('reauth', env.clock.now())
     this.#keeper.childAdopted(this, child)
     if (replaced === null) env.report({ event: 'child-established', sa, child })
     else env.report({ event: 'child-rekeyed', sa, old: replaced, child })

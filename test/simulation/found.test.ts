@@ -6,9 +6,11 @@ import assert from 'node:assert/strict'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { addChild } from '../../src/ike/create-child.ts'
+import { deleteChildSa } from '../../src/ike/delete.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import type { ChildWords } from './configuration.ts'
 import { summaryOf, type Packet } from './packet.ts'
 import { addClient, addGateway, flows } from './places.ts'
 import { assertOne, current, standing, type Both } from './standing.ts'
@@ -195,3 +197,59 @@ scenario('one reauthenticates an IKE_SA that the other rekeys meanwhile: one tun
   await assertOne(world, { client, gateway })
   assert.equal(client.eventsOf('reauthenticating').length, 1)
 })
+
+const CHILDREN = [
+  { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] },
+  { name: 'lab', local: ['10.2.0.0/16'], remote: ['10.3.0.0/16'] },
+]
+
+function mirrored({ name, local, remote }: (typeof CHILDREN)[number]): ChildWords {
+  return { name, local: remote, remote: local }
+}
+
+scenario('a CHILD_SA that is being made when the peer falls silent is made in another IKE_SA', async (world) => {
+  const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+  const client = addClient(world, { children: CHILDREN, keyingTries: 0 })
+  await world.initiate(client)
+  gateway.isAsleep = true
+  const lab = standing(client).sa.connection!.children[1]!
+  const added = addChild(standing(client), lab)
+  await world.pass(4 * MINUTE)
+  gateway.isAsleep = false
+  await world.outcome(added)
+  assert.deepEqual(
+    standing(client).sa.children.map(({ connection }) => connection.name),
+    ['lab'],
+  )
+})
+
+scenario('what somebody has told us to delete is not made again when its peer turns out to be silent', async (world) => {
+  const { client, gateway } = await tunnel(world, { dpdAction: 'start', keyingTries: 0 })
+  gateway.link.loss = 1
+  void standing(client).runExchange(rekeyIkeSa, 'rekey-ike')
+  const filter = { ike: 'home', ikeId: null, child: null, childId: null }
+  await world.outcome(client.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+  assert.deepEqual(client.sessions(), [])
+  // The gateway has not heard of it.
+  world.expectsAgreement = false
+})
+
+for (const makeBeforeBreak of [true, false]) {
+  scenario(
+    `an IKE_SA without CHILD_SA when it is due for reauthentication is reauthenticated when it gets one, ${makeBeforeBreak ? 'make before break' : 'break before make'}`,
+    async (world) => {
+      const lifetime = { reauth: 10 * MINUTE, over: 4 * MINUTE, rand: 0 }
+      const gateway = addGateway(world, { lifetime }, { settings: { makeBeforeBreak } })
+      const client = addClient(world, { lifetime }, { settings: { makeBeforeBreak } })
+      await world.initiate(client)
+      const { connection } = current(client)
+      await world.outcome(standing(client).runExchange((session) => deleteChildSa(session, session.sa.children[0]!)))
+      await world.pass(12 * MINUTE)
+      assert.equal(client.eventsOf('reauthentication-failed').length, 1)
+      await world.outcome(addChild(standing(client), connection))
+      await world.pass(5 * MINUTE)
+      await assertOne(world, { client, gateway })
+      assert.equal(client.eventsOf('ike-expired').length, 0)
+    },
+  )
+}

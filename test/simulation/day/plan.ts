@@ -72,7 +72,7 @@ export function planDay(world: World): Plan {
   )
   const natOf = new Map<SimulatedNode, Nat | null>()
   const clients = sites.map((site, i) => {
-    const nat = dice.chance(0.5) ? world.addNat(`nat${i}`, `192.0.2.${i + 1}`, throwNat(dice)) : null
+    const nat = site.hasNat ? world.addNat(`nat${i}`, `192.0.2.${i + 1}`, throwNat(dice)) : null
     // What comes by itself where an IKE_SA ends cannot know that its peer is about to make another (swanctl.conf says so).
     const trap = (): boolean => lives.makeBeforeBreak && dice.chance(0.25)
     const wishes: Wishes = {
@@ -145,6 +145,7 @@ function throwLives(dice: Dice, isCalm: boolean): Lives {
 interface Site {
   readonly index: number
   readonly children: number
+  readonly hasNat: boolean
   readonly encap: boolean
   readonly hubRekeys: boolean
   readonly clientRekeys: boolean
@@ -152,13 +153,16 @@ interface Site {
 
 function throwSite(index: number, children: number, dice: Dice): Site {
   const who = dice.below(4)
-  return { index, children, encap: dice.chance(0.1), hubRekeys: who !== 1, clientRekeys: who !== 2 }
+  return { index, children, hasNat: dice.chance(0.5), encap: dice.chance(0.1), hubRekeys: who !== 1, clientRekeys: who !== 2 }
 }
 
 function hubSide(site: Site, lives: Lives): ConnectionWords {
   return {
-    ...common(site, lives, site.hubRekeys),
+    // Behind a NAT that has forgotten it nobody finds the client to make anew what was broken first.
+    ...common(site, site.hasNat && !lives.makeBeforeBreak ? { ...lives, reauth: 0 } : lives, site.hubRekeys),
     connection: `site${site.index}`,
+    // Longer than anything goes wrong: it reauthenticates as well, and nobody else brings up what it broke for that.
+    keyingTries: 6,
     localId: 'hub.example.org',
     remoteId: `client${site.index}@example.org`,
     children: childrenOf(site, lives, site.hubRekeys).map(([hub, client, words]) => ({
