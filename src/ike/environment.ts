@@ -29,6 +29,7 @@ export interface Environment {
   readonly keyExchanges: KeyExchanges
   readonly books: Books
   readonly traffic: TrafficClaims
+  readonly leases: Leases
   readonly traps: TrapKeeper
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts

@@ -102,6 +102,7 @@ const shard = new Shard(
     keyExchanges: new SystemKeyExchanges(),
     ports: { port: network.port, portNatT: network.portNatT },
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
+    leases: new Leases(),
     traffic: new TrafficClaims(),
     traps: { set: () => Promise.resolve(), questionFor: () => 0 },
     fakeSource: fakeSource(systemEntropy.bytes(4)),
@@ -121,7 +122,6 @@ function count(event: IkeEvent): void {
   if (event.event === 'child-closed') done['rekey-child']++
   if (event.event === 'ike-closed') done['rekey-ike']++
   if (event.event !== 'message-received' || event.exchangeType !== ExchangeType.INFORMATIONAL) return
-    leases: new Leases(),
   if (event.payloads.length > 0 || event.isRetransmission) return
   if (event.isResponse) done.probe++
   else probesAnswered++
