@@ -50,9 +50,14 @@ const NUMBERS = new Set([
   ...['established', 'rekey-time', 'reauth-time', 'life-time', 'install-time', 'reqid'],
   ...['bytes-in', 'packets-in', 'use-in', 'bytes-out', 'packets-out', 'use-out'],
   ...['local_port', 'remote_port', 'reauth_time', 'rekey_time', 'rekey_bytes', 'rekey_packets', 'dpd_delay', 'dpd_timeout'],
+  ...['health-time', 'mtu', 'age', 'move-count', 'interval', 'sent', 'suppressed', 'learnt-lifetime', 'outer-mtu'],
+  ...['old-local-port', 'old-remote-port'],
   ...['size', 'online', 'offline', 'priority', 'level', 'thread', 'ikesa-uniqueid'],
 ])
-const FLAGS = new Set(['initiator', 'nat-local', 'nat-remote', 'nat-fake', 'nat-any', 'encap', 'up', 'ppk', 'has_privkey'])
+const FLAGS = new Set([
+  ...['initiator', 'nat-local', 'nat-remote', 'nat-fake', 'nat-any', 'encap', 'up', 'ppk', 'has_privkey'],
+  ...['supported', 'source-matched', 'destination-matched', 'forced', 'needed'],
+])
 
 /** strongSwan's keys; sections are objects, lists are arrays, bytes that are no text are base64. */
 export function toJson(node: ViciNode, key = ''): Json {

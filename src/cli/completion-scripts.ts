@@ -14,6 +14,7 @@ const KINDS: Readonly<Record<string, NameKind>> = {
   down: 'up',
   rekey: 'up',
   sas: 'up',
+  nat: 'up',
   conns: 'connections',
   pools: 'pools',
   counters: 'connections',

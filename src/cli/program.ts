@@ -12,6 +12,7 @@ import { addDaemonCommands } from './commands/daemon.ts'
 import { addFollowCommands } from './commands/follow.ts'
 import { addListingCommands } from './commands/listings.ts'
 import { addLoadCommand } from './commands/load.ts'
+import { addNatCommand } from './commands/nat.ts'
 import { addSasCommand } from './commands/sas.ts'
 import { addUpdownCommands } from './commands/updown.ts'
 import { addVersionCommand } from './commands/version.ts'
@@ -71,6 +72,7 @@ export function buildProgram(program: Command, shell: Shell, end: (status: numbe
 
   program.commandsGroup('Tunnels:')
   addSasCommand(program, shell)
+  addNatCommand(program, shell)
   addUpdownCommands(program, shell)
   program.commandsGroup('Configuration:')
   addLoadCommand(program, shell)

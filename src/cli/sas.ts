@@ -94,18 +94,31 @@ function childRow(child: ListedChild): readonly Cell[] {
   const state = wordOf(section, 'state') ?? ''
   const isUp = state === 'INSTALLED'
   const mode = wordOf(section, 'mode') ?? 'TUNNEL'
+  const mtu = numberOf(section, 'mtu')
   return [
-    [{ text: ` ${formatChild(child)}`, style: isUp ? 'green' : 'yellow' }, ...(isUp ? [] : [`  ${state.toLowerCase()}`])],
+    [
+      { text: ` ${formatChild(child)}`, style: isUp ? 'green' : 'yellow' },
+      ...(isUp ? [] : [`  ${state.toLowerCase()}`]),
+      ...illness(section),
+    ],
     [...wordsOf(section, 'remote-ts'), traffic(section, 'in')],
     [...wordsOf(section, 'local-ts'), traffic(section, 'out')],
     [
       ...cipher(section),
       ...(mode === 'TUNNEL' ? [] : [mode.toLowerCase()]),
       ...(wordOf(section, 'encap') === 'yes' ? ['in UDP'] : []),
+      ...(mtu === null ? [] : [`MTU ${mtu}`]),
     ],
     age(numberOf(section, 'install-time')),
     next(numberOf(section, 'rekey-time'), null),
   ]
+}
+
+/** Whoever wants to know more asks `espalier nat`. */
+function illness(section: ViciSection): readonly CellLine[] {
+  const health = wordOf(section, 'health')
+  if (health !== 'suspect' && health !== 'failing') return []
+  return [{ text: `  ${health}: ${wordOf(section, 'health-reason') ?? '?'}`, style: health === 'failing' ? 'red' : 'yellow' }]
 }
 
 function traffic(section: ViciSection, direction: 'in' | 'out'): CellLine {

@@ -7,6 +7,7 @@ import { connectionCommands } from './commands/connections.ts'
 import { controlCommands } from './commands/control.ts'
 import { credentialCommands } from './commands/credentials.ts'
 import { daemonCommands } from './commands/daemon.ts'
+import { natCommands } from './commands/nat.ts'
 import { poolCommands } from './commands/pools.ts'
 import { queryCommands } from './commands/queries.ts'
 import { statisticsCommands } from './commands/statistics.ts'
@@ -20,4 +21,5 @@ export const COMMANDS: Handlers = {
   ...controlCommands,
   ...queryCommands,
   ...statisticsCommands,
+  ...natCommands,
 }

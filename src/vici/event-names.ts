@@ -17,6 +17,7 @@ export const EVENT_NAMES = [
   'alert',
   // Ours.
   'espalier-health',
+  'espalier-path',
 ] as const
 
 export type EventName = (typeof EVENT_NAMES)[number]

@@ -216,7 +216,7 @@ function hex(value: bigint | number, digits: number): string {
 }
 
 /** strongSwan counts whole seconds on its clock. */
-function elapsed(since: Milliseconds, now: Milliseconds): string {
+export function elapsed(since: Milliseconds, now: Milliseconds): string {
   return String(Math.floor(now / SECOND) - Math.floor(since / SECOND))
 }
 

@@ -44,6 +44,19 @@ describe('sas', () => {
     )
   })
 
+  test('a CHILD_SA that may not work, or does not, says so, and how large packets may be', async () => {
+    const sas = (more: Plain): FakeDaemon => {
+      const child = { ...((BERN['child-sas'] as Plain)['office-3'] as Plain), mtu: '1438', ...more }
+      return { answers: { 'list-sas': { events: [{ bern: { ...BERN, 'child-sas': { 'office-3': child } } }] } } }
+    }
+    const suspect = await run(['sas'], sas({ 'health': 'suspect', 'health-reason': 'no-return' }), { columns: 80, colours: true })
+    assert.match(suspect.stdout, /^<yellow> {2}suspect: no-return /m)
+    assert.match(suspect.stdout, /MTU 1438/)
+    const failing = await run(['sas'], sas({ 'health': 'failing', 'health-reason': 'not-authentic' }), { colours: true })
+    assert.match(failing.stdout, /^<red> {2}failing: not-authentic /m)
+    for (const health of ['good', 'untested']) assert.ok(!(await run(['sas'], sas({ health }))).stdout.includes(health))
+  })
+
   test('nothing is wider than the terminal, whatever the peers are called, and nothing is lost', async () => {
     const daemon = { answers: { 'list-sas': { events: [{ bern: BERN }, { 'a-connection-with-a-long-name': IPV6 }] } } }
     for (const columns of [80, 100, 132]) {
@@ -302,6 +315,151 @@ describe('what is loaded', () => {
   })
 })
 
+describe('nat', () => {
+  const PATH: Plain = {
+    ...Object.fromEntries(Object.entries(BERN).filter(([key]) => /^(uniqueid|state|nat-.*|(local|remote)-.*)$/.test(key))),
+    'encap': 'yes',
+    'detection': {
+      'age': '7505',
+      'supported': 'yes',
+      'source-matched': 'no',
+      'destination-matched': 'yes',
+      'forced': 'no',
+      'local-host': '203.0.113.5',
+      'local-port': '500',
+      'remote-host': '198.51.100.77',
+      'remote-port': '29008',
+    },
+    'move-count': '17',
+    'moves': {
+      '1': {
+        'age': '400',
+        'cause': 'mapping',
+        'old-local-host': '203.0.113.5',
+        'old-local-port': '4500',
+        'old-remote-host': '198.51.100.77',
+        'old-remote-port': '29000',
+        'local-host': '203.0.113.5',
+        'local-port': '4500',
+        'remote-host': '198.51.100.77',
+        'remote-port': '29009',
+      },
+    },
+    'keepalives': { needed: 'no', sent: '0', suppressed: '0' },
+    'child-sas': {
+      'office-3': {
+        'name': 'office',
+        'uniqueid': '3',
+        'state': 'INSTALLED',
+        'mode': 'TUNNEL',
+        'encap': 'yes',
+        'health': 'suspect',
+        'health-reason': 'no-return',
+        'health-time': '75',
+        'health-text': 'may not work: 61 packets were sent in 60s, and none came back; the peer answers IKE',
+        'repair': 'rekeyed',
+        'mtu': '1438',
+      },
+    },
+  }
+  const daemon = (...paths: readonly Plain[]): FakeDaemon => ({ answers: { 'espalier-nat': { events: paths } } })
+
+  test('80 columns show what was found and why, moves, keepalives and health', async () => {
+    assert.equal(
+      (await run(['nat'], daemon({ bern: PATH }), { columns: 80 })).stdout,
+      lines(
+        'bern[1]  bern.example.org',
+        '  peer        198.51.100.77:29009, behind a NAT: it was seen at',
+        '              198.51.100.77:29008, and knows itself by another address or port',
+        '              (NAT_DETECTION_SOURCE_IP differs)',
+        '  here        203.0.113.5:4500, no NAT: NAT_DETECTION_DESTINATION_IP is of',
+        '              203.0.113.5:500',
+        '  ESP         in UDP',
+        "  keepalives  none: the mapping is the peer's to keep",
+        '  moved       17 times, the latest first',
+        '              6m ago the peer from 198.51.100.77:29000 to 198.51.100.77:29009:',
+        '              ESP came from there',
+        '              and 16 before',
+        '  office{3}   suspect for 1m: may not work: 61 packets were sent in 60s, and',
+        '              none came back; the peer answers IKE',
+        '              was rekeyed for that reason',
+        '              packets of up to 1438 bytes fit',
+      ),
+    )
+  })
+
+  test('nothing is wider than the terminal, whatever the peers and children are called', async () => {
+    const child = { ...((PATH['child-sas'] as Plain)['office-3'] as Plain), name: 'a-child-with-quite-a-long-name' }
+    const long = { ...PATH, 'remote-host': IPV6['remote-host']!, 'child-sas': { 'a-1': child } }
+    for (const columns of [40, 60, 80]) {
+      const { stdout } = await run(['nat'], daemon({ bern: long }), { columns })
+      assert.ok(
+        stdout.split('\n').every((line) => line.length <= columns),
+        stdout,
+      )
+      assert.ok(stdout.includes('a-child-with-quite-a-long-name{3}'))
+    }
+  })
+
+  test('the side behind the NAT sees its keepalives, and what the mapping lives', async () => {
+    const keepalives = { 'needed': 'yes', 'interval': '20', 'sent': '12', 'suppressed': '40', 'learnt-lifetime': '175' }
+    const { stdout } = await run(['nat'], daemon({ bern: { ...PATH, 'nat-local': 'yes', keepalives } }))
+    assert.match(
+      stdout,
+      /^ {2}keepalives {2}after 20s of silence, 12 sent, 40 not needed since other packets left, the mapping lives 2m, as learnt$/m,
+    )
+    assert.match(stdout, /^ {2}here .*, behind a NAT: what arrives at 203\.0\.113\.5:500 was sent to another address or port /m)
+  })
+
+  test('where there is no NAT, no NAT traversal, or a pretended NAT, that is what is said', async () => {
+    const { 'nat-remote': _, 'nat-any': __, ...none } = PATH
+    const plain = { ...none, 'encap': 'no', 'move-count': '0', 'moves': {} }
+    const { stdout } = await run(['nat'], daemon({ bern: plain }))
+    assert.match(stdout, /^ {2}peer {8}198\.51\.100\.77:29009, no NAT: NAT_DETECTION_SOURCE_IP is of 198\.51\.100\.77:29008$/m)
+    assert.match(stdout, /^ {2}ESP {9}bare\n {2}keepalives {2}none: there is no mapping to keep\n {2}moved {7}never$/m)
+    const unsupported = { ...plain, detection: { ...(PATH['detection'] as Plain), supported: 'no' } }
+    assert.match((await run(['nat'], daemon({ bern: unsupported }))).stdout, /the peer does no NAT traversal/)
+    const faked = { ...plain, 'encap': 'yes', 'nat-fake': 'yes' }
+    assert.match((await run(['nat'], daemon({ bern: faked }))).stdout, /ESP {9}in UDP, by encap = yes alone/)
+    const shown = { ...plain, 'encap': 'yes', 'peer-sends': 'udp' }
+    assert.match((await run(['nat'], daemon({ bern: shown }))).stdout, /ESP {9}in UDP, as the peer was found to send it/)
+  })
+
+  test('names and numbers choose; a slip is named, and nothing is nothing', async () => {
+    const both = daemon({ bern: PATH }, { zug: { ...PATH, 'uniqueid': '2', 'child-sas': {} } })
+    for (const target of ['bern', '1', '#1', 'office', '{3}', 'bern/office']) {
+      const { stdout } = await run(['nat', target, '--json'], both)
+      assert.deepEqual(
+        (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name),
+        ['bern'],
+        target,
+      )
+    }
+    const slip = await run(['nat', 'brn'], both)
+    assert.deepEqual([slip.status, slip.stderr], [1, "espalier: no SA called 'brn' is up; did you mean 'bern'?\n"])
+    assert.equal((await run(['nat'])).stdout, '')
+    assert.equal((await run(['nat'], {}, { columns: 80 })).stdout, 'No IKE_SA is up.\n')
+  })
+
+  test('--json has numbers, flags and arrays', async () => {
+    const [path] = JSON.parse((await run(['nat', '--json'], daemon({ bern: PATH }))).stdout) as [Record<string, unknown>]
+    assert.deepEqual(
+      [path['nat-local'], path['nat-remote'], path['encap'], path['move-count'], path['remote-port']],
+      [false, true, true, 17, 29_009],
+    )
+    const [move] = path['moves'] as [Record<string, unknown>]
+    assert.deepEqual([move['age'], move['cause'], move['old-remote-port']], [400, 'mapping', 29_000])
+    const [child] = path['child-sas'] as [Record<string, unknown>]
+    assert.deepEqual([child['health'], child['health-time'], child['mtu']], ['suspect', 75, 1438])
+    assert.equal((path['detection'] as Record<string, unknown>)['source-matched'], false)
+  })
+
+  test('what a peer is called cannot command a terminal', async () => {
+    const { stdout } = await run(['nat'], daemon({ bern: { ...PATH, 'remote-id': 'evil\x1b[2J' } }), { columns: 80 })
+    assert.ok(!stdout.includes('\x1b'))
+  })
+})
+
 describe('log and monitor', () => {
   const time = /\d\d:\d\d:\d\d /g
 
@@ -348,6 +506,11 @@ describe('log and monitor', () => {
             'bern': ike,
           },
         ],
+        'espalier-health': [
+          { text: 'may not work: because', bern: { ...ike, 'child-sas': { 'office-3': { ...child, health: 'suspect' } } } },
+          { text: 'may not work', repair: 'rekeyed', bern: { ...ike, 'child-sas': { 'office-3': child } } },
+          { text: 'works', bern: { ...ike, 'child-sas': { 'office-3': { ...child, health: 'good' } } } },
+        ],
         'alert': [{ type: 'invalid-ike-spi' }, { 'type': 'retransmit-send', 'ike-sa': { bern: ike } }],
       },
     }
@@ -359,11 +522,14 @@ describe('log and monitor', () => {
       'alert   invalid-ike-spi',
       `alert   retransmit-send bern[1] ${ends}`,
       `down    bern[1] office{3} ${selectors}, in 1.2 MB, out 999 B`,
+      'ill     bern[1] office{3} may not work: because',
       'moved   bern[1] to 198.51.100.8:4501',
       'rekeyed bern office{3} to office{4}',
       'rekeyed bern[1] to bern[2]',
+      'repair  bern[1] office{3} rekeyed',
       `up      bern[1] ${ends}`,
       `up      bern[1] office{3} ${selectors}`,
+      'well    bern[1] office{3} works',
     ])
     assert.equal((await run(['monitor', 'zug'], daemon)).stdout, '')
     const json = (await run(['monitor', 'bern', '--json'], daemon)).stdout.trim().split('\n')
@@ -490,9 +656,8 @@ describe('load', () => {
 })
 
 describe('every command', () => {
-  const COMMANDS = 'sas up down rekey load conns pools policies certs log monitor counters daemon check version completion'.split(
-    ' ',
-  )
+  const COMMANDS =
+    'sas nat up down rekey load conns pools policies certs log monitor counters daemon check version completion'.split(' ')
 
   test('has help with examples, within 80 columns', async () => {
     for (const command of COMMANDS) {

@@ -3,6 +3,7 @@
  */
 import { Option, type Command } from 'commander'
 
+import { UnknownToDaemon } from '../../vici/client.ts'
 import type { EventName } from '../../vici/event-names.ts'
 import { type ViciSection } from '../../vici/message.ts'
 import { numberOf, sectionsOf, toJson, wordOf, wordsOf } from '../answers.ts'
@@ -41,7 +42,9 @@ export function addFollowCommands(program: Command, shell: Shell): void {
   program
     .command('monitor [NAME]')
     .summary('follow what happens to SAs: up, down, rekeyed, moved, alerts')
-    .description('Prints a line for each SA that comes, goes, is rekeyed or moves, and for each alert, until Ctrl-C.')
+    .description(
+      'Prints a line for each SA that comes, goes, is rekeyed, moves, falls ill or gets well, and for each alert, until Ctrl-C.',
+    )
     .option('--json', "an object a line, with strongSwan's keys")
     .addHelpText('after', examples('monitor', 'monitor bern', 'monitor --json'))
     .action((name: string | undefined, options: FollowOptions) =>
@@ -55,7 +58,7 @@ export function addFollowCommands(program: Command, shell: Shell): void {
     )
 }
 
-const SA_EVENTS = ['ike-updown', 'child-updown', 'ike-rekey', 'child-rekey', 'ike-update', 'alert'] as const
+const SA_EVENTS = ['ike-updown', 'child-updown', 'ike-rekey', 'child-rekey', 'ike-update', 'espalier-health', 'alert'] as const
 
 /** Prints what `toLine` makes of each event; ends at Ctrl-C, or with an error when the daemon ends. */
 async function follow<Name extends EventName>(
@@ -65,7 +68,7 @@ async function follow<Name extends EventName>(
   toLine: (event: Name, message: ViciSection) => string | null,
 ): Promise<void> {
   const interrupted = interruption()
-  const streams = await Promise.all(events.map(async (event) => ({ event, messages: await client.register(event) })))
+  const streams = await Promise.all(events.map(async (event) => ({ event, messages: await registered(client, event) })))
   const ends = streams.map(async ({ event, messages }) => {
     for await (const message of messages) {
       const line = toLine(event, message)
@@ -80,6 +83,16 @@ async function follow<Name extends EventName>(
   // Once interrupted, nobody waits for how they end.
   all.catch(() => {})
   await Promise.race([all, end])
+}
+
+/** strongSwan's daemon knows none of ours, and has nothing of the kind to tell. */
+async function registered(client: Client, event: EventName): Promise<AsyncIterable<ViciSection>> {
+  try {
+    return await client.register(event)
+  } catch (error) {
+    if (!(error instanceof UnknownToDaemon) || !event.startsWith('espalier-')) throw error
+    return (async function* () {})()
+  }
 }
 
 function logLine({ output, now }: Shell, message: ViciSection, { json }: FollowOptions): string {
@@ -126,6 +139,15 @@ function monitorLine(
       const values = [wordOf(message, 'remote-host'), wordOf(message, 'remote-port')]
       const place = values.every((value) => value !== null) ? ` to ${values.join(':')}` : ''
       return `${time} moved   ${ike === undefined ? '' : formatIke(ike)}${place}`
+    }
+    case 'espalier-health': {
+      const [child] = ike?.children ?? []
+      const health = child === undefined ? null : wordOf(child.section, 'health')
+      const repair = wordOf(message, 'repair')
+      const kind =
+        repair !== null ? 'repair ' : health === 'good' ? output.paint('green', 'well   ') : output.paint('red', 'ill    ')
+      const name = ike === undefined || child === undefined ? '' : `${formatIke(ike)} ${formatChild(child)} `
+      return `${time} ${kind} ${name}${repair ?? wordOf(message, 'text') ?? ''}`
     }
     case 'alert':
       return `${time} ${output.paint('yellow', 'alert  ')} ${wordOf(message, 'type') ?? ''}${ike === undefined ? '' : ` ${formatIke(ike)} ${between(ike)}`}`

@@ -35,6 +35,7 @@ export function addSasCommand(program: Command, shell: Shell): void {
         'PEER is the other side: address and port, identity, NAT, then the networks behind it and what came from there.',
         'HERE is ours: the same, and what was sent. "1.2 MB, 3s ago" is the amount, and how long ago the last packet was.',
         'name[1] is an IKE_SA, name{1} a CHILD_SA; down and rekey take the numbers as well.',
+        'A CHILD_SA that is suspect or failing says so; nat explains it.',
       ].join('\n'),
     )
     .option('--json', "an array of objects with strongSwan's keys; with --watch an array a line")
