@@ -46,6 +46,17 @@ export interface Kernel {
   perform(operations: readonly Operation[]): Promise<readonly Outcome[]>
 }
 
+/**
+ * Flows of packets (connection tracking): where packets of two peers have the same addresses and ports, only a mark
+ * tells them apart, and what answers them has none of its own.
+ */
+export interface Flows {
+  /** Flows whose packets arrive with this mark are flows of their own, and what answers them has it too. Rejects with an EspalierError. */
+  keepApart(mark: number): Promise<void>
+  /** No more. What goes wrong is told by the edge. */
+  letGo(mark: number): void
+}
+
 export interface Clock {
   /** Monotonic. */
   now(): Milliseconds

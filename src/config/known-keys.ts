@@ -58,7 +58,6 @@ const silently = (...names: string[]): Record<string, Treatment> => Object.fromE
 const CERTIFICATES = 'certificates and public keys are not read yet'
 const CONSTRAINT =
   'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
-const MARKS = 'policies without the mark would apply to other traffic'
 const VIRTUAL_ADDRESSES = 'virtual addresses are not supported yet'
 const MEDIATION = 'mediation is not supported'
 
@@ -114,13 +113,25 @@ const CHILD: SectionRules = rules({
     reqid: honoured('0', "A fixed reqid for the kernel's states and policies; 0 hands out one."),
     priority: honoured('0', 'A fixed priority of the policies; 0 calculates one from the selectors.'),
     interface: refused('policies without the interface would apply to other traffic', isEmpty),
-    mark_in: refused(MARKS, isNoMark),
-    mark_in_sa: unhonoured('inbound states have no mark', isNo),
-    mark_out: refused(MARKS, isNoMark),
-    set_mark_in: refused('packets would reach the firewall without the mark', isNoMark),
-    set_mark_out: refused('packets would reach the firewall without the mark', isNoMark),
-    if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
-    if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
+    mark_in: honoured(
+      '0/0x00000000',
+      'Inbound policies are for packets with this Netfilter mark alone: `value`, `value/mask`, `%unique` for a number of its own for each CHILD_SA, `%unique-dir` for one for each direction.',
+    ),
+    mark_in_sa: honoured('no', 'The inbound state, too, is for packets with `mark_in` alone.'),
+    mark_out: honoured('0/0x00000000', 'The same for outbound policies and the outbound state, written as in `mark_in`.'),
+    set_mark_in: honoured(
+      '0/0x00000000',
+      'The mark that packets have after the inbound state: `value`, `value/mask`, `%same` for the value of `mark_in`.',
+    ),
+    set_mark_out: honoured(
+      '0/0x00000000',
+      'The mark that packets have after the outbound state, written as in `set_mark_in`; `%same` is the value of `mark_out`.',
+    ),
+    if_id_in: honoured(
+      '0',
+      'ID of the XFRM interface that inbound policies and the inbound state belong to: a number, `%unique` for one for each CHILD_SA, `%unique-dir` for one for each direction; 0 for that of the connection.',
+    ),
+    if_id_out: honoured('0', 'The same for outbound policies and the outbound state, written as in `if_id_in`.'),
     label: refused('policies without the security label would apply to other traffic', isEmpty),
     label_mode: SILENT,
     tfc_padding: unhonoured('packets are not padded', isZero),
@@ -254,8 +265,11 @@ const CONNECTION: SectionRules = rules({
       '',
       'Pools that peers are given virtual addresses of, by name. A peer that asks for none then gets no CHILD_SA.',
     ),
-    if_id_in: refused('policies without the interface ID would apply to other traffic', isZero),
-    if_id_out: refused('policies without the interface ID would apply to other traffic', isZero),
+    if_id_in: honoured(
+      '0',
+      "`if_id_in` of children that have none of their own; `%unique` and `%unique-dir` are one number for each IKE_SA, or for each of its directions, and its successors' when it is rekeyed.",
+    ),
+    if_id_out: honoured('0', 'The same for `if_id_out`.'),
     mediation: unhonoured(MEDIATION, isNo),
     mediated_by: unhonoured(MEDIATION),
     mediation_peer: unhonoured(MEDIATION),
@@ -580,11 +594,6 @@ function isZero(value: string): boolean {
 
 function isEmpty(value: string): boolean {
   return value === ''
-}
-/** A mark of 0 with the mask 0 matches every packet, as no mark does. */
-function isNoMark(value: string): boolean {
-  const [mark, mask] = value.split('/') as [string, string?]
-  return isZero(mark) && mask !== undefined && isZero(mask)
 }
 function oneOf(...words: string[]): Harmless {
   return (value) => words.includes(value.toLowerCase())

@@ -13,11 +13,12 @@ import { concatBytes } from '../base/bytes.ts'
 import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
-import { policyKey, portMaskOf } from '../kernel/selectors.ts'
+import { markKey, policyKey, portMaskOf } from '../kernel/selectors.ts'
 import type {
   Encapsulation,
   KernelCapabilities,
   KernelEvent,
+  Mark,
   Operation,
   Outcome,
   Policy,
@@ -48,6 +49,10 @@ export interface PlainPacket {
   readonly sourcePort: number
   readonly destinationPort: number
   readonly length: number
+  /** Netfilter's, 0 unless told; it does not leave the machine. */
+  readonly mark?: number
+  /** Of the XFRM interface it comes or goes by, 0 unless told. */
+  readonly ifId?: number
 }
 
 /** An ESP packet on the wire; a NAT in the simulation rewrites source, destination and the ports of the encapsulation. */
@@ -238,12 +243,11 @@ export class MemoryKernel implements Kernel {
       }
       case 'set-policy': {
         const { policy } = operation
-        this.#policies.set(policyKey(policy.direction, policy.selector), policy)
+        this.#policies.set(policyKey(policy), policy)
         return { kind: 'done' }
       }
       case 'delete-policy': {
-        const { direction, selector } = operation.id
-        if (!this.#policies.delete(policyKey(direction, selector))) return refused(operation, ERRNO.ENOENT, null)
+        if (!this.#policies.delete(policyKey(operation.id))) return refused(operation, ERRNO.ENOENT, null)
         return { kind: 'done' }
       }
     }
@@ -258,7 +262,8 @@ export class MemoryKernel implements Kernel {
       this.#states.set(key, contents.goOnAs(state))
       return { kind: 'done' }
     }
-    if (state.direction === 'in') this.#reservations.delete(key)
+    // A reservation has no mark, and goes for a state that has one as well.
+    if (state.direction === 'in') this.#reservations.delete(stateKey({ ...state, mark: null }))
     // The state that waits for an answer goes for the one it asked for, or the one that serves its template (Linux: xfrm_state_add).
     for (const [acquireKey, acquire] of this.#acquires) {
       const isAnswered =
@@ -286,7 +291,8 @@ export class MemoryKernel implements Kernel {
     if ((live.state.encapsulation === null) !== (state.encapsulation === null)) return refused(operation, ERRNO.EINVAL, null)
     if (!live.state.source.equals(state.source))
       return unchanged(operation, 'the source address of a state cannot be changed in place')
-    live.state = { ...live.state, encapsulation: state.encapsulation, limits: state.limits }
+    const { encapsulation, limits, setMark, ifId } = state
+    live.state = { ...live.state, encapsulation, limits, setMark, ifId }
     live.dying = false
     return { kind: 'done' }
   }
@@ -297,7 +303,7 @@ export class MemoryKernel implements Kernel {
     const policy = this.#match('out', packet)
     if (policy === null || (policy.action === 'allow' && policy.template === null)) return { kind: 'clear' }
     if (policy.action === 'block' || policy.template === null) return { kind: 'blocked', counter: this.#count('XfrmOutPolBlock') }
-    const live = this.#outboundFor(policy.template, packet)
+    const live = this.#outboundFor(policy, policy.template, packet)
     if (live === null) return this.#acquire(policy, policy.template, packet)
     if (!this.#chargeable(live)) return { kind: 'blocked', counter: this.#count('XfrmOutStateExpired') }
     const { state } = live
@@ -308,16 +314,16 @@ export class MemoryKernel implements Kernel {
     const { spi, source, destination, encapsulation, mode, seal } = state
     return {
       kind: 'protected',
-      packet: { source, destination, spi, sequence: live.sequence, encapsulation, mode, seal, inner: packet },
+      packet: { source, destination, spi, sequence: live.sequence, encapsulation, mode, seal, inner: unmarked(packet) },
     }
   }
 
-  /** Takes an ESP packet off the wire, to the inbound state of its destination and SPI and through the inbound policies. */
-  receive(packet: ProtectedPacket): Reception {
+  /** Takes an ESP packet off the wire, to the inbound state of its destination, SPI and mark and through the inbound policies. */
+  receive(packet: ProtectedPacket, mark = 0): Reception {
     this.#dropExpired()
     const key = stateKey(packet)
     if (this.#reservations.has(key)) return this.#drop('XfrmAcquireError')
-    const live = this.#states.get(key)
+    const live = this.#states.get(key) ?? this.#markedState(packet, mark)
     if (live === undefined || live.state.direction !== 'in') return this.#drop('XfrmInNoStates')
     const { state } = live
     if ((state.encapsulation === null) !== (packet.encapsulation === null)) return this.#drop('XfrmInStateMismatch')
@@ -333,13 +339,22 @@ export class MemoryKernel implements Kernel {
     if (state.mode !== packet.mode) return this.#drop('XfrmInStateModeError')
     // A transport mode packet has no addresses of its own: it has those it arrived with, after all NATs.
     const { source, destination } = state.mode === 'transport' ? packet : packet.inner
-    const inner: PlainPacket = { ...packet.inner, source, destination }
+    const inner = marked({ ...packet.inner, source, destination }, remarked(state, mark), state.ifId)
     if (state.selector !== null && !matches(state.selector, inner)) return this.#drop('XfrmInStateMismatch')
     this.#tellMapping(state, packet)
     this.#noteSequence(live, packet.sequence)
     this.#charge(live, packet.inner)
     const counter = this.#policyObjection(inner, state)
     return counter === null ? { kind: 'delivered', packet: inner } : this.#drop(counter)
+  }
+
+  #markedState({ spi, destination }: ProtectedPacket, mark: number): LiveState | undefined {
+    for (const live of this.#states.values()) {
+      const { state } = live
+      const isMeant = state.spi === spi && state.destination.equals(destination) && fitsMark(state.mark, mark)
+      if (state.mark !== null && isMeant) return live
+    }
+    return undefined
   }
 
   /** Takes a packet that arrived in the clear through the inbound policies. */
@@ -392,19 +407,21 @@ export class MemoryKernel implements Kernel {
     let best: Policy | null = null
     for (const policy of this.#policies.values()) {
       if (policy.direction !== direction || !matches(policy.selector, packet)) continue
+      if (!fitsMark(policy.mark, packet.mark ?? 0) || policy.ifId !== (packet.ifId ?? 0)) continue
       if (best === null || policy.priority < best.priority) best = policy
     }
     return best
   }
 
   /** The newest state that fits the template, as Linux picks it. */
-  #outboundFor(template: Template, packet: PlainPacket): LiveState | null {
+  #outboundFor({ mark, ifId }: Policy, template: Template, packet: PlainPacket): LiveState | null {
     const { source, destination } = template.mode === 'tunnel' ? template : packet
     let newest: LiveState | null = null
     for (const live of this.#states.values()) {
       const { state } = live
       if (state.direction !== 'out' || state.reqid !== template.reqid || state.mode !== template.mode) continue
       if (template.spi !== 0 && state.spi !== template.spi) continue
+      if (state.ifId !== ifId || !fitsMark(state.mark, mark === null ? 0 : (mark.value & mark.mask) >>> 0)) continue
       if (!state.source.equals(source) || !state.destination.equals(destination)) continue
       if (state.selector !== null && !matches(state.selector, packet)) continue
       newest = live
@@ -514,16 +531,36 @@ export class MemoryKernel implements Kernel {
   }
 }
 
-function stateKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
-  return `${destination.toString()} ${spi}`
+function stateKey({ spi, destination, mark }: Pick<StateId, 'spi' | 'destination' | 'mark'>): string {
+  return `${destination.toString()} ${spi}${markKey(mark ?? null)}`
+}
+
+/** Whether packets of that mark are meant. */
+function fitsMark(mark: Mark | null, actual: number): boolean {
+  return mark === null || (actual & mark.mask) >>> 0 === mark.value
+}
+
+/** What a state makes of a packet's mark. */
+function remarked({ setMark }: MemoryState, mark: number): number {
+  return setMark === null ? mark : ((mark & ~setMark.mask) | (setMark.value & setMark.mask)) >>> 0
 }
 
 function templateKey({ source, destination, mode, reqid }: Pick<Template, 'source' | 'destination' | 'mode' | 'reqid'>): string {
   return `${source.toString()} ${destination.toString()} ${mode} ${reqid}`
 }
 
-function idOf({ spi, source, destination }: StateId): StateId {
-  return { spi, source, destination }
+function idOf({ spi, source, destination, mark }: StateId): StateId {
+  return { spi, source, destination, mark: mark ?? null }
+}
+
+/** As the machine knows it, which nobody else sees. */
+function marked(packet: PlainPacket, mark: number, ifId: number): PlainPacket {
+  return { ...packet, ...(mark === 0 ? {} : { mark }), ...(ifId === 0 ? {} : { ifId }) }
+}
+
+/** What others see of it. */
+function unmarked({ mark: _mark, ifId: _ifId, ...packet }: PlainPacket): PlainPacket {
+  return packet
 }
 
 function reached(value: bigint, limit: bigint): boolean {

@@ -19,11 +19,12 @@ import { Books } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Datagram, Entropy, HostNetwork, Kernel, KeyExchanges, Network } from '../ports.ts'
+import type { Clock, Datagram, Entropy, Flows, HostNetwork, Kernel, KeyExchanges, Network } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
 import { Initiations } from './initiations.ts'
 import { Roaming } from './roaming.ts'
+import { Separations } from './separations.ts'
 import { StartActions } from './start-actions.ts'
 import { Timeouts } from './timeouts.ts'
 import { Traps } from './traps.ts'
@@ -37,6 +38,8 @@ export interface GatewayPorts {
   readonly clock: Clock
   readonly entropy: Entropy
   readonly keyExchanges: KeyExchanges
+  /** Absent where there is no connection tracking: peers of the same traffic are then refused. */
+  readonly flows?: Flows
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
 }
@@ -64,10 +67,12 @@ export class Gateway {
   ) {
     this.books = new Books(ports.kernel)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
+    const separations = new Separations(ports.flows ?? null)
     this.traps = new Traps({
       network: ports.network,
       ports: ports.ports,
       books: this.books,
+      separations,
       open: (...initiation) => this.#initiations.open(...initiation),
       sessionsOf: (connection) => this.sessionsOf(connection),
       report,
@@ -84,6 +89,7 @@ export class Gateway {
         traffic: this.traffic,
         traps: this.traps,
         leases: this.leases,
+        separations,
         fakeSource: fake,
         settings: () => this.configured.settings,
         connections: () => this.configured.connections(),

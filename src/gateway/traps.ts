@@ -13,10 +13,10 @@ import { EspalierError } from '../base/errors.ts'
 import { IpAddress, IpRange } from '../base/ip.ts'
 import { answerPacket } from '../ike/answer-packet.ts'
 import { carries, packetFirst, trafficOfPacket, type PacketTraffic } from '../ike/asked-traffic.ts'
-import { trafficOf } from '../ike/child.ts'
+import { claimOf } from '../ike/child.ts'
 import { isShunt, type ChildConnection, type Connection } from '../ike/connection.ts'
 import { isLost } from '../ike/create-child.ts'
-import type { Environment, TrapKeeper } from '../ike/environment.ts'
+import type { Environment, SeparationKeeper, TrapKeeper } from '../ike/environment.ts'
 import type { IkeEvent } from '../ike/events.ts'
 import { NotInitiated } from '../ike/failure.ts'
 import { endpointsOf } from '../ike/initiate.ts'
@@ -24,12 +24,14 @@ import type { IkeSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
 import type { Books, InstalledPolicies } from '../kernel/books.ts'
 import { shuntPolicies, trapPolicies } from '../kernel/policies.ts'
+import { UNSEPARATED, type Separation } from '../kernel/separation.ts'
 import { KernelError, type KernelEvent } from '../kernel/vocabulary.ts'
 import { resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { Open } from './initiations.ts'
 
 export interface TrapEnvironment extends Pick<Environment, 'network' | 'ports'> {
   readonly books: Books
+  readonly separations: SeparationKeeper
   readonly open: Open
   sessionsOf(connection: string): readonly Session[]
   report(event: IkeEvent): void
@@ -58,6 +60,7 @@ export interface PoliciesInForce extends Wanted {
 
 interface InForce extends PoliciesInForce {
   readonly installed: InstalledPolicies
+  readonly separation: Separation
   /** Under which the reqid was handed out; null if it was configured, or there is none. */
   readonly reqidKey: string | null
 }
@@ -158,6 +161,12 @@ export class Traps implements TrapKeeper {
     return 0
   }
 
+  /** Part of TrapKeeper. */
+  separationOf(connection: string, child: string): Separation | null {
+    const inForce = this.#entries.get(key(connection, child))?.inForce ?? null
+    return inForce === null || inForce.reqid === 0 ? null : inForce.separation
+  }
+
   /** The kernel asks for a CHILD_SA. */
   handleAcquire({ reqid, sequence, packet }: Extract<KernelEvent, { event: 'acquire' }>): void {
     const trap = this.inForce().find((candidate) => candidate.reqid === reqid)
@@ -233,25 +242,28 @@ export class Traps implements TrapKeeper {
 
   /** Throws an EspalierError after everything of it is gone. */
   async #putInForce({ connection, child, ends: known }: Wanted): Promise<InForce> {
-    const { books } = this.#env
+    const { books, separations } = this.#env
     const owner = `${connection.name}/${child.name}`
     const { mode, priority } = child
     if (mode === 'pass' || mode === 'drop') {
       const localSelectors = child.localSelectors.flatMap(anywhere)
       const remoteSelectors = child.remoteSelectors.flatMap(anywhere)
       const installed = await books.installPolicies(owner, shuntPolicies({ mode, priority, localSelectors, remoteSelectors }))
-      return { connection, child, ends: null, reqid: 0, reqidKey: null, localSelectors, remoteSelectors, installed }
+      const shunt = { ends: null, reqid: 0, reqidKey: null, separation: UNSEPARATED }
+      return { connection, child, localSelectors, remoteSelectors, installed, ...shunt }
     }
     const ends = known ?? (await this.#endsOf(connection, child))
     const localSelectors = child.localSelectors.flatMap((template) => resolveTemplate(template, [ends.local]))
     const remoteSelectors = child.remoteSelectors.flatMap((template) => resolveTemplate(template, [ends.remote]))
     // A CHILD_SA with the same traffic has the same one.
-    const reqidKey = child.reqid === 0 ? trafficOf(localSelectors, remoteSelectors) : null
+    // Marks that were chosen for a CHILD_SA are its own; a trap has what is configured.
+    const separation = separations.configured(child, separations.interfaceIdsOf(connection))
+    const reqidKey = child.reqid === 0 ? claimOf(localSelectors, remoteSelectors, separation) : null
     const reqid = reqidKey === null ? child.reqid : books.reqids.allocate(reqidKey)
     try {
-      const policies = trapPolicies({ mode, priority, reqid, ...ends, localSelectors, remoteSelectors })
+      const policies = trapPolicies({ mode, priority, reqid, ...ends, localSelectors, remoteSelectors, separation })
       const installed = await books.installPolicies(owner, policies)
-      return { connection, child, ends, reqid, reqidKey, localSelectors, remoteSelectors, installed }
+      return { connection, child, ends, reqid, reqidKey, localSelectors, remoteSelectors, separation, installed }
     } catch (error) {
       if (reqidKey !== null) books.reqids.release(reqidKey)
       throw error

@@ -6,12 +6,13 @@
 import { formatIdentity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { Reader, toHex, Writer } from '../base/bytes.ts'
-import type { EspalierError } from '../base/errors.ts'
+import { EspalierError } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { deriveChildKeys } from '../crypto/keys.ts'
 import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import type { Secret } from '../crypto/secret.ts'
 import type { ChildInstallation, OutboundTime } from '../kernel/books.ts'
+import { separationKey, type Separation } from '../kernel/separation.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
@@ -69,6 +70,7 @@ export interface ChildOffer {
   readonly inboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
+  readonly separation: Separation
   readonly use: KeyExchangeUse
   /** In the order of the message; a nonce and a key exchange come between `proposals` and `selectors`. */
   readonly notifies: readonly Payload[]
@@ -76,12 +78,16 @@ export interface ChildOffer {
   readonly selectors: readonly Payload[]
 }
 
-/** The initiator's half before the request: reserves an SPI and writes the payloads. Throws KernelError, ExchangeFailure. */
+/**
+ * The initiator's half before the request: reserves an SPI and writes the payloads. `separation`: that of the CHILD_SA
+ * which is to be replaced. Throws KernelError, ExchangeFailure.
+ */
 export async function offerChild(
   session: Session,
   connection: ChildConnection,
   use: KeyExchangeUse,
   asked: AskedTraffic = configuredTraffic(connection),
+  separation: Separation = separationFor(session, connection),
 ): Promise<ChildOffer> {
   const { sa, env } = session
   const { mode } = connection
@@ -99,6 +105,7 @@ export async function offerChild(
     inboundSpi,
     localSelectors,
     remoteSelectors,
+    separation,
     use,
     notifies: mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
     proposals: {
@@ -140,6 +147,7 @@ export interface Agreement {
   readonly outboundSpi: number
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
+  readonly separation: Separation
   readonly weInitiate: boolean
 }
 
@@ -173,6 +181,7 @@ export function readChildAnswer(session: Session, offer: ChildOffer, answer: rea
     outboundSpi: espSpi(proposal),
     localSelectors,
     remoteSelectors,
+    separation: offer.separation,
     weInitiate: true,
   }
 }
@@ -207,12 +216,14 @@ export interface ChildChoice {
 /**
  * The responder's half before there are keys: chooses one of `children`, narrows, reserves an SPI. Throws
  * ExchangeFailure whose notify is the answer, KernelError. The SPI goes back by releaseSpi if nothing is installed.
+ * `replaced`: the separation of the CHILD_SA that is to be replaced.
  */
 export async function chooseChild(
   session: Session,
   children: readonly ChildConnection[],
   request: readonly Payload[],
   use: KeyExchangeUse,
+  replaced: Separation | null = null,
 ): Promise<ChildChoice> {
   const { sa, env } = session
   const offered = find(request, 'SA')
@@ -247,10 +258,12 @@ export async function chooseChild(
   const outboundSpi = espSpi(choice)
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   // After the wait, not before: another peer may have come in meanwhile.
-  const holder = env.traffic.holder(trafficOf(fit.localSelectors, fit.remoteSelectors), sa)
-  if (holder !== null) {
+  const separation = replaced ?? separationFor(session, fit.connection)
+  const holder = env.traffic.holder(claimOf(fit.localSelectors, fit.remoteSelectors, separation), sa)
+  const apart = holder === null ? separation : anotherSeparation(session, mode, separation)
+  if (apart === null) {
     await env.books.releaseSpi(inboundSpi)
-    throw taken(fit, holder)
+    throw taken(fit, holder, 'the kernel could not tell the two apart')
   }
   return {
     agreed: {
@@ -262,6 +275,7 @@ export async function chooseChild(
       outboundSpi,
       localSelectors: fit.localSelectors,
       remoteSelectors: fit.remoteSelectors,
+      separation: apart,
       weInitiate: false,
     },
     notifies: mode === 'transport' ? [notify(NotifyType.USE_TRANSPORT_MODE)] : [],
@@ -293,16 +307,21 @@ export async function installChild(
   })
   const outbound = agreed.weInitiate ? keys.initiator : keys.responder
   const inbound = agreed.weInitiate ? keys.responder : keys.initiator
+  const { separation } = agreed
   const traffic = trafficOf(agreed.localSelectors, agreed.remoteSelectors)
-  env.traffic.claim(traffic, sa)
-  const reqid = connection.reqid === 0 ? env.books.reqids.allocate(traffic) : connection.reqid
+  const claim = claimOf(agreed.localSelectors, agreed.remoteSelectors, separation)
+  env.traffic.claim(claim, sa)
+  const reqid = connection.reqid === 0 ? env.books.reqids.allocate(claim) : connection.reqid
   const encapsulated = encapsulates(sa.nat)
   const algorithms = (key: typeof inbound): ChildInstallation['inbound'] => ({
     encryption: { ...suite.encr, key: key.encryption },
     integrity: suite.integ === null || key.integrity === null ? null : { id: suite.integ.id, key: key.integrity },
   })
   let ownedByBooks = false
+  let isHeld = false
   try {
+    await holdApart(session, agreed)
+    isHeld = true
     const installation: ChildInstallation = {
       owner: `${connection.name} of ${session.toString()}`,
       reqid,
@@ -325,6 +344,7 @@ export async function installChild(
       limits: childLimits(connection.lifetime, suite.esn, env.entropy),
       priority: connection.priority,
       acquireSequence: env.traps.questionFor(agreed.localSelectors, agreed.remoteSelectors),
+      separation,
     }
     const installed = await env.books.install(installation, time)
     if (time === 'later') ownedByBooks = true
@@ -335,6 +355,8 @@ export async function installChild(
       proposal: agreed.proposal,
       reqid,
       traffic,
+      separation,
+      claim,
       inboundSpi: agreed.inboundSpi,
       outboundSpi: agreed.outboundSpi,
       localSelectors: agreed.localSelectors,
@@ -354,8 +376,9 @@ export async function installChild(
       health: new ChildHealth(env.clock.now()),
     }
   } catch (error) {
-    if (connection.reqid === 0) env.books.reqids.release(traffic)
-    env.traffic.release(traffic, sa)
+    if (isHeld) env.separations.release(separation)
+    if (connection.reqid === 0) env.books.reqids.release(claim)
+    env.traffic.release(claim, sa)
     throw error
   } finally {
     for (const key of ownedByBooks ? [inbound] : [inbound, outbound]) {
@@ -372,15 +395,42 @@ interface Fit {
 }
 
 /** Two peers with the same selectors cannot be had: the kernel sends the packets of both to whoever came last. */
-function taken(fit: Fit, holder: IkeSa): ExchangeFailure {
+function taken(fit: Pick<Fit, 'localSelectors' | 'remoteSelectors'>, holder: IkeSa | null, why: string): ExchangeFailure {
   const traffic = trafficOf(fit.localSelectors, fit.remoteSelectors)
-  const owner = holder.remoteId === null ? 'another peer' : formatIdentity(holder.remoteId)
+  const owner = holder === null || holder.remoteId === null ? 'another peer' : formatIdentity(holder.remoteId)
   return new ExchangeFailure(
     'policy',
     'TRAFFIC_TAKEN',
-    `traffic selectors ${traffic} unacceptable: they are what ${owner} has already, and the kernel could not tell the two apart; give the peers different networks`,
+    `traffic selectors ${traffic} unacceptable: they are what ${owner} has already, and ${why}; give the peers different networks, or a mark each (mark_in and mark_out = %unique)`,
     NotifyType.TS_UNACCEPTABLE,
   )
+}
+
+/** What is configured for a new CHILD_SA, or what its trap has. */
+function separationFor({ sa, env }: Session, child: ChildConnection): Separation {
+  assert(sa.connection !== null, 'the peer is known before it gets a CHILD_SA')
+  const ofTrap = env.traps.separationOf(sa.connection.name, child.name)
+  if (ofTrap !== null) return ofTrap
+  sa.interfaceIds ??= env.separations.interfaceIdsOf(sa.connection)
+  return env.separations.configured(child, sa.interfaceIds)
+}
+
+/**
+ * For one whose traffic another peer has: behind a NAT all transport mode clients of a gateway have the same, through no
+ * fault of theirs, so they are told apart without being asked. Null where the other one has to be respected.
+ */
+function anotherSeparation({ sa, env }: Session, mode: Agreement['mode'], separation: Separation): Separation | null {
+  return mode === 'transport' && sa.nat.there && separationKey(separation) === '' ? env.separations.choose() : null
+}
+
+/** Throws ExchangeFailure where its packets cannot be kept apart from those of the others. */
+async function holdApart({ env }: Session, agreed: Agreement): Promise<void> {
+  try {
+    await env.separations.hold(agreed.separation)
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    throw taken(agreed, null, error.message)
+  }
 }
 
 /**
@@ -474,6 +524,11 @@ function espSpi(proposal: Pick<WireProposal, 'spi'>): number {
   const spi = proposal.spi.length === 4 ? new Reader(proposal.spi).u32() : 0
   if (spi < FIRST_ESP_SPI) throw misbehaved(`the peer's ESP SPI is ${toHex(proposal.spi)}, not 4 octets of 0x100 or more`)
   return spi
+}
+
+/** Both sides' selectors as text, and what they are told from the same of others by. */
+export function claimOf(local: readonly TrafficSelector[], remote: readonly TrafficSelector[], separation: Separation): string {
+  return trafficOf(local, remote) + separationKey(separation)
 }
 
 /** Both sides' selectors as text. */

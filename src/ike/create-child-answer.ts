@@ -39,7 +39,7 @@ export async function respondCreateChild(session: Session, request: Received): P
   if (peerNonce === null) throw misbehaved('a CREATE_CHILD_SA request without Nonce payload')
 
   const candidates = old === null ? connection.children : [old.connection]
-  const choice = await chooseChild(session, candidates, request.payloads, 'with-ke')
+  const choice = await chooseChild(session, candidates, request.payloads, 'with-ke', old?.separation)
   try {
     const group = childSuiteOf(choice.agreed.proposal).ke
     const exchanged = group === null ? null : await secretAsResponder(group, request.payloads, env.keyExchanges)

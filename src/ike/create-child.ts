@@ -146,7 +146,7 @@ export async function requestChild(
   asked?: AskedTraffic,
 ): Promise<MadeChild> {
   const { env, exchanges } = session
-  const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old))
+  const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old), old?.separation)
   let answer: Received | null = null
   try {
     let group = preferredGroup(connection.proposals)

@@ -10,7 +10,7 @@ import { remoteAfterMapping, type MoveFacts } from '../nat/moves.ts'
 import type { MoveCause, Way } from '../nat/path.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import { handleHardExpiry, handleSoftExpiry } from './child-life.ts'
-import { trafficOf } from './child.ts'
+import { claimOf, trafficOf } from './child.ts'
 import { startKeepalives } from './keepalive.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
@@ -96,13 +96,14 @@ function followed(selectors: readonly TrafficSelector[], from: IpAddress, to: Ip
 /** Its traffic goes by another name, under which its successors find it. */
 function rename({ sa, env }: Session, child: ChildSa, { local, remote }: Selectors): void {
   if (local === child.localSelectors && remote === child.remoteSelectors) return
-  const traffic = trafficOf(local, remote)
+  const claim = claimOf(local, remote, child.separation)
   child.localSelectors = local
   child.remoteSelectors = remote
-  if (child.connection.reqid === 0 && !env.books.reqids.rename(child.traffic, traffic)) return
-  env.traffic.claim(traffic, sa)
-  env.traffic.release(child.traffic, sa)
-  child.traffic = traffic
+  if (child.connection.reqid === 0 && !env.books.reqids.rename(child.claim, claim)) return
+  env.traffic.claim(claim, sa)
+  env.traffic.release(child.claim, sa)
+  child.traffic = trafficOf(local, remote)
+  child.claim = claim
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Milliseconds } from '../base/time.ts'
 import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import type { InstalledChild } from '../kernel/books.ts'
+import type { Separation } from '../kernel/separation.ts'
 import { NO_NAT_TRAVERSAL, type NatFacts, type SpiPair } from '../nat/detection.ts'
 import type { ChildHealth } from '../nat/health.ts'
 import { Path } from '../nat/path.ts'
@@ -28,6 +29,12 @@ export type IkeSaState = 'connecting' | 'established' | 'rekeyed' | 'deleting' |
 
 /** One for all that have none. */
 const NONE: readonly never[] = []
+
+/** IDs of XFRM interfaces by direction, 0 for none. */
+export interface InterfaceIds {
+  readonly in: number
+  readonly out: number
+}
 
 export class IkeSa {
   /** Handed out by the gateway, shown to people; never on the wire. */
@@ -63,6 +70,8 @@ export class IkeSa {
   /** Addresses that the peer gave us, and those of our pools that we gave the peer. */
   virtualAddresses: readonly IpAddress[] = NONE
   leases: readonly Lease[] = NONE
+  /** What its CHILD_SAs have unless they have their own; null before the first one (gateway/separations.ts). */
+  interfaceIds: InterfaceIds | null = null
   readonly children: ChildSa[] = []
   readonly created: Milliseconds
   established: Milliseconds | null = null
@@ -118,8 +127,11 @@ export interface ChildSa {
   readonly mode: 'tunnel' | 'transport'
   readonly proposal: ChosenTransforms
   readonly reqid: number
-  /** Both sides' selectors as text: the name of its traffic (traffic-claims.ts), and of its reqid where that was handed out. */
+  /** Both sides' selectors as text. */
   traffic: string
+  readonly separation: Separation
+  /** `traffic`, and the separation if there is one: the name of its claim (traffic-claims.ts), and of its reqid where that was handed out. */
+  claim: string
   readonly inboundSpi: number
   readonly outboundSpi: number
   localSelectors: readonly TrafficSelector[]

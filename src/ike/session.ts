@@ -253,6 +253,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.localId = this.sa.localId
     successor.sa.remoteId = this.sa.remoteId
     successor.sa.nat = this.sa.nat
+    successor.sa.interfaceIds = this.sa.interfaceIds
     successor.sa.path = this.sa.path
     // It is negotiated once, in IKE_SA_INIT (strongSwan).
     successor.sa.fragmentation = this.sa.fragmentation
@@ -308,7 +309,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     for (const child of sa.children) {
       successor.sa.children.push(child)
       this.#keeper.childAdopted(successor, child)
-      env.traffic.transfer(child.traffic, sa, successor.sa)
+      env.traffic.transfer(child.claim, sa, successor.sa)
     }
     sa.children.length = 0
     for (const name of ['keepalive', 'liveness', 'children', 'rekey', 'reauth'] as const) this.clearDeadline(name)
@@ -409,8 +410,9 @@ export class Session implements DeadlineOwner, WireDeadlines {
     // With the states go their counters.
     const usage = await this.usageOf(child)
     await this.#unlessRefused(this.env.books.remove(child.installed))
-    if (child.connection.reqid === 0) this.env.books.reqids.release(child.traffic)
-    this.env.traffic.release(child.traffic, this.sa)
+    if (child.connection.reqid === 0) this.env.books.reqids.release(child.claim)
+    this.env.traffic.release(child.claim, this.sa)
+    this.env.separations.release(child.separation)
     this.env.report({ event: 'child-closed', sa: this.sa, child, reason, usage })
   }
 
@@ -462,5 +464,5 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return `${this.sa.connection?.name ?? '(unnamed)'}[${this.sa.uniqueId}]`
   }
 }
-    for (const lease of this.sa.leases) this.env.leases.release(lease)
-    this.sa.leases = []
+for (const lease of this.sa.leases) this.env.leases.release(lease)
+this.sa.leases = []

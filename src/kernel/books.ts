@@ -27,7 +27,8 @@ import {
   type UdpPorts,
 } from './relocation.ts'
 import { Reqids } from './reqids.ts'
-import { addressSelector, policyKey, reversed } from './selectors.ts'
+import { addressSelector, markKey, policyKey, reversed } from './selectors.ts'
+import { ofState, type Separation } from './separation.ts'
 import {
   type KernelError,
   type Limits,
@@ -79,6 +80,7 @@ export interface ChildInstallation {
   readonly priority: number
   /** Sequence number of the ACQUIRE this answers, 0 if none. */
   readonly acquireSequence: number
+  readonly separation: Separation
 }
 
 /**
@@ -147,7 +149,7 @@ export class Books {
   }
 
   /** The child that owns a state named in a kernel event, or null: an event may arrive after its child is gone. */
-  childOf(id: Pick<StateId, 'spi' | 'destination'>): InstalledChild | null {
+  childOf(id: Pick<StateId, 'spi' | 'destination' | 'mark'>): InstalledChild | null {
     const inbound = this.#byInboundSpi.get(id.spi)
     if (inbound !== undefined && inbound.inbound.destination.equals(id.destination)) return inbound
     return this.#byOutbound.get(outboundKey(id)) ?? null
@@ -413,7 +415,7 @@ export class Books {
     const operations: Operation[] = []
     for (const owner of children) {
       for (const policy of owner.policies) {
-        const inForce = this.#claims.get(policyKey(policy.direction, policy.selector))?.[0]
+        const inForce = this.#claims.get(policyKey(policy))?.[0]
         if (policy.direction !== 'out' || inForce?.owner !== owner) continue
         operations.push({ op: 'set-policy', policy: { ...policy, action: 'block', template: null } })
       }
@@ -427,11 +429,11 @@ export class Books {
     const policies = installed.policies.map((policy) => {
       const state = policy.direction === 'out' ? installed.outbound : installed.inbound
       const moved = movedPolicy(policy, whereaboutsOf(state), dynamic)
-      const key = policyKey(policy.direction, policy.selector)
+      const key = policyKey(policy)
       const claims = this.#claims.get(key) ?? []
       const claim = claims.find(({ owner }) => owner === installed)
       if (claim === undefined) return moved
-      if (policyKey(moved.direction, moved.selector) === key) {
+      if (policyKey(moved) === key) {
         claim.policy = moved
         // Outward ones are stopped, and must be let go again in any case.
         const isToSet = policy.direction === 'out' || !isSamePolicy(policy, moved)
@@ -537,7 +539,7 @@ export class Books {
   #claim(owner: PolicyOwner, policies: readonly Policy[]): readonly Operation[] {
     const operations: Operation[] = []
     for (const policy of policies) {
-      const key = policyKey(policy.direction, policy.selector)
+      const key = policyKey(policy)
       const claims = this.#claims.get(key)
       const inForce = claims?.[0]?.policy
       const claim = { owner, policy, order: this.#order++ }
@@ -559,7 +561,7 @@ export class Books {
   #disclaim(owner: PolicyOwner, policies: readonly Policy[] = owner.policies): readonly Operation[] {
     const operations: Operation[] = []
     for (const policy of policies.toReversed()) {
-      const key = policyKey(policy.direction, policy.selector)
+      const key = policyKey(policy)
       const claims = this.#claims.get(key)
       const index = claims?.findIndex((claim) => claim.owner === owner) ?? -1
       if (claims === undefined || index < 0) continue
@@ -567,7 +569,8 @@ export class Books {
       const [next] = claims
       if (next === undefined) {
         this.#claims.delete(key)
-        operations.push({ op: 'delete-policy', id: { direction: policy.direction, selector: policy.selector } })
+        const { direction, selector, mark, ifId } = policy
+        operations.push({ op: 'delete-policy', id: { direction, selector, mark, ifId } })
       } else if (index === 0 && !isSamePolicy(next.policy, policy)) {
         operations.push({ op: 'set-policy', policy: next.policy })
       }
@@ -590,7 +593,7 @@ export class Books {
 
   /** Somebody has it now who is to keep it: a policy with the same selectors, or a state that got the same SPI. */
   #isClaimedAgain(operation: Operation): boolean {
-    if (operation.op === 'delete-policy') return this.#claims.has(policyKey(operation.id.direction, operation.id.selector))
+    if (operation.op === 'delete-policy') return this.#claims.has(policyKey(operation.id))
     if (operation.op !== 'delete-state') return false
     const { id } = operation
     return this.childOf(id) !== null || this.#larval.get(id.spi)?.local.equals(id.destination) === true
@@ -639,17 +642,17 @@ function throwFirst(errors: readonly KernelError[]): void {
   if (errors[0] !== undefined) throw errors[0]
 }
 
-function idOf({ spi, source, destination }: StateId): StateId {
-  return { spi, source, destination }
+function idOf({ spi, source, destination, mark }: StateId): StateId {
+  return { spi, source, destination, mark: mark ?? null }
 }
 
 function deletion(spi: number, source: IpAddress, destination: IpAddress): Operation {
   return { op: 'delete-state', id: { spi, source, destination } }
 }
 
-/** Outbound SPIs are the peers' choice and unique per peer address only. */
-function outboundKey({ spi, destination }: Pick<StateId, 'spi' | 'destination'>): string {
-  return `${destination.toString()} ${spi}`
+/** Outbound SPIs are the peers' choice and unique per peer address, and per mark, only. */
+function outboundKey({ spi, destination, mark }: Pick<StateId, 'spi' | 'destination' | 'mark'>): string {
+  return `${destination.toString()} ${spi}${markKey(mark ?? null)}`
 }
 
 function inboundState(child: ChildInstallation): State {
@@ -674,6 +677,7 @@ function stateOf(
 ): State {
   const { mode, reqid, esn, replayWindow, copyDf, copyEcn, copyDscpOut, copyDscpIn } = child
   const encapsulation = child.encapsulation === null ? null : encapsulationOf(direction, child.encapsulation)
+  const { mark, setMark, ifId } = ofState(child.separation, direction)
   // Property by property: objects put together from others take half as much room again.
   return {
     spi,
@@ -694,6 +698,9 @@ function stateOf(
     copyDscpIn,
     limits: child.limits[direction],
     acquireSequence,
+    mark,
+    setMark,
+    ifId,
   }
 }
 

@@ -107,6 +107,9 @@ async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice:
     copyDscpOut: true,
     copyDscpIn: false,
     acquireSequence: 0,
+    mark: null,
+    setMark: null,
+    ifId: 0,
   }
   const [addition] = await kernel.perform([
     { op: 'add-state', state },

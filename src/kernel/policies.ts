@@ -5,8 +5,9 @@
  */
 import type { IpAddress } from '../base/ip.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
-import { policyPriority } from './priority.ts'
+import { policyPriority, type PolicyKind } from './priority.ts'
 import { outboundSelectors, reversed } from './selectors.ts'
+import { ofPolicy, UNSEPARATED, type Separation } from './separation.ts'
 import type { Mode, Policy, PolicyDirection, Selector, Template } from './vocabulary.ts'
 
 /** What a CHILD_SA and its trap have in common. */
@@ -20,6 +21,7 @@ export interface ProtectedTraffic {
   readonly remoteSelectors: readonly TrafficSelector[]
   /** 0 = calculated from each selector. */
   readonly priority: number
+  readonly separation: Separation
 }
 
 export interface ShuntTraffic {
@@ -33,17 +35,24 @@ const LOWEST_PRIORITY = 0xffff_ffff
 
 /** Of a CHILD_SA: every pair of selectors in every direction. */
 export function childPolicies(child: ProtectedTraffic & { readonly outboundSpi: number }): readonly Policy[] {
-  return protecting(child, child.outboundSpi, (selector) =>
-    child.priority === 0 ? policyPriority(selector, 'normal') : child.priority,
-  )
+  if (!child.separation.isChosen) return protecting(child, child.outboundSpi, (selector) => priorityOf(child, 'normal', selector))
+  // Before those without a mark, which a packet with one fits as well; and behind them, in case they go.
+  return [
+    ...protecting(child, child.outboundSpi, (selector) => priorityOf(child, 'apart', selector)),
+    ...protecting({ ...child, separation: UNSEPARATED }, child.outboundSpi, (selector) => priorityOf(child, 'trap', selector)),
+  ]
 }
 
 /** Of a trap: a packet that leaves has the kernel ask for a state, one that comes in the clear is dropped. */
 export function trapPolicies(trap: ProtectedTraffic): readonly Policy[] {
-  // A configured priority puts them behind the CHILD_SAs' as a calculated one does: among equals the kernel takes the older.
-  return protecting(trap, 0, (selector) =>
-    trap.priority === 0 ? policyPriority(selector, 'trap') : Math.min(trap.priority + 1, LOWEST_PRIORITY),
-  )
+  return protecting(trap, 0, (selector) => priorityOf(trap, 'trap', selector))
+}
+
+function priorityOf({ priority }: ProtectedTraffic, kind: PolicyKind, selector: Selector): number {
+  if (priority === 0) return policyPriority(selector, kind)
+  // A configured one puts traps behind CHILD_SAs as a calculated one does: among equals the kernel takes the older.
+  if (kind === 'trap') return Math.min(priority + 1, LOWEST_PRIORITY)
+  return kind === 'apart' ? priority - 1 : priority
 }
 
 /** strongSwan: shunts reach forwarded packets, too. What passes goes before CHILD_SAs, what is dropped only if nothing else wants it. */
@@ -52,6 +61,8 @@ export function shuntPolicies(shunt: ShuntTraffic): readonly Policy[] {
   const policy = (direction: PolicyDirection, selector: Selector): Policy => ({
     direction,
     selector,
+    mark: null,
+    ifId: 0,
     priority: shunt.priority === 0 ? policyPriority(selector, kind) : shunt.priority,
     action: shunt.mode === 'pass' ? 'allow' : 'block',
     template: null,
@@ -68,11 +79,12 @@ function protecting(
   outboundSpi: number,
   priorityOf: (selector: Selector) => number,
 ): readonly Policy[] {
-  const { mode, reqid, local, remote } = traffic
+  const { mode, reqid, local, remote, separation } = traffic
   const inward: readonly PolicyDirection[] = mode === 'tunnel' ? ['in', 'fwd'] : ['in']
   const policies: Policy[] = []
   const add = (direction: PolicyDirection, selector: Selector, template: Template): void => {
-    policies.push({ direction, selector, priority: priorityOf(selector), action: 'allow', template })
+    const { mark, ifId } = ofPolicy(separation, direction)
+    policies.push({ direction, selector, mark, ifId, priority: priorityOf(selector), action: 'allow', template })
   }
   for (const outbound of outboundSelectors(traffic.localSelectors, traffic.remoteSelectors)) {
     const inbound = reversed(outbound)
@@ -83,7 +95,7 @@ function protecting(
   return [...policies]
 }
 
-/** Of two policies with the same direction and selector: whether the kernel would do the same by both. */
+/** Of two policies with the same direction, selector, mark and interface ID: whether the kernel would do the same by both. */
 export function isSamePolicy(a: Policy, b: Policy): boolean {
   if (a.priority !== b.priority || a.action !== b.action) return false
   if (a.template === null || b.template === null) return a.template === b.template

@@ -135,6 +135,6 @@ function isNoState(outcome: Outcome): boolean {
   return outcome.kind === 'refused' && outcome.error.code === 'KERNEL_NO_SUCH_STATE'
 }
 
-function idOf({ spi, source, destination }: StateId): StateId {
-  return { spi, source, destination }
+function idOf({ spi, source, destination, mark }: StateId): StateId {
+  return { spi, source, destination, mark: mark ?? null }
 }

@@ -3,7 +3,7 @@
  * else stay; plain data, the books do it in the kernel.
  */
 import { type IpAddress, IpRange } from '../base/ip.ts'
-import { policyPriority } from './priority.ts'
+import { policyPriority, type PolicyKind } from './priority.ts'
 import type { Encapsulation, Policy, Selector, State } from './vocabulary.ts'
 
 /** UDP ports of ESP-in-UDP as the IKE_SA sees them: ours and the peer's. */
@@ -69,6 +69,9 @@ export function movedState(state: State, to: Whereabouts, dynamic: DynamicHosts)
   }
 }
 
+/** Of the policies of CHILD_SAs (policies.ts). */
+const KINDS: readonly PolicyKind[] = ['normal', 'apart', 'trap']
+
 /** A policy of a CHILD_SA whose states of its direction go to another place. A priority that was calculated is calculated again. */
 export function movedPolicy(policy: Policy, to: Whereabouts, dynamic: DynamicHosts): Policy {
   const { template, direction } = policy
@@ -76,12 +79,12 @@ export function movedPolicy(policy: Policy, to: Whereabouts, dynamic: DynamicHos
   const isOutward = direction === 'out'
   const [local, remote] = isOutward ? [template.source, template.destination] : [template.destination, template.source]
   const selector = movedSelector(policy.selector, { local, remote }, to, dynamic)
-  const isCalculated = policy.priority === policyPriority(policy.selector, 'normal')
+  const kind = KINDS.find((one) => policy.priority === policyPriority(policy.selector, one))
   const [source, destination] = isOutward ? [to.local, to.remote] : [to.remote, to.local]
   return {
     ...policy,
     selector,
-    priority: isCalculated ? policyPriority(selector, 'normal') : policy.priority,
+    priority: kind === undefined ? policy.priority : policyPriority(selector, kind),
     template: { ...template, source, destination },
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { IpRange } from '../base/ip.ts'
 import { prefixesOf, type TrafficSelector } from '../negotiate/selectors.ts'
-import { ANY_PORT, type PolicyDirection, type PortRange, type Selector } from './vocabulary.ts'
+import { ANY_PORT, type Mark, type PolicyId, type PortRange, type Selector } from './vocabulary.ts'
 
 /** IP protocols whose type and code ride in the port fields: ICMP, ICMPv6. */
 const ICMP = 1
@@ -39,11 +39,21 @@ export function portMaskBits(mask: number): number {
 }
 
 /** Text that is equal for two policies exactly when the kernel takes them for the same one. */
-export function policyKey(direction: PolicyDirection, selector: Selector): string {
+export function policyKey({ direction, selector, mark, ifId }: PolicyId): string {
+  const apart = mark === null && ifId === 0 ? '' : `${markKey(mark)} if ${ifId}`
+  return `${direction} ${selectorKey(selector)}${apart}`
+}
+
+/** Text that tells marks apart; empty for none. */
+export function markKey(mark: Mark | null): string {
+  return mark === null ? '' : ` mark ${mark.value}/${mark.mask}`
+}
+
+function selectorKey(selector: Selector): string {
   const source = portMaskOf(selector.sourcePorts)
   const destination = portMaskOf(selector.destinationPorts)
   return (
-    `${direction} ${selector.source.toString()} ${selector.destination.toString()} ${selector.protocol}` +
+    `${selector.source.toString()} ${selector.destination.toString()} ${selector.protocol}` +
     ` ${source.port}/${source.mask} ${destination.port}/${destination.mask}`
   )
 }
@@ -76,7 +86,7 @@ export function outboundSelectors(local: readonly TrafficSelector[], remote: rea
       for (const source of prefixesOf(ours.range)) {
         for (const destination of prefixesOf(theirs.range)) {
           const selector = { source, destination, protocol, sourcePorts, destinationPorts }
-          selectors.set(policyKey('out', selector), selector)
+          selectors.set(selectorKey(selector), selector)
         }
       }
     }

@@ -6,11 +6,19 @@ import { EspalierError } from '../base/errors.ts'
 import type { Endpoint, Family, IpAddress, IpRange } from '../base/ip.ts'
 import type { Secret } from '../crypto/secret.ts'
 
-/** Names one state (SA): the kernel looks inbound SAs up by destination address, SPI and protocol. Only ESP so far. */
+/** Packets of one mark: those whose mark is `value` in the bits of `mask`. */
+export interface Mark {
+  readonly value: number
+  readonly mask: number
+}
+
+/** Names one state (SA): the kernel looks inbound SAs up by destination address, SPI, protocol and mark. Only ESP so far. */
 export interface StateId {
   readonly spi: number
   readonly source: IpAddress
   readonly destination: IpAddress
+  /** Only for packets with this mark; null or absent for any. */
+  readonly mark?: Mark | null
 }
 
 export type Mode = 'tunnel' | 'transport'
@@ -42,6 +50,7 @@ export interface Encapsulation {
 
 /** One direction of a CHILD_SA. */
 export interface State extends StateId {
+  readonly mark: Mark | null
   readonly direction: 'in' | 'out'
   readonly mode: Mode
   readonly reqid: number
@@ -63,6 +72,10 @@ export interface State extends StateId {
   readonly copyDscpIn: boolean
   /** Sequence number of the ACQUIRE this answers, 0 if none. */
   readonly acquireSequence: number
+  /** The mark that packets have after it, null to leave theirs. */
+  readonly setMark: Mark | null
+  /** Of the XFRM interface that it belongs to, 0 for none. */
+  readonly ifId: number
 }
 
 /**
@@ -88,6 +101,10 @@ export type PolicyDirection = 'in' | 'out' | 'fwd'
 export interface Policy {
   readonly direction: PolicyDirection
   readonly selector: Selector
+  /** Only for packets with this mark; null for any. */
+  readonly mark: Mark | null
+  /** Only for packets of the XFRM interface with this ID, 0 for those of none. */
+  readonly ifId: number
   /** Lower wins. See kernel/priority.ts. */
   readonly priority: number
   readonly action: 'allow' | 'block'
@@ -104,7 +121,7 @@ export interface Template {
   readonly spi: number
 }
 
-export type PolicyId = Pick<Policy, 'direction' | 'selector'>
+export type PolicyId = Pick<Policy, 'direction' | 'selector' | 'mark' | 'ifId'>
 
 export interface Usage {
   readonly bytes: bigint
@@ -152,7 +169,7 @@ export type Operation =
   | { readonly op: 'query-state'; readonly id: StateId }
   /** Outcome `drops`. */
   | { readonly op: 'query-drops' }
-  /** Installs a policy, replacing one with the same selector and direction. */
+  /** Installs a policy, replacing one with the same selector, direction, mark and interface ID. */
   | { readonly op: 'set-policy'; readonly policy: Policy }
   | { readonly op: 'delete-policy'; readonly id: PolicyId }
 

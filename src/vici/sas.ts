@@ -10,7 +10,8 @@ import { EsnId, TransformType } from '../iana/transforms.ts'
 import type { ChildSa, ChildSaState, IkeSa, IkeSaState } from '../ike/sa.ts'
 import type { Session, Task } from '../ike/session.ts'
 import type { ChildUsage } from '../kernel/books.ts'
-import type { Usage } from '../kernel/vocabulary.ts'
+import type { Separation } from '../kernel/separation.ts'
+import type { Mark, Usage } from '../kernel/vocabulary.ts'
 import { transformName, type ChosenTransforms } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
 import type { Clock } from '../ports.ts'
@@ -57,6 +58,7 @@ export function ikeEntries(sa: IkeSa, now: Milliseconds, tasks: Tasks | null): r
     ['nat-remote', sa.nat.there ? 'yes' : null],
     ['nat-fake', sa.nat.faked ? 'yes' : null],
     ['nat-any', sa.nat.here || sa.nat.there || sa.nat.faked ? 'yes' : null],
+    ...interfaceIdEntries(sa.interfaceIds?.in ?? 0, sa.interfaceIds?.out ?? 0),
     ...algorithmEntries(sa.proposal, [ENCR, INTEG, PRF, KE]),
     ...(sa.state === 'established' && sa.established !== null ? lifeEntries(sa, sa.established, now) : []),
     ['local-vips', addresses(sa.virtualAddresses)],
@@ -111,6 +113,7 @@ export function childSection(
     ['encap', child.encapsulated ? 'yes' : null],
     ['spi-in', hex(child.inboundSpi, 8)],
     ['spi-out', hex(child.outboundSpi, 8)],
+    ...separationEntries(child.separation),
     ...algorithmEntries(child.proposal, [ENCR, INTEG, KE]),
     ['esn', hasEsn(child.proposal) ? '1' : null],
     ...usageEntries('in', carried.in, clock.wall()),
@@ -130,6 +133,25 @@ export function healthEntries({ health }: ChildSa, now: Milliseconds): readonly 
     ['health', health.state],
     ['health-reason', health.reason],
     ['health-time', elapsed(health.since, now)],
+  ]
+}
+
+function separationEntries({ markIn, markOut, ifIdIn, ifIdOut }: Separation): readonly Entry[] {
+  return [...markEntries('in', markIn), ...markEntries('out', markOut), ...interfaceIdEntries(ifIdIn, ifIdOut)]
+}
+
+function markEntries(direction: 'in' | 'out', mark: Mark | null): readonly Entry[] {
+  if (mark === null) return []
+  return [
+    [`mark-${direction}`, hex(mark.value, 8)],
+    [`mark-mask-${direction}`, mark.mask === 0xffff_ffff ? null : hex(mark.mask, 8)],
+  ]
+}
+
+function interfaceIdEntries(inward: number, outward: number): readonly Entry[] {
+  return [
+    ['if-id-in', inward === 0 ? null : hex(inward, 8)],
+    ['if-id-out', outward === 0 ? null : hex(outward, 8)],
   ]
 }
 

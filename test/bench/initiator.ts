@@ -12,6 +12,7 @@ import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
 import { ExchangeType } from '../../src/iana/ikev2.ts'
+import { Separations } from '../../src/gateway/separations.ts'
 import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
 import type { IkeEvent } from '../../src/ike/events.ts'
 import { probe } from '../../src/ike/liveness.ts'
@@ -104,7 +105,8 @@ const shard = new Shard(
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
     leases: new Leases(),
     traffic: new TrafficClaims(),
-    traps: { set: () => Promise.resolve(), questionFor: () => 0 },
+    traps: { set: () => Promise.resolve(), questionFor: () => 0, separationOf: () => null },
+    separations: new Separations(null),
     fakeSource: fakeSource(systemEntropy.bytes(4)),
     settings: () => settings,
     connections: () => [],

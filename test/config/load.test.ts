@@ -193,8 +193,6 @@ describe('configurations of real gateways', () => {
       'swanctl/swanctl.conf:34: connections.old.local-2: authentication in several rounds is not supported yet',
       `swanctl/swanctl.conf:44: connections.mixed.remote.groups: ${constraint}`,
       `swanctl/swanctl.conf:46: connections.mixed.remote.cacert-1: ${constraint}`,
-      'swanctl/swanctl.conf:56: connections.mixed.children.marked.mark_in: not supported: policies without the mark would apply to other traffic',
-      'swanctl/swanctl.conf:58: connections.mixed.children.marked.if_id_out: not supported: policies without the interface ID would apply to other traffic',
       'swanctl/swanctl.conf:59: connections.mixed.children.marked.policies: not supported: policies are always installed',
       'swanctl/swanctl.conf:60: connections.mixed.children.marked.ah_proposals: not supported: AH is not supported',
       "swanctl/swanctl.conf:61: connections.mixed.children.marked.esp_proposals: the ESP proposal 'aes256' has no integrity algorithm: encryption without it protects nothing",
@@ -569,7 +567,6 @@ describe('values', () => {
     ['icmp', 'no', 'yes'],
     ['sha256_96', 'no', 'yes'],
     ['policies_fwd_out', 'no', 'yes'],
-    ['mark_in_sa', 'no', 'yes'],
   ]
   for (const [key, quiet, loud] of harmless) {
     test(`${key} = ${quiet} asks for nothing, ${key} = ${loud} is one warning`, () => {

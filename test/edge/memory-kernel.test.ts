@@ -339,7 +339,7 @@ test('limits of bytes and packets: the soft one is told of once, at the hard one
   for (let n = 0; n < 3; n++) left.protect()
   const expire = (hard: boolean): KernelEvent => ({
     event: 'expire',
-    id: { spi: SPI, source: LEFT, destination: RIGHT },
+    id: { spi: SPI, source: LEFT, destination: RIGHT, mark: null },
     reqid: 7,
     hard,
   })

@@ -10,6 +10,7 @@ import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { Books, type ChildInstallation, type InstalledChild, type OutboundTime } from '../../src/kernel/books.ts'
 import { trapPolicies, type ProtectedTraffic } from '../../src/kernel/policies.ts'
 import type { MoveOutcome, Relocation } from '../../src/kernel/relocate.ts'
+import { UNSEPARATED } from '../../src/kernel/separation.ts'
 import { KernelError, type Operation, type PolicyDirection } from '../../src/kernel/vocabulary.ts'
 import type { TrafficSelector } from '../../src/negotiate/selectors.ts'
 import { cbc, CountingEntropy, HandClock, installation, LEFT, RIGHT, traffic } from './fixtures.ts'
@@ -59,6 +60,7 @@ const TRAFFIC: ProtectedTraffic = {
   localSelectors: [traffic('10.1.0.0/16')],
   remoteSelectors: [traffic('10.2.0.0/16')],
   priority: 0,
+  separation: UNSEPARATED,
 }
 
 /** The peer of a child that is in UDP at another port, and perhaps another address. */

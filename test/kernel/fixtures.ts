@@ -4,6 +4,7 @@
 import { IpAddress, IpRange } from '../../src/base/ip.ts'
 import { Secret } from '../../src/crypto/secret.ts'
 import type { ChildInstallation, Keying } from '../../src/kernel/books.ts'
+import { UNSEPARATED } from '../../src/kernel/separation.ts'
 import { ANY_PORT, NO_LIMITS, type Policy, type Selector, type State } from '../../src/kernel/vocabulary.ts'
 import type { TrafficSelector } from '../../src/negotiate/selectors.ts'
 import type { Clock, Entropy } from '../../src/ports.ts'
@@ -61,6 +62,9 @@ export function state(change: Partial<State> = {}): State {
     copyDscpOut: true,
     copyDscpIn: false,
     acquireSequence: 0,
+    mark: null,
+    setMark: null,
+    ifId: 0,
     ...change,
   }
 }
@@ -69,6 +73,8 @@ export function policy(change: Partial<Policy> = {}): Policy {
   return {
     direction: 'out',
     selector: selector('10.1.0.0/16', '10.2.3.0/24'),
+    mark: null,
+    ifId: 0,
     priority: 375935,
     action: 'allow',
     template: { source: LEFT, destination: RIGHT, mode: 'tunnel', reqid: 7, spi: 0xcabbccdd },
@@ -99,6 +105,7 @@ export function installation(inboundSpi: number, change: Partial<ChildInstallati
     limits: { in: NO_LIMITS, out: NO_LIMITS },
     priority: 0,
     acquireSequence: 0,
+    separation: UNSEPARATED,
     ...change,
   }
 }

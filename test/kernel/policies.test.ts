@@ -8,6 +8,7 @@ import { IpAddress } from '../../src/base/ip.ts'
 import { MemoryKernel, type PlainPacket } from '../../src/edge/memory-kernel.ts'
 import { Books } from '../../src/kernel/books.ts'
 import { shuntPolicies, trapPolicies, type ProtectedTraffic } from '../../src/kernel/policies.ts'
+import { UNSEPARATED } from '../../src/kernel/separation.ts'
 import { KernelError, type KernelEvent, type Operation } from '../../src/kernel/vocabulary.ts'
 import { CountingEntropy, HandClock, installation, LEFT, RIGHT, traffic } from './fixtures.ts'
 
@@ -21,6 +22,7 @@ const TRAP: ProtectedTraffic = {
   localSelectors: LOCAL,
   remoteSelectors: REMOTE,
   priority: 0,
+  separation: UNSEPARATED,
 }
 const PACKET: PlainPacket = {
   source: IpAddress.parse('10.1.0.5'),

@@ -64,7 +64,16 @@ test('policies have one key exactly when the kernel takes them for one', () => {
   const base = selector('10.1.0.0/16', '10.2.0.0/16', { protocol: 17 })
   const wide = { ...base, sourcePorts: { first: 1000, last: 1005 } }
   const wider = { ...base, sourcePorts: { first: 1000, last: 1007 } }
-  assert.equal(policyKey('out', wide), policyKey('out', wider))
-  assert.notEqual(policyKey('out', wide), policyKey('in', wide))
-  assert.notEqual(policyKey('out', wide), policyKey('out', base))
+  const id = { direction: 'out', selector: wide, mark: null, ifId: 0 } as const
+  assert.equal(policyKey(id), policyKey({ ...id, selector: wider }))
+  const marked = { ...id, mark: { value: 7, mask: 0xff } }
+  const others = [
+    { ...id, direction: 'in' as const },
+    { ...id, selector: base },
+    { ...id, ifId: 7 },
+    marked,
+    { ...marked, mark: { value: 7, mask: 0xf } },
+    { ...marked, ifId: 7 },
+  ]
+  assert.equal(new Set([id, ...others].map(policyKey)).size, others.length + 1)
 })

@@ -58,6 +58,7 @@ export function checkEmpty(node: SimulatedNode): void {
   )
   assert.equal(gateway.books.reqids.size, 0, `no reqid is held at ${node.name}`)
   assert.equal(gateway.traffic.size, 0, `no traffic is claimed at ${node.name}`)
+  assert.equal(node.flows.marks.size, 0, `no mark is kept apart at ${node.name}`)
   assert.equal(gateway.sessions().length, 0, `no IKE_SA is left at ${node.name}`)
   for (const { name } of gateway.configured.connections())
     assert.deepEqual(gateway.sessionsOf(name), [], `no IKE_SA of ${name} is kept at ${node.name}`)

@@ -17,6 +17,7 @@ import {
   type Connection,
   type IkeLifetime,
   type IkeSettings,
+  type InterfaceId,
 } from '../../src/ike/connection.ts'
 import { parseProposal } from '../../src/negotiate/proposals.ts'
 import { parseSelectorTemplate } from '../../src/negotiate/selectors.ts'
@@ -41,6 +42,9 @@ export interface ChildWords {
   /** Of what is not said there is no limit. */
   readonly childLifetime?: Partial<ChildLifetime>
   readonly inactivity?: Milliseconds
+  readonly marks?: Partial<Pick<ChildConnection, 'markIn' | 'markInOnState' | 'markOut' | 'setMarkIn' | 'setMarkOut'>>
+  /** Both directions'. */
+  readonly interfaceId?: InterfaceId
 }
 
 export interface ConnectionWords extends ChildWords {
@@ -68,6 +72,8 @@ export interface ConnectionWords extends ChildWords {
   readonly vips?: readonly string[]
   /** Given away from. */
   readonly pools?: readonly string[]
+  /** Of the connection, both directions'. */
+  readonly defaultInterfaceId?: InterfaceId
   /** Instead of the one child described by the rest. */
   readonly children?: readonly ChildWords[]
 }
@@ -94,6 +100,8 @@ export function connection(words: ConnectionWords): Connection {
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
     virtualAddresses: (words.vips ?? []).map((text) => IpAddress.parse(text)),
     pools: words.pools ?? [],
+    interfaceIdIn: words.defaultInterfaceId ?? 0,
+    interfaceIdOut: words.defaultInterfaceId ?? 0,
     local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
     remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },
     children: (words.children ?? [words]).map(child),
@@ -119,6 +127,9 @@ function child(words: ChildWords): ChildConnection {
     closeAction: parseAction(words.closeAction ?? 'none'),
     lifetime: words.childLifetime === undefined ? DEFAULT_CHILD.lifetime : { ...UNLIMITED, ...words.childLifetime },
     inactivity: words.inactivity ?? DEFAULT_CHILD.inactivity,
+    ...words.marks,
+    interfaceIdIn: words.interfaceId ?? 0,
+    interfaceIdOut: words.interfaceId ?? 0,
   }
 }
 

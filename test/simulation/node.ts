@@ -3,6 +3,7 @@
  * gets more, whose addresses and routes may come and go. It plays the part of the kernel on the NAT-T port: ESP and keepalives never reach the gateway (RFC 3948).
  */
 import { assert } from '../../src/base/assert.ts'
+import type { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
 import type { Milliseconds } from '../../src/base/time.ts'
 import { promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
@@ -12,7 +13,7 @@ import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
-import type { Entropy, Kernel, KeyExchange } from '../../src/ports.ts'
+import type { Entropy, Flows, Kernel, KeyExchange } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import { Interfaces } from './interfaces.ts'
@@ -67,6 +68,9 @@ export class SimulatedNode implements Attachment {
   isAsleep = false
   configuration: GatewayConfiguration
   kernel!: MemoryKernel
+  flows!: SimulatedFlows
+  /** The firewall of this machine gives answers the mark of what they answer, whoever gave that. */
+  restoresMarks = false
   gateway!: Gateway
   hub!: LogHub
   /** They hear of every event. */
@@ -110,6 +114,7 @@ export class SimulatedNode implements Attachment {
     if (driver.remembers) hub.listen(loudnesses(3), (line) => void this.lines.push(line))
     const reporter = new Reporter(() => driver.clock.now(), hub)
     this.kernel = memory
+    this.flows = new SimulatedFlows()
     const gateway = new Gateway(
       {
         network: {
@@ -125,6 +130,7 @@ export class SimulatedNode implements Attachment {
         clock: driver.clock,
         entropy,
         keyExchanges: { generate: (group) => this.#keyExchange(group, entropy) },
+        flows: this.flows,
         ports: this.ports,
       },
       this.configuration,
@@ -222,7 +228,9 @@ export class SimulatedNode implements Attachment {
   /** A host behind this machine answers every echo request (ICMP type 8 in `sourcePort`) it gets out of the tunnel. */
   #deliver(packet: PlainPacket): void {
     this.delivered.push(packet)
-    if (packet.protocol === ICMP && packet.sourcePort === ECHO_REQUEST) this.sendPlain(echoReply(packet))
+    if (packet.protocol !== ICMP || packet.sourcePort !== ECHO_REQUEST) return
+    const mark = packet.mark ?? 0
+    this.sendPlain({ ...echoReply(packet), mark: this.restoresMarks || this.flows.marks.has(mark) ? mark : 0 })
   }
 
   #send(gateway: Gateway, bytes: Uint8Array, from: Endpoint, to: Endpoint): void {
@@ -287,6 +295,23 @@ function withoutLastUse(outcome: Outcome): Outcome {
 export const ICMP = 1
 export const ECHO_REQUEST = 8
 const ECHO_REPLY = 0
+
+/** Connection tracking that remembers marks (ports.ts). */
+export class SimulatedFlows implements Flows {
+  readonly marks = new Set<number>()
+  /** Why marks cannot be kept apart. */
+  refusal: EspalierError | null = null
+
+  keepApart(mark: number): Promise<void> {
+    if (this.refusal !== null) return Promise.reject(this.refusal)
+    this.marks.add(mark)
+    return Promise.resolve()
+  }
+
+  letGo(mark: number): void {
+    this.marks.delete(mark)
+  }
+}
 
 export function echoRequest(source: IpAddress, destination: IpAddress): PlainPacket {
   return { source, destination, protocol: ICMP, sourcePort: ECHO_REQUEST, destinationPort: 0, length: 84 }

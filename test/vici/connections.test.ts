@@ -201,8 +201,8 @@ scenario(
       "invalid section: childen, config discarded: connections.c.childen: unknown section 'childen'; did you mean 'children'?",
     )
     assert.equal(
-      await errmsg({ children: { net: { mark_in: '7' } } }),
-      'not supported: mark_in, config discarded: connections.c.children.net.mark_in: not supported: policies without the mark would apply to other traffic',
+      await errmsg({ children: { net: { label: 'x' } } }),
+      'not supported: label, config discarded: connections.c.children.net.label: not supported: policies without the security label would apply to other traffic',
     )
     assert.equal(
       await errmsg({ local: { auth: 'pubkey' } }),

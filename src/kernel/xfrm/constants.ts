@@ -50,8 +50,12 @@ export const XFRMA = {
   LASTUSED: 15,
   ALG_AEAD: 18,
   ALG_AUTH_TRUNC: 20,
+  MARK: 21,
   REPLAY_ESN_VAL: 23,
   SA_EXTRA_FLAGS: 24,
+  SET_MARK: 29,
+  SET_MARK_MASK: 30,
+  IF_ID: 31,
 } as const
 
 export const AF_INET = 2

@@ -3,7 +3,7 @@
  * copied out of the receive buffer.
  */
 import { Endpoint } from '../../base/ip.ts'
-import type { Encapsulation, KernelEvent, Limits, StateId, Usage } from '../vocabulary.ts'
+import type { Encapsulation, KernelEvent, Limits, Mark, StateId, Usage } from '../vocabulary.ts'
 import { readAttributes, type ReceivedMessage } from './attributes.ts'
 import {
   IPPROTO_ESP,
@@ -147,7 +147,17 @@ function decodeExpire(payload: Uint8Array): KernelEvent | null {
   const view = structAt(payload, 0, USER_EXPIRE_LENGTH, 'an expiry')
   const { protocol, spi, source, destination, reqid } = getUsersaInfo(view, 0)
   if (protocol !== IPPROTO_ESP || spi === 0) return null
-  return { event: 'expire', id: { spi, source, destination }, reqid, hard: view.getUint8(224) !== 0 }
+  const mark = markOf(readAttributes(payload, USER_EXPIRE_LENGTH))
+  return { event: 'expire', id: { spi, source, destination, mark }, reqid, hard: view.getUint8(224) !== 0 }
+}
+
+/** xfrm_mark: v u32 0, m u32 4; 8 bytes. Absent, and all zeros, for any mark. */
+function markOf(attributes: ReadonlyMap<number, Uint8Array>): Mark | null {
+  const bytes = attributes.get(XFRMA.MARK)
+  if (bytes === undefined) return null
+  const view = structAt(bytes, 0, 8, 'a mark')
+  const [value, mask] = [view.getUint32(0, LITTLE_ENDIAN), view.getUint32(4, LITTLE_ENDIAN)]
+  return value === 0 && mask === 0 ? null : { value, mask }
 }
 
 /**

@@ -2,7 +2,16 @@
  * Operations as netlink requests. Every request asks for an acknowledgement, so that each has one definite end.
  */
 import { assert } from '../../base/assert.ts'
-import { NO_LIMITS, type Operation, type Policy, type PolicyId, type State, type StateId, type Template } from '../vocabulary.ts'
+import {
+  NO_LIMITS,
+  type Mark,
+  type Operation,
+  type Policy,
+  type PolicyId,
+  type State,
+  type StateId,
+  type Template,
+} from '../vocabulary.ts'
 import { cipherKeyLength, kernelCipher, kernelIntegrity } from './algorithms.ts'
 import { RequestMessage } from './attributes.ts'
 import type { XfrmContents } from './contents.ts'
@@ -139,7 +148,25 @@ export function encodeState(given: State, verb: StateVerb, sequence: number, con
     putReplay(message.view, message.attribute(XFRMA.REPLAY_VAL, REPLAY_LENGTH), contents.replayOf(state.direction))
   }
   if (contents !== null) putLifetimeCur(message.view, message.attribute(XFRMA.LTIME_VAL, LIFETIME_CUR_LENGTH), contents.carried)
+  putMark(message, state.mark)
+  if (state.setMark !== null) {
+    putWord(message, XFRMA.SET_MARK, state.setMark.value)
+    putWord(message, XFRMA.SET_MARK_MASK, state.setMark.mask)
+  }
+  if (state.ifId !== 0) putWord(message, XFRMA.IF_ID, state.ifId)
   return message.finish()
+}
+
+/** xfrm_mark: v u32 0, m u32 4; 8 bytes. */
+function putMark(message: RequestMessage, mark: Mark | null | undefined): void {
+  if (mark === null || mark === undefined) return
+  const at = message.attribute(XFRMA.MARK, 8)
+  message.view.setUint32(at, mark.value, LITTLE_ENDIAN)
+  message.view.setUint32(at + 4, mark.mask, LITTLE_ENDIAN)
+}
+
+function putWord(message: RequestMessage, type: number, value: number): void {
+  message.view.setUint32(message.attribute(type, 4), value, LITTLE_ENDIAN)
 }
 
 /** Outbound states check no replays; with ESN the kernel yet demands a window, and 1 is the least. */
@@ -198,10 +225,11 @@ function asciiBytes(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0))
 }
 
-/** XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination and SPI, the source is not asked for. */
+/** XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination, SPI and mark, the source is not asked for. */
 export function encodeStateId(type: typeof XFRM_MSG.DELSA | typeof XFRM_MSG.GETSA, id: StateId, sequence: number): Uint8Array {
   const message = new RequestMessage(type, FLAGS, sequence, USERSA_ID_LENGTH)
   putUsersaId(message.view, NLMSG_HEADER_LENGTH, id.destination, id.spi)
+  putMark(message, id.mark)
   return message.finish()
 }
 
@@ -224,6 +252,7 @@ function encodePolicy(policy: Policy, sequence: number): Uint8Array {
     XFRM_POLICY_ACTION[policy.action],
   )
   if (template !== null) putTemplate(message, policy, template)
+  putPolicyKey(message, policy)
   return message.finish()
 }
 
@@ -242,5 +271,12 @@ function putTemplate(message: RequestMessage, policy: Policy, template: Template
 function encodePolicyId(id: PolicyId, sequence: number): Uint8Array {
   const message = new RequestMessage(XFRM_MSG.DELPOLICY, FLAGS, sequence, USERPOLICY_ID_LENGTH)
   putUserpolicyId(message.view, NLMSG_HEADER_LENGTH, id.selector, XFRM_POLICY_DIRECTION[id.direction])
+  putPolicyKey(message, id)
   return message.finish()
+}
+
+/** What a policy is told from others by, beside direction and selector. */
+function putPolicyKey(message: RequestMessage, { mark, ifId }: PolicyId): void {
+  putMark(message, mark)
+  if (ifId !== 0) putWord(message, XFRMA.IF_ID, ifId)
 }

@@ -100,7 +100,7 @@ test('an acquire tells packet, policy, reqid and the sequence number that answer
 })
 
 test('an expiry tells the state and whether it is gone', HEX, () => {
-  const id = { spi: 0xc1020304, source: RIGHT, destination: LEFT }
+  const id = { spi: 0xc1020304, source: RIGHT, destination: LEFT, mark: null }
   assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 01 ${zeros(7)}`)), {
     event: 'expire',
     id,
@@ -110,6 +110,13 @@ test('an expiry tells the state and whether it is gone', HEX, () => {
   assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 00 ${zeros(7)}`)), {
     event: 'expire',
     id,
+    reqid: 7,
+    hard: false,
+  })
+  // XFRMA_MARK: length 12, type 21, value, mask.
+  assert.deepEqual(decodeEvent(message(XFRM_MSG.EXPIRE, `${USERSA} 00 ${zeros(7)} 0c00 1500 07000000 ff000000`)), {
+    event: 'expire',
+    id: { ...id, mark: { value: 7, mask: 0xff } },
     reqid: 7,
     hard: false,
   })

@@ -162,6 +162,19 @@ test('a block policy has no template, and a policy is deleted by selector and di
   )
 })
 
+test('marks and interface IDs are attributes of states and policies, and of what names them', HEX, () => {
+  const mark = { value: 7, mask: 0xff }
+  // XFRMA_MARK, XFRMA_SET_MARK, XFRMA_SET_MARK_MASK, XFRMA_IF_ID: length, type, words.
+  const [marked, set, ifId] = ['0c00 1500 07000000 ff000000', '0800 1d00 09000000 0800 1e00 0f000000', '0800 1f00 2a000000']
+  const endOf = (bytes: Uint8Array, hex: string): void => assert.ok(toHex(bytes).endsWith(hexOf(hex)), toHex(bytes).slice(-80))
+  endOf(encodeState(state({ mark, setMark: { value: 9, mask: 0xf }, ifId: 42 }), 'update', 1), `${marked} ${set} ${ifId}`)
+  endOf(encodeState(state({ setMark: { value: 0, mask: 0xffff_ffff } }), 'new', 1), '0800 1d00 00000000 0800 1e00 ffffffff')
+  endOf(encodeOperation({ op: 'delete-state', id: state({ mark }) }, 1), marked)
+  endOf(encodeOperation({ op: 'query-state', id: state({ mark }) }, 1), marked)
+  endOf(encodeOperation({ op: 'set-policy', policy: policy({ mark, ifId: 42 }) }, 1), `${marked} ${ifId}`)
+  endOf(encodeOperation({ op: 'delete-policy', id: policy({ mark, ifId: 42 }) }, 1), `${marked} ${ifId}`)
+})
+
 test('ESN and wide windows use the bitmap form, narrow windows the old one, outbound states none', HEX, () => {
   const replay = (change: Partial<State>): [string, number] => {
     const bytes = encodeState(state(change), 'new', 1)
