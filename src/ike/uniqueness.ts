@@ -68,11 +68,16 @@ function replace(session: Session, old: Session): void {
   const isLater = isFromSameEndpoint(old, session)
   env.report({ event: 'duplicate-found', sa: session.sa, old: old.sa, isLater })
   if (isLater) old.setDeadline('superseded', env.clock.now() + REAUTHENTICATION_TIME)
-  else deleteSuperseded(old)
+  else deleteOld(old)
+}
+
+/** The time for the suspected reauthentication is over: the old one goes, unless it is the one that is left (reauthenticate.ts). */
+export function deleteSuperseded(session: Session): void {
+  if (session.twins.length > 0) deleteOld(session)
 }
 
 /** Another IKE_SA has taken its place under `unique`; one that was rekeyed since is another one. */
-export function deleteSuperseded(session: Session): void {
+function deleteOld(session: Session): void {
   if (session.sa.state !== 'established') return
   void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
 }

@@ -11,7 +11,7 @@ import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import type { ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
-import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
+import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST, type SideWords } from './places.ts'
 import { assertOne, packet, standing, type Both } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
@@ -100,6 +100,52 @@ scenario('one of several CHILD_SAs waits for its own predecessor, however long t
   }
 })
 
+/** By the time a reauthentication takes at most in this world, one begins after the other. */
+const SPREAD: Milliseconds = 160
+
+for (const first of SIDES) {
+  for (const [ours, theirs] of [
+    [true, true],
+    [true, false],
+    [false, true],
+    [false, false],
+  ] as const) {
+    const how = (makesBeforeBreak: boolean): string => (makesBeforeBreak ? 'makes before it breaks' : 'breaks before it makes')
+    scenarioOverSeeds(
+      `the ${first} ${how(ours)}, and the other side, which ${how(theirs)}, begins meanwhile: one IKE_SA with all CHILD_SAs is left`,
+      40,
+      async (world) => {
+        const [die, unique] = world.entropyFor('offset').bytes(2)
+        const words = { unique: (['no', 'replace', 'keep', 'never'] as const)[unique! % 4]! }
+        const settings = (node: (typeof SIDES)[number]): SideWords => ({
+          settings: { makeBeforeBreak: node === first ? ours : theirs },
+        })
+        const gateway = addGateway(world, { ...NEVER, ...words, children: TWO_CHILDREN.gateway }, settings('gateway'))
+        const client = addClient(world, { ...NEVER, ...words, children: TWO_CHILDREN.client }, settings('client'))
+        await world.initiate(client)
+        await world.outcome(addChild(standing(client), childOf(client, 'lab')))
+        await world.pass(SECOND)
+        const sessions = { client: client.session, gateway: gateway.session }
+        const second = first === 'client' ? 'gateway' : 'client'
+        sessions[first].enqueue(() => reauthenticate(sessions[first]))
+        await world.pass((die! * SPREAD) / 256)
+        sessions[second].enqueue(() => reauthenticate(sessions[second]))
+        await world.pass(30 * SECOND)
+        for (const node of [client, gateway]) {
+          assert.equal(node.sessions().length, 1, `${node.name} has one IKE_SA`)
+          assert.notEqual(node.session, sessions[node === client ? 'client' : 'gateway'])
+          assert.deepEqual(
+            carried(node).map((text) => text.slice(0, 3)),
+            ['lab', 'net'],
+          )
+          assert.equal(node.kernel.states().length, 4)
+        }
+        assert.ok(await flows(world, client, gateway))
+      },
+    )
+  }
+}
+
 /** A client that forgets its IKE_SA, comes back to the same place, and does not say so: nobody deletes the old one. */
 async function forgetful(world: World): Promise<Both> {
   const gateway = addGateway(world, NEVER)
@@ -146,12 +192,11 @@ scenario('the old one is given up while the new one waits: what leaves never lea
   const both = await forgetful(world)
   const [old] = both.gateway.sessions()
   const closing = old!.run(() => old!.close('peer-silent'))
-  let isClosed = false
-  void closing.then(() => (isClosed = true))
-  while (!isClosed) {
+  while (both.gateway.eventsOf('ike-closed').length === 0) {
     assert.equal(both.gateway.sendPlain(packet(OFFICE_HOST, HOME_HOST)), 'protected')
     await world.pass(0.01)
   }
+  await closing
   assert.ok(await arrivesAtClient(world, both))
 })
 
