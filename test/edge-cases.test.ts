@@ -14,10 +14,8 @@ type State =
   /** Nothing of it can be reached before there is what the words say. */
   | { readonly awaits: string }
 
-const MOVES = { awaits: 'endpoints that move' }
 const IKEV1 = { awaits: 'IKEv1' }
 const MOBIKE = { awaits: 'MOBIKE' }
-const REKEYING = { awaits: 'rekeying' }
 const RESTART = { awaits: 'a daemon that adopts what it finds in the kernel' }
 
 /** In order, the first has number 1. */
@@ -32,7 +30,7 @@ const EDGE_CASES: readonly (readonly [what: string, state: State])[] = [
   ['no NAT, with MOBIKE and without', 'shown'],
   ['encap = yes on one side', 'shown'],
   ['encap = yes against libreswan and OpenIKED', 'shown'],
-  ['two NATs one behind the other', { missing: 'a mapping that changes at either of them' }],
+  ['two NATs one behind the other', 'shown'],
   ['a NAT that maps 4500 to an outside 500', 'shown'],
   ['a NAT that maps 500 and 4500 to different ports', 'shown'],
   ['IKE_SA_INIT on 4500', 'shown'],
@@ -49,12 +47,12 @@ const EDGE_CASES: readonly (readonly [what: string, state: State])[] = [
   ['Aggressive Mode behind a NAT', IKEV1],
   ['MM5 on 500 in spite of a NAT', IKEV1],
   ['ESP from a new port while IKE is idle', 'shown'],
-  ['the same with ten packets at once', MOVES],
+  ['the same with ten packets at once', 'shown'],
   ['ESP from a new port that is not authentic', 'shown'],
   ['ESP replayed from another address', 'shown'],
-  ['ESP from a new address and port', MOVES],
+  ['ESP from a new address and port', 'shown'],
   ['IKE from elsewhere, the peer behind no NAT', 'shown'],
-  ['IKE from elsewhere, the peer behind a NAT', MOVES],
+  ['IKE from elsewhere, the peer behind a NAT', 'shown'],
   ['the same, not authentic', 'shown'],
   ['a probe of a new path, with MOBIKE', 'shown'],
   ['UPDATE_SA_ADDRESSES with COOKIE2', MOBIKE],
@@ -71,15 +69,15 @@ const EDGE_CASES: readonly (readonly [what: string, state: State])[] = [
   ['an unknown SPI on 4500', 'shown'],
   ['ESP in the wrong form', 'shown'],
   ['a peer that changes the form of its ESP', 'shown'],
-  ['a rekeying during a change of the mapping', REKEYING],
-  ['a rekeying of the IKE_SA behind a NAT', REKEYING],
+  ['a rekeying during a change of the mapping', 'shown'],
+  ['a rekeying of the IKE_SA behind a NAT', 'shown'],
   ['IKE_INTERMEDIATE behind a NAT', { awaits: 'IKE_INTERMEDIATE' }],
   ['a fragmented IKE_AUTH', 'shown'],
   ['REDIRECT in IKE_SA_INIT', { awaits: 'REDIRECT' }],
   ['a restart with a thousand SAs', RESTART],
   ['a daemon that was killed', RESTART],
   ['lost events of the kernel', { missing: 'a soft expiry among them, which asks for rekeying' }],
-  ['one SA that flaps between two ports', MOVES],
+  ['one SA that flaps between two ports', 'shown'],
   ['a peer that reboots behind its NAT', 'shown'],
   ['a 1:1 NAT with a public address that is configured', { missing: 'the refusal of a NAT without it' }],
   ['a kernel without ESP, or without UDP_ENCAP', 'shown'],

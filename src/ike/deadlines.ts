@@ -23,6 +23,8 @@ export type DeadlineName =
   | 'over'
   /** Another IKE_SA of the same peer has taken its place (uniqueness.ts). */
   | 'superseded'
+  /** A peer that was followed too often of late is followed again, and the kernel asked again for what it refused (moves.ts). */
+  | 'move'
 
 const NAMES: readonly DeadlineName[] = [
   'retransmit',
@@ -35,6 +37,7 @@ const NAMES: readonly DeadlineName[] = [
   'reauth',
   'over',
   'superseded',
+  'move',
 ]
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
@@ -55,6 +58,7 @@ export function noDeadlines(): DeadlineOwner['deadlines'] {
     'reauth': null,
     'over': null,
     'superseded': null,
+    'move': null,
   }
 }
 

@@ -33,6 +33,8 @@ export type { Arrival, Received } from './sealing.ts'
 /** The deadlines of the wire (deadlines.ts), and who hears on which of several ways the peer was reached. */
 export interface WireDeadlines {
   wayFound(way: Way): Promise<void>
+  /** Something authentic came, of a message that is none of before: if the IKE_SA moves by that, when it has. */
+  heard(arrival: Arrival): Promise<void> | null
   setDeadline(name: 'retransmit' | 'fragments', at: Milliseconds): void
   clearDeadline(name: 'retransmit' | 'fragments'): void
 }
@@ -161,28 +163,30 @@ export class Exchanges {
       fragment === null
         ? this.#sealing.open(arrival)
         : this.#sealing.collect(arrival, fragment, (this.#responseFragments ??= this.#sealing.newReassembly()))
+    if (received === 'done') return this.#deadlines.heard(arrival) ?? 'done'
     if (typeof received === 'string') return received
     this.#stopWaiting()
     this.#sa.lastInbound = this.#env.clock.now()
     this.#tellReceived(received, true, false)
     const way = this.#ways?.find((candidate) => leads(candidate, arrival)) ?? null
-    const goOn = (): Promise<void> => this.#turns.drive(() => waiting.resolve(received))
-    if (way === null) return goOn()
-    this.#ways = null
+    if (way !== null) this.#ways = null
     // The exchange goes on where the IKE_SA is then.
-    return this.#deadlines.wayFound(way).then(goOn)
+    const moving = way === null ? this.#deadlines.heard(arrival) : this.#deadlines.wayFound(way)
+    const goOn = (): Promise<void> => this.#turns.drive(() => waiting.resolve(received))
+    return moving === null ? goOn() : moving.then(goOn)
   }
 
   /**
    * A request that is authentic and next in line. 'done' when it is the one answered last, which has then been answered
-   * again, to where it came from, or when it is a fragment of the next one and others are missing. A reason to drop it
-   * otherwise.
+   * again, to where it came from, or when it is a fragment of the next one and others are missing; a promise of that if
+   * the IKE_SA moves by it. A reason to drop it otherwise.
    */
-  openRequest(arrival: Arrival): Received | 'done' | DropReason {
+  openRequest(arrival: Arrival): Received | Promise<void> | 'done' | DropReason {
     const { messageId } = arrival.message.header
     if (messageId === this.#expectedRequestId - 1 && this.#keptResponse !== null) return this.#repeat(arrival)
     if (messageId !== this.#expectedRequestId) return 'out-of-window'
     const received = this.#openNextRequest(arrival)
+    if (received === 'done') return this.#deadlines.heard(arrival) ?? 'done'
     if (typeof received === 'string') return received
     this.forgetFragments()
     this.#sa.lastInbound = this.#env.clock.now()

@@ -4,7 +4,7 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import type { Endpoint, IpAddress } from '../base/ip.ts'
+import type { Endpoint } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
@@ -15,6 +15,7 @@ import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } fr
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { relieve } from './make-before-break.ts'
+import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
@@ -36,6 +37,8 @@ export interface SessionKeeper {
   runMobike(session: Session): Promise<void>
   /** The peer has answered along one of the ways that were tried (roam.ts). */
   wayFound(session: Session, way: Way): Promise<void>
+  /** Something authentic came: if the IKE_SA moves by that, when it has (moves.ts). */
+  heard(session: Session, arrival: Arrival): Promise<void> | null
   /** It has a connection now. */
   connected(session: Session): void
   closed(session: Session): void
@@ -104,6 +107,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   espHeard = 0n
   /** Where the kernel last saw ESP of the peer from, until that is acted upon (moves.ts). */
   mappedTo: Endpoint | null = null
+  /** How long the moves by such news would last, had each taken its time (nat/moves.ts). */
+  mappingsUntil: Milliseconds = 0
   /** What MOBIKE has to find out or to tell (mobike.ts), null if nothing. */
   mobikeWork: MobikeWork | null = null
   ikeRekey: IkeRekey | null = null
@@ -111,6 +116,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   predecessor: Session | null = null
   /** The IKE_SA that has replaced this one by a rekey. */
   successor: Session | null = null
+  /** The IKE_SA that this one has replaced by a rekey, while that is not over. */
+  elder: Session | null = null
   /** It is made from the beginning to replace another, which may not be gone. */
   isRenewal = false
   /** Another IKE_SA is being made from the beginning, to replace this one. */
@@ -203,6 +210,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** Part of WireDeadlines. */
   wayFound(way: Way): Promise<void> {
     return this.#keeper.wayFound(this, way)
+  }
+
+  /** Part of WireDeadlines. */
+  heard(arrival: Arrival): Promise<void> | null {
+    return this.#keeper.heard(this, arrival)
   }
 
   /** What own exchanges are under way and waiting, for people. */
@@ -306,6 +318,9 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.isReauthenticating = this.isReauthenticating
     successor.heir = this.heir
     successor.espSeen = this.espSeen
+    successor.sa.virtualAddresses = sa.virtualAddresses
+    successor.sa.leases = sa.leases
+    sa.leases = []
     for (const child of sa.children) {
       successor.sa.children.push(child)
       this.#keeper.childAdopted(successor, child)
@@ -318,6 +333,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.#tasks = []
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
     this.successor = successor
+    successor.elder = this
     successor.#tasks.push(...waiting)
     successor.#startNextTask()
   }
@@ -338,9 +354,6 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Sets the deadline for the next of the CHILD_SAs that something is due of. */
   armChildren(): void {
-    successor.sa.virtualAddresses = sa.virtualAddresses
-    successor.sa.leases = sa.leases
-    sa.leases = []
     let next: Milliseconds | null = null
     for (const { dueAt, idleAt } of this.sa.children)
       for (const at of [dueAt, idleAt]) if (at !== null && (next === null || at < next)) next = at
@@ -445,10 +458,13 @@ export class Session implements DeadlineOwner, WireDeadlines {
     const rival = this.ikeRekey?.rival?.session
     this.ikeRekey = null
     this.predecessor = null
+    if (this.successor?.elder === this) this.successor.elder = null
     // What the peer made to replace an IKE_SA that is over has nothing to take over.
     rival?.enqueue(() => rival.close(reason))
     for (const child of [...this.sa.children]) await this.closeChild(child, reason)
     assert(this.sa.children.length === 0, 'a closed IKE_SA has no CHILD_SA')
+    for (const lease of this.sa.leases) this.env.leases.release(lease)
+    this.sa.leases = []
     this.sa.keys?.destroy()
     this.sa.keys = null
     this.env.report({ event: 'ike-closed', sa: this.sa, reason })
@@ -464,5 +480,3 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return `${this.sa.connection?.name ?? '(unnamed)'}[${this.sa.uniqueId}]`
   }
 }
-for (const lease of this.sa.leases) this.env.leases.release(lease)
-this.sa.leases = []

@@ -46,7 +46,7 @@ import { handleLiveness } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
 import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
-import { handleMapping } from './moves.ts'
+import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
 import { reauthenticate } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
@@ -269,6 +269,8 @@ export class Shard implements SessionKeeper {
         return endLife(session)
       case 'superseded':
         return deleteSuperseded(session)
+      case 'move':
+        return handleMoveDeadline(session)
     }
   }
 
@@ -285,7 +287,11 @@ export class Shard implements SessionKeeper {
       return this.#drop(arrival, 'unexpected', arrival.message.header)
     const request = session.exchanges.openRequest(arrival)
     if (request === 'done') return
+    if (request instanceof Promise) return request
     if (typeof request === 'string') return this.#drop(arrival, request, arrival.message.header)
+    // What the answer makes, a CHILD_SA say, is made where the IKE_SA is then.
+    const moving = this.heard(session, arrival)
+    if (moving !== null) await moving
     await this.#answer(session, request)
   }
 
@@ -532,6 +538,11 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   wayFound(session: Session, way: Way): Promise<void> {
     return settle(session, way)
+  }
+
+  /** Part of SessionKeeper. */
+  heard(session: Session, arrival: Arrival): Promise<void> | null {
+    return followMessage(session, arrival)
   }
 
   /** Part of SessionKeeper. */

@@ -435,9 +435,8 @@ export class Books {
       if (claim === undefined) return moved
       if (policyKey(moved) === key) {
         claim.policy = moved
-        // Outward ones are stopped, and must be let go again in any case.
-        const isToSet = policy.direction === 'out' || !isSamePolicy(policy, moved)
-        if (claims[0] === claim && isToSet) operations.push({ op: 'set-policy', policy: moved })
+        // In any case: outward ones are stopped, and any may have been refused the last time.
+        if (claims[0] === claim) operations.push({ op: 'set-policy', policy: moved })
       } else {
         operations.push(...this.#claim(installed, [moved]), ...this.#disclaim(installed, [policy]))
       }

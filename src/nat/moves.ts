@@ -7,6 +7,7 @@
  * the first request of IKE_AUTH tells a responder both (auth.ts).
  */
 import type { Endpoint } from '../base/ip.ts'
+import { SECOND, type Milliseconds } from '../base/time.ts'
 import type { NatFacts } from './detection.ts'
 import type { Way } from './path.ts'
 
@@ -45,4 +46,22 @@ export function remoteAfterMessage(facts: MoveFacts, seen: Way): Endpoint | null
 export function remoteAfterMapping(facts: MoveFacts, from: Endpoint, to: Endpoint): Endpoint | null {
   if (from.port === 0 || to.port === 0 || !isFollowed(facts)) return null
   return to.equals(facts.current.remote) ? null : to
+}
+
+/** Followed at once by the kernel's word, however close to each other: a NAT that was restarted, packets that overtake. */
+const MAPPINGS_AT_ONCE = 4
+/** How often a peer is followed that goes on like that: one of its packets goes by one mapping, one by another. */
+const MAPPING_INTERVAL: Milliseconds = SECOND
+
+/**
+ * When a mapping may be followed: now, or later. `until` is the session's account: each move that was made puts an
+ * interval behind it.
+ */
+export function mappingTime(until: Milliseconds, now: Milliseconds): Milliseconds {
+  return Math.max(now, until - (MAPPINGS_AT_ONCE - 1) * MAPPING_INTERVAL)
+}
+
+/** The account after a move at `now`. */
+export function afterMove(until: Milliseconds, now: Milliseconds): Milliseconds {
+  return Math.max(until, now) + MAPPING_INTERVAL
 }

@@ -1044,6 +1044,35 @@ function spi(value: number): string {
   return value.toString(16).padStart(8, '0')
 }
 
+function wordAddress(speaker: Speaker, { sa, requested, lease }: Event<'address-answered'>): void {
+  const peer = sa.remoteId === null ? '%any' : formatIdentity(sa.remoteId)
+  const asked = isUnspecified(requested) ? (requested.family === 4 ? '%any' : '%any6') : requested.toString()
+  speaker.add('ike', 1, () => `peer requested virtual IP ${asked}`)
+  if (lease !== null) speaker.add('cfg', 1, () => leaseSentence(lease))
+  speaker.tell(
+    'ike',
+    1,
+    () =>
+      lease === null
+        ? `no virtual IP found for ${asked} requested by '${peer}'`
+        : `assigning virtual IP ${lease.address.toString()} to peer '${peer}'`,
+    () => ({ requested: asked, address: lease?.address.toString() ?? null, pool: lease?.pool ?? null }),
+  )
+}
+
+function leaseSentence({ origin, holder }: Lease): string {
+  switch (origin) {
+    case 'new':
+      return `assigning new lease to '${holder.name}'`
+    case 'returned':
+      return `reassigning offline lease to '${holder.name}'`
+    case 'shared':
+      return `reassigning online lease to '${holder.name}'`
+    default:
+      return `reassigning existing offline lease by '${origin.takenFrom.name}' to '${holder.name}'`
+  }
+}
+
 function wordConfigured(speaker: Speaker, event: Event<'configuration-changed'>): void {
   const { what, name, change, secret } = event
   speaker.tell(
@@ -1054,34 +1083,6 @@ function wordConfigured(speaker: Speaker, event: Event<'configuration-changed'>)
       if (change === 'removed') return `unloaded shared key with id '${name}'`
       const owners = secret.owners.length === 0 ? '%any' : secret.owners.map(formatIdentity).join("', '")
       return `loaded ${SECRET_NAMES[secret.kind]} shared key with id '${name}' for: '${owners}'`
-      function wordAddress(speaker: Speaker, { sa, requested, lease }: Event<'address-answered'>): void {
-        const peer = sa.remoteId === null ? '%any' : formatIdentity(sa.remoteId)
-        const asked = isUnspecified(requested) ? (requested.family === 4 ? '%any' : '%any6') : requested.toString()
-        speaker.add('ike', 1, () => `peer requested virtual IP ${asked}`)
-        if (lease !== null) speaker.add('cfg', 1, () => leaseSentence(lease))
-        speaker.tell(
-          'ike',
-          1,
-          () =>
-            lease === null
-              ? `no virtual IP found for ${asked} requested by '${peer}'`
-              : `assigning virtual IP ${lease.address.toString()} to peer '${peer}'`,
-          () => ({ requested: asked, address: lease?.address.toString() ?? null, pool: lease?.pool ?? null }),
-        )
-      }
-
-      function leaseSentence({ origin, holder }: Lease): string {
-        switch (origin) {
-          case 'new':
-            return `assigning new lease to '${holder.name}'`
-          case 'returned':
-            return `reassigning offline lease to '${holder.name}'`
-          case 'shared':
-            return `reassigning online lease to '${holder.name}'`
-          default:
-            return `reassigning existing offline lease by '${origin.takenFrom.name}' to '${holder.name}'`
-        }
-      }
     },
     () => ({ what, name, change }),
   )

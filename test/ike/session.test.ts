@@ -25,6 +25,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     twinsOf: () => [],
     runMobike: () => assert.fail('there is no MOBIKE here'),
     wayFound: () => assert.fail('there is one way here'),
+    heard: () => null,
     connected: () => undefined,
     closed: () => undefined,
     childAdopted: () => undefined,
