@@ -38,6 +38,8 @@ export interface HostNetwork {
   addresses(): readonly HostAddress[]
   /** Whether what is sent from our address `local` to `remote` leaves by the interface that has that address. */
   reaches(local: IpAddress, remote: IpAddress): Promise<boolean>
+  /** Octets, IP header included, that a packet from our address `local` to `remote` may have; null where that is not known. */
+  mtu(local: IpAddress, remote: IpAddress): Promise<number | null>
 }
 
 export interface Kernel {

@@ -19,6 +19,11 @@ export async function openHost(onChange: () => void, onTrouble: (sentence: strin
     })
   } catch (error) {
     onTrouble(`addresses and routes cannot be followed, IKE_SAs stay where they are: ${messageOf(error)}`)
-    return { addresses: () => [], reaches: () => Promise.resolve(true), close: () => Promise.resolve() }
+    return {
+      addresses: () => [],
+      reaches: () => Promise.resolve(true),
+      mtu: () => Promise.resolve(null),
+      close: () => Promise.resolve(),
+    }
   }
 }

@@ -11,6 +11,7 @@ import { SECOND, type Milliseconds } from '../base/time.ts'
 import {
   decodeAddress,
   decodeLink,
+  decodeRouteMtu,
   decodeRouteTable,
   encodeDump,
   encodeRouteQuery,
@@ -60,10 +61,13 @@ export async function openHostNetwork(options: HostNetworkOptions): Promise<Open
   return host
 }
 
+/** A route, that there is none, or that the kernel did not say. */
+type RouteAnswer = ReceivedMessage | 'none' | 'unheard'
+
 interface Query {
   readonly sequence: number
   readonly bytes: Uint8Array
-  readonly settle: (isThere: boolean) => void
+  readonly settle: (answer: RouteAnswer) => void
 }
 
 interface Dump {
@@ -109,14 +113,23 @@ class RtnetlinkHost implements OpenHostNetwork {
     const owner = this.#all.find(({ address }) => address.equals(local))
     const link = owner === undefined ? undefined : this.#links.get(owner.interfaceIndex)
     if (link === undefined || !link.isUp) return false
-    return this.#query(local, remote, link.isAside ? null : link.index)
+    // A path is not given up because the kernel is slow to tell.
+    return (await this.#query({ local, remote, interfaceIndex: link.isAside ? null : link.index })) !== 'none'
+  }
+
+  async mtu(local: IpAddress, remote: IpAddress): Promise<number | null> {
+    const answer = await this.#query({ local, remote, interfaceIndex: null, asUsed: true })
+    if (answer === 'none' || answer === 'unheard') return null
+    const { interfaceIndex, mtu } = decodeRouteMtu(answer)
+    // A route without one has its interface's.
+    return mtu ?? (interfaceIndex === null ? null : (this.#links.get(interfaceIndex)?.mtu ?? null))
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     if (this.#timer !== null) clearTimeout(this.#timer)
-    for (const { settle } of [...this.#waiting, ...this.#inFlight.values()]) settle(false)
+    for (const { settle } of [...this.#waiting, ...this.#inFlight.values()]) settle('none')
     this.#dump?.settle(null)
     // We may be inside a callback of the very socket, which does not bear to be closed there.
     await new Promise((resolve) => void setImmediate(resolve))
@@ -195,10 +208,10 @@ class RtnetlinkHost implements OpenHostNetwork {
     })
   }
 
-  #query(local: IpAddress, remote: IpAddress, interfaceIndex: number | null): Promise<boolean> {
-    if (this.#closed) return Promise.resolve(false)
+  #query(query: Parameters<typeof encodeRouteQuery>[0]): Promise<RouteAnswer> {
+    if (this.#closed) return Promise.resolve('none')
     const sequence = this.#nextSequence()
-    const bytes = encodeRouteQuery({ local, remote, interfaceIndex }, sequence)
+    const bytes = encodeRouteQuery(query, sequence)
     return new Promise((settle) => {
       this.#waiting.push({ sequence, bytes, settle })
       if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
@@ -209,8 +222,7 @@ class RtnetlinkHost implements OpenHostNetwork {
     if (this.#inFlight.size > 0 || this.#waiting.length === 0) return
     const batch = this.#waiting.splice(0, QUERIES_PER_SEND)
     for (const query of batch) this.#inFlight.set(query.sequence, query)
-    // A path is not given up because the kernel is slow to tell.
-    const fail = (): void => batch.forEach(({ sequence }) => this.#settle(sequence, true))
+    const fail = (): void => batch.forEach(({ sequence }) => this.#settle(sequence, 'unheard'))
     this.#timer = setTimeout(fail, REPLY_TIMEOUT)
     this.#send(
       batch.map(({ bytes }) => bytes),
@@ -218,11 +230,11 @@ class RtnetlinkHost implements OpenHostNetwork {
     )
   }
 
-  #settle(sequence: number, isThere: boolean): void {
+  #settle(sequence: number, answer: RouteAnswer): void {
     const query = this.#inFlight.get(sequence)
     if (query === undefined) return
     this.#inFlight.delete(sequence)
-    query.settle(isThere)
+    query.settle(answer)
     if (this.#inFlight.size > 0) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
@@ -237,7 +249,7 @@ class RtnetlinkHost implements OpenHostNetwork {
       else this.#dump.found.push(message)
       return
     }
-    this.#settle(sequence, type === RTM.NEWROUTE)
+    this.#settle(sequence, type === RTM.NEWROUTE ? message : 'none')
   }
 
   #nextSequence(): number {

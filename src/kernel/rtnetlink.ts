@@ -27,6 +27,7 @@ export const RTNLGRP = {
 /** struct ifinfomsg: family u8, pad u8, type u16, index s32, flags u32, change u32. */
 const IFINFOMSG_LENGTH = 16
 const IFLA_IFNAME = 3
+const IFLA_MTU = 4
 const IFF_UP = 0x1
 const IFF_LOOPBACK = 0x8
 const IFF_RUNNING = 0x40
@@ -52,7 +53,10 @@ const RTM_F_FIB_MATCH = 0x2000
 const RTA_DST = 1
 const RTA_SRC = 2
 const RTA_OIF = 4
+const RTA_METRICS = 8
 const RTA_TABLE = 15
+/** Within RTA_METRICS. */
+const RTAX_MTU = 2
 
 export interface LinkFacts {
   readonly index: number
@@ -61,6 +65,7 @@ export interface LinkFacts {
   readonly isUp: boolean
   /** Nothing is sent by it: its addresses are reached by other interfaces (lo, dummies). */
   readonly isAside: boolean
+  readonly mtu: number
 }
 
 export interface AddressFacts {
@@ -79,18 +84,26 @@ export function encodeDump(type: typeof RTM.GETLINK | typeof RTM.GETADDR, sequen
   return new RequestMessage(type, NLM_F_REQUEST | NLM_F_DUMP, sequence, length).finish()
 }
 
-/** Asks for the route from `local` to `remote`; by an interface alone unless that is null. */
+/**
+ * Asks for the route from `local` to `remote`; by an interface alone unless that is null. Either for the entry of the
+ * table that it comes from, or for what the kernel makes of it, with the MTU that it has learnt since.
+ */
 export function encodeRouteQuery(
-  query: { readonly local: IpAddress; readonly remote: IpAddress; readonly interfaceIndex: number | null },
+  query: {
+    readonly local: IpAddress
+    readonly remote: IpAddress
+    readonly interfaceIndex: number | null
+    readonly asUsed?: true
+  },
   sequence: number,
 ): Uint8Array {
-  const { local, remote, interfaceIndex } = query
+  const { local, remote, interfaceIndex, asUsed } = query
   const message = new RequestMessage(RTM.GETROUTE, NLM_F_REQUEST, sequence, RTMSG_LENGTH)
   const bits = remote.bytes.length * 8
   message.view.setUint8(16, familyNumber(remote.family))
   message.view.setUint8(17, bits)
   message.view.setUint8(18, bits)
-  message.view.setUint32(24, RTM_F_FIB_MATCH, LITTLE_ENDIAN)
+  if (asUsed !== true) message.view.setUint32(24, RTM_F_FIB_MATCH, LITTLE_ENDIAN)
   message.put(message.attribute(RTA_DST, remote.bytes.length), remote.bytes)
   message.put(message.attribute(RTA_SRC, local.bytes.length), local.bytes)
   if (interfaceIndex !== null) message.view.setUint32(message.attribute(RTA_OIF, 4), interfaceIndex, LITTLE_ENDIAN)
@@ -100,12 +113,14 @@ export function encodeRouteQuery(
 export function decodeLink({ payload }: ReceivedMessage): LinkFacts {
   const view = structAt(payload, 0, IFINFOMSG_LENGTH, 'a link')
   const flags = view.getUint32(8, LITTLE_ENDIAN)
-  const name = readAttributes(payload, IFINFOMSG_LENGTH).get(IFLA_IFNAME) ?? new Uint8Array()
+  const attributes = readAttributes(payload, IFINFOMSG_LENGTH)
+  const name = attributes.get(IFLA_IFNAME) ?? new Uint8Array()
   return {
     index: view.getInt32(4, LITTLE_ENDIAN),
     name: new TextDecoder().decode(name).replace(/\0.*$/s, ''),
     isUp: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
     isAside: (flags & (IFF_LOOPBACK | IFF_NOARP)) !== 0,
+    mtu: wordOf(attributes.get(IFLA_MTU)) ?? 0,
   }
 }
 
@@ -134,4 +149,19 @@ export function decodeRouteTable({ payload }: ReceivedMessage): number | null {
   if ((view.getUint32(8, LITTLE_ENDIAN) & RTM_F_CLONED) !== 0) return null
   const table = readAttributes(payload, RTMSG_LENGTH).get(RTA_TABLE)
   return table === undefined ? view.getUint8(4) : structAt(table, 0, 4, 'a table').getUint32(0, LITTLE_ENDIAN)
+}
+
+/** Of a route: the interface it leaves by, and its own MTU where it has one, or the kernel has learnt one. */
+export function decodeRouteMtu({ payload }: ReceivedMessage): {
+  readonly interfaceIndex: number | null
+  readonly mtu: number | null
+} {
+  const attributes = readAttributes(payload, RTMSG_LENGTH)
+  const metrics = attributes.get(RTA_METRICS)
+  const mtu = metrics === undefined ? null : wordOf(readAttributes(metrics, 0).get(RTAX_MTU))
+  return { interfaceIndex: wordOf(attributes.get(RTA_OIF)), mtu: mtu === 0 ? null : mtu }
+}
+
+function wordOf(bytes: Uint8Array | undefined): number | null {
+  return bytes === undefined ? null : structAt(bytes, 0, 4, 'an attribute').getUint32(0, LITTLE_ENDIAN)
 }

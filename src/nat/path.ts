@@ -70,6 +70,8 @@ export class Path {
   keepalivesSuppressed = 0
   /** How long the NAT keeps a mapping that nothing uses, as far as adaptive keepalives have learnt it. */
   learntLifetime: Milliseconds | null = null
+  /** What the kernel knew of the way to the peer (ike/mtu.ts); null: not asked since it moved. */
+  mtu: { readonly at: Milliseconds; readonly octets: number | null } | null = null
   /** Made when there is a first one: most paths never move. */
   #moves: Move[] | null = null
 
@@ -84,6 +86,7 @@ export class Path {
 
   noteMove(move: Move): void {
     this.moveCount++
+    this.mtu = null
     this.#moves ??= []
     if (this.#moves.length === MOVES_KEPT) this.#moves.shift()
     this.#moves.push(move)

@@ -90,12 +90,13 @@ export function childrenSection(children: readonly (readonly [ChildSa, ViciSecti
 
 const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
 
-/** `usage` null: it has carried nothing yet, or the kernel does not tell. */
+/** `usage` null: it has carried nothing yet, or the kernel does not tell. `mtu` null: nobody has asked, or knows. */
 export function childSection(
   child: ChildSa,
   usage: ChildUsage | null,
   clock: Clock,
   state = CHILD_STATES[child.state],
+  mtu: number | null = null,
 ): ViciSection {
   const now = clock.now()
   const { inbound, outbound } = child.installed
@@ -124,6 +125,7 @@ export function childSection(
     ['local-ts', child.localSelectors.map(formatSelector)],
     ['remote-ts', child.remoteSelectors.map(formatSelector)],
     ...healthEntries(child, now),
+    ['mtu', mtu === null ? null : String(mtu)],
   )
 }
 

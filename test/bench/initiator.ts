@@ -97,7 +97,7 @@ const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000, deleteRekey
 const shard = new Shard(
   {
     network,
-    host: { addresses: () => [], reaches: () => Promise.resolve(true) },
+    host: { addresses: () => [], reaches: () => Promise.resolve(true), mtu: () => Promise.resolve(null) },
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),

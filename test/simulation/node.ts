@@ -64,6 +64,8 @@ export class SimulatedNode implements Attachment {
   kernelOperationsPending = 0
   /** Kernels below 6.2 do not tell when a state was last used. */
   tellsLastUse = true
+  /** Of its way to anybody; null: it does not know. */
+  mtu: number | null = 1500
   /** While it sleeps nothing is handled and what arrives is lost. */
   isAsleep = false
   configuration: GatewayConfiguration
@@ -125,6 +127,7 @@ export class SimulatedNode implements Attachment {
         host: {
           addresses: () => this.interfaces.hostAddresses,
           reaches: (local, remote) => Promise.resolve(this.interfaces.reaches(local, remote)),
+          mtu: () => Promise.resolve(this.mtu),
         },
         kernel,
         clock: driver.clock,

@@ -86,6 +86,7 @@ scenario('how its CHILD_SAs fare is told in a word, a reason and a sentence', as
     'encap': 'no',
     'health': 'untested',
     'health-text': 'has let nothing in yet',
+    'mtu': '1446',
   })
   for (let i = 0; i < 100; i++) {
     client.sendPlain(packet(HOME_HOST, OFFICE_HOST))

@@ -4,6 +4,7 @@
 import { fitsIke, ikeName } from '../../gateway/control.ts'
 import { SECOND, type Milliseconds } from '../../base/time.ts'
 import type { Endpoint } from '../../base/ip.ts'
+import { childMtu, outerMtu } from '../../ike/mtu.ts'
 import type { ChildSa } from '../../ike/sa.ts'
 import type { Session } from '../../ike/session.ts'
 import { encapsulates } from '../../nat/detection.ts'
@@ -24,7 +25,8 @@ export const natCommands: Handlers = {
     for (const session of sessions) {
       // What was closed while the client read is there no more, and what is to replace another has not yet.
       if (session.sa.state === 'closed' || session.isSuccessor) continue
-      await context.stream('espalier-path', section([ikeName(session.sa), pathSection(session, context.operations)]))
+      const mtu = await outerMtu(session)
+      await context.stream('espalier-path', section([ikeName(session.sa), pathSection(session, mtu, context.operations)]))
     }
     return section()
   },
@@ -36,7 +38,7 @@ const KEYS = new Set([
   ...['nat-local', 'nat-remote', 'nat-fake', 'nat-any', 'established'],
 ])
 
-function pathSection(session: Session, { clock }: CommandContext['operations']): ViciSection {
+function pathSection(session: Session, mtu: number | null, { clock }: CommandContext['operations']): ViciSection {
   const { sa } = session
   const { path } = sa
   const now = clock.now()
@@ -49,10 +51,11 @@ function pathSection(session: Session, { clock }: CommandContext['operations']):
     ['move-count', String(path.moveCount)],
     ['moves', section(...path.moves.map((move, i) => [String(i + 1), moveSection(move, now)] as const))],
     ['keepalives', keepalivesSection(session)],
+    ['outer-mtu', mtu === null ? null : String(mtu)],
     [
       'child-sas',
       childrenSection(
-        sa.children.filter(({ state }) => state !== 'deleted').map((child) => [child, childPath(session, child, now)]),
+        sa.children.filter(({ state }) => state !== 'deleted').map((child) => [child, childPath(session, child, mtu, now)]),
       ),
     ],
   )
@@ -95,7 +98,8 @@ function keepalivesSection({ sa, env }: Session): ViciSection {
   )
 }
 
-function childPath({ sa }: Session, child: ChildSa, now: Milliseconds): ViciSection {
+function childPath({ sa }: Session, child: ChildSa, outer: number | null, now: Milliseconds): ViciSection {
+  const mtu = childMtu(child, outer)
   return section(
     ['name', child.connection.name],
     ['uniqueid', String(child.uniqueId)],
@@ -105,6 +109,7 @@ function childPath({ sa }: Session, child: ChildSa, now: Milliseconds): ViciSect
     ...healthEntries(child, now),
     ['health-text', healthSentence(sa, child, now)],
     ['repair', child.health.repair],
+    ['mtu', mtu === null ? null : String(mtu)],
   )
 }
 

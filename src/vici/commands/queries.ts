@@ -4,6 +4,7 @@
 import { fitsChild, fitsIke, ikeName, type SaFilter } from '../../gateway/control.ts'
 import type { PoliciesInForce } from '../../gateway/traps.ts'
 import { isShunt } from '../../ike/connection.ts'
+import { childMtu, outerMtu } from '../../ike/mtu.ts'
 import type { ChildSa } from '../../ike/sa.ts'
 import type { Session } from '../../ike/session.ts'
 import type { ChildUsage } from '../../kernel/books.ts'
@@ -61,11 +62,11 @@ function policySection({ connection, child, reqid, localSelectors, remoteSelecto
 }
 
 async function listSas(sessions: readonly Session[], filter: SaFilter, context: CommandContext): Promise<void> {
-  const usages = await usagesOf(sessions, filter)
+  const [usages, mtus] = await Promise.all([usagesOf(sessions, filter), outerMtusOf(sessions)])
   for (const session of sessions) {
     // What was closed while the kernel was asked, or the client read, is there no more.
     if (session.sa.state === 'closed') continue
-    await context.stream('list-sa', listedSa(session, usages, context.operations))
+    await context.stream('list-sa', listedSa(session, usages, mtus.get(session) ?? null, context.operations))
   }
 }
 
@@ -79,15 +80,20 @@ async function usagesOf(sessions: readonly Session[], filter: SaFilter): Promise
   return new Map(await Promise.all(asked))
 }
 
+async function outerMtusOf(sessions: readonly Session[]): Promise<ReadonlyMap<Session, number | null>> {
+  return new Map(await Promise.all(sessions.map(async (session) => [session, await outerMtu(session)] as const)))
+}
+
 function listedSa(
   session: Session,
   usages: ReadonlyMap<ChildSa, ChildUsage | null>,
+  mtu: number | null,
   { clock }: CommandContext['operations'],
 ): ViciSection {
   const { sa } = session
   const children = sa.children
     .filter((child) => usages.has(child))
-    .map((child) => [child, childSection(child, usages.get(child)!, clock)] as const)
+    .map((child) => [child, childSection(child, usages.get(child)!, clock, undefined, childMtu(child, mtu))] as const)
   return section([
     ikeName(sa),
     section(...ikeEntries(sa, clock.now(), tasksOf(session)), ['child-sas', childrenSection(children)]),
