@@ -6,6 +6,7 @@ import { SECOND } from '../base/time.ts'
 import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
+import { NftFlows } from '../edge/flows.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
 import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
@@ -92,6 +93,10 @@ class RunningDaemon {
     return this.#gateway?.nextDeadline() ?? null
   })
 
+  readonly #flows = new NftFlows({
+    onTrouble: (sentence) => this.#write(daemonLine('warn', sentence, 'kernel-trouble', {}, 'knl')),
+  })
+
   constructor(kind: KernelKind, paths: ConfigurationPaths, logs: Logs) {
     this.#kind = kind
     this.#paths = paths
@@ -136,6 +141,8 @@ class RunningDaemon {
         clock: systemClock,
         entropy: systemEntropy,
         keyExchanges: this.#keyExchanges,
+        // A kernel in memory has no packets to keep apart.
+        ...(this.#kind === 'netlink' ? { flows: this.#flows } : {}),
         ports: { port, portNatT },
       },
       configuration,
@@ -230,6 +237,7 @@ class RunningDaemon {
   async close(): Promise<void> {
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
       this.#write(daemonLine('error', error.message, 'kernel-refused'))
+    await this.#flows.close()
     // Last of those who are spoken with: its clients hear of the end of every SA.
     await this.#control?.close()
     this.#alarm.stop()
