@@ -250,7 +250,7 @@ const CONNECTION: SectionRules = rules({
     ),
     reauth_time: honoured(
       '0',
-      'When the IKE_SA and its CHILD_SAs are made anew from the beginning, authentication included; 0 for never. See `charon.make_before_break`.',
+      'When the IKE_SA and its CHILD_SAs are made anew from the beginning, authentication included; 0 for never. Who has given the peer a virtual address does not begin that, but tells the peer by when it has to (RFC 4478), and so do others: we come in time, whatever is set here. See `charon.make_before_break`.',
     ),
     rekey_time: honoured('4h', 'When the IKE_SA gets new keys; 0 for never, which is the default where `reauth_time` is given.'),
     over_time: honoured(

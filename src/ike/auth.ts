@@ -34,7 +34,7 @@ import type { Received } from './exchange.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
-import { beginLife } from './lifetimes.ts'
+import { authLifetimeNotify, beginLife, heedAuthLifetime } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { installAnswered } from './make-before-break.ts'
 import { connectionsFor, type Claim } from './matching.ts'
@@ -97,6 +97,7 @@ export async function initiateAuth(
   }
   acceptAddresses(session, answer.payloads)
   establish(session)
+  heedAuthLifetime(session, answer.payloads)
   if (offer === null) {
     session.dropOpening()
     return false
@@ -222,6 +223,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   try {
     const configuration = answerConfiguration(session, request.payloads)
     if (configuration !== null) answer.push(configuration)
+    answer.push(...authLifetimeNotify(session))
     if (!wantsNoChild) {
       const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
       await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)

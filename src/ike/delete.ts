@@ -18,6 +18,7 @@ import type { CloseReason } from './events.ts'
 import type { Received } from './exchange.ts'
 import { refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
+import { heedAuthLifetime } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { relieve } from './make-before-break.ts'
 import type { ChildSa } from './sa.ts'
@@ -54,6 +55,7 @@ export async function respondInformational(
       answer.push(child.inboundSpi)
     }
   }
+  heedAuthLifetime(session, request.payloads)
   // An initiator that could not authenticate us says so here (RFC 7296 2.21.2).
   if (findNotify(request.payloads, NotifyType.AUTHENTICATION_FAILED) !== null) {
     env.report({ event: 'ike-failed', sa, error: refusedByPeer(NotifyType.AUTHENTICATION_FAILED) })

@@ -167,6 +167,14 @@ export type IkeEvent =
   | { readonly event: 'ike-rekey-failed'; readonly sa: IkeSa; readonly error: EspalierError; readonly retryIn: Milliseconds }
   /** It has begun to live; `sa` says when it is to be rekeyed and reauthenticated, and `over` after how long it goes if neither happens. */
   | { readonly event: 'lifetime-set'; readonly sa: IkeSa; readonly over: Milliseconds }
+  /** `isSooner`: than it was to be reauthenticated already. */
+  | {
+      readonly event: 'auth-lifetime-received'
+      readonly sa: IkeSa
+      readonly lifetime: Milliseconds
+      readonly reauthIn: Milliseconds
+      readonly isSooner: boolean
+    }
   /** It has lived for as long as it may, and was neither rekeyed nor reauthenticated. */
   | { readonly event: 'ike-expired'; readonly sa: IkeSa }
   | { readonly event: 'reauthenticating'; readonly sa: IkeSa }
@@ -174,7 +182,7 @@ export type IkeEvent =
   | {
       readonly event: 'reauthentication-failed'
       readonly sa: IkeSa
-      readonly why: 'busy' | 'childless' | 'failed'
+      readonly why: 'busy' | 'childless' | 'asymmetric' | 'failed'
       readonly retryIn: Milliseconds | null
     }
   /** The kernel has thrown it away at a hard limit; another one is made. */

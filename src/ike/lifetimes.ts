@@ -3,10 +3,15 @@
  * soft one it is replaced, at a hard one it is gone. Which share of the random part is taken off a soft limit is thrown
  * anew for every SA, and for each direction, so that both sides seldom begin at once.
  */
+import { Reader, Writer } from '../base/bytes.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
+import { NotifyType } from '../iana/ikev2.ts'
 import type { Limits } from '../kernel/vocabulary.ts'
+import { findNotify, notify } from '../message/ikev2/find.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
 import type { Entropy } from '../ports.ts'
 import type { ChildLifetime, Limit } from './connection.ts'
+import type { IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /**
@@ -39,6 +44,51 @@ export function beginLife(session: Session, reauthOfPredecessor: Milliseconds | 
   if (first === Infinity) return () => {}
   session.setDeadline('over', first + over)
   return () => env.report({ event: 'lifetime-set', sa, over: first + over - now })
+}
+
+/** What is left at the least of a time that is over before its reauthentication could be (strongSwan: 10 s). */
+const LEAST_LIFE: Milliseconds = 10 * SECOND
+
+/**
+ * RFC 4478: the peer deletes the IKE_SA after so many seconds, unless it is authenticated once more before. That begins
+ * over_time earlier (strongSwan), but not before half of the time is over: strongSwan begins at once if there is less
+ * than over_time, and so again with what comes of it.
+ */
+export function heedAuthLifetime(session: Session, payloads: readonly Payload[]): void {
+  const { sa, env } = session
+  const lifetime = authLifetime(payloads)
+  if (lifetime === null || sa.connection === null) return
+  const now = env.clock.now()
+  const at = now + Math.max(lifetime - Math.min(sa.connection.lifetime.over, lifetime / 2), SECOND)
+  const before = sa.reauthAt
+  const isSooner = before === null || at < before
+  if (isSooner) {
+    sa.reauthAt = at
+    session.setDeadline('reauth', at)
+    session.setDeadline('over', now + Math.max(lifetime, LEAST_LIFE))
+  }
+  env.report({ event: 'auth-lifetime-received', sa, lifetime, reauthIn: (isSooner ? at : before) - now, isSooner })
+}
+
+/** In milliseconds. What has not 4 octets says nothing. */
+function authLifetime(payloads: readonly Payload[]): Milliseconds | null {
+  const data = findNotify(payloads, NotifyType.AUTH_LIFETIME)?.data
+  return data?.length === 4 ? new Reader(data).u32() * SECOND : null
+}
+
+/** What a responder says that cannot begin a reauthentication, of an IKE_SA that is to be reauthenticated (RFC 4478, strongSwan). */
+export function authLifetimeNotify({ sa, env }: Session): readonly Payload[] {
+  if (sa.reauthAt === null || canReauthenticate(sa)) return []
+  const seconds = Math.max(Math.round((sa.reauthAt - env.clock.now()) / SECOND), 0)
+  return [notify(NotifyType.AUTH_LIFETIME, new Writer(4).u32(seconds).finish())]
+}
+
+/**
+ * Whether we can make the IKE_SA anew from the beginning. Who gave the peer an address would have to ask it for one
+ * (strongSwan).
+ */
+export function canReauthenticate({ originalRole, leases }: IkeSa): boolean {
+  return originalRole === 'initiator' || leases.length === 0
 }
 
 /** The limits of a new CHILD_SA, whose sequence numbers have 32 bits without ESN. */

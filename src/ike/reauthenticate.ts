@@ -2,7 +2,8 @@
  * Reauthentication (RFC 7296 2.8.3): a new IKE_SA is made from IKE_SA_INIT on, with all CHILD_SAs anew, and the old one
  * deleted with its own. With charon.make_before_break the new one comes first, and the old one carries traffic until it
  * stands: between two of us no packet is lost (make-before-break.ts). Without, the old one goes first. Either side may do
- * so that can: with pre-shared keys, both.
+ * so that can: with pre-shared keys both, unless the responder gave the initiator an address; then it tells it by when it
+ * has to (RFC 4478, lifetimes.ts).
  *
  * When both do so at once, the new IKE_SA made by the responder of the first goes again.
  */
@@ -12,6 +13,7 @@ import { sameTrafficElsewhere } from './asked-traffic.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
+import { canReauthenticate } from './lifetimes.ts'
 import { retryDelay } from './rekey-child.ts'
 import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
@@ -20,6 +22,7 @@ import type { Session } from './session.ts'
 export function reauthenticate(session: Session): void {
   const { sa, env } = session
   if (session.isReauthenticating) return
+  if (!canReauthenticate(sa)) return fail(session, 'asymmetric', null)
   // What is to be made in this IKE_SA is made anew with the others.
   if (session.wanted.length > 0)
     return void session.runExchange((current) => Promise.resolve(reauthenticate(current)), 'reauth-ike')

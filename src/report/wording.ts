@@ -279,6 +279,7 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'create-refused':
       return wordRekey(speaker, event)
     case 'lifetime-set':
+    case 'auth-lifetime-received':
     case 'ike-expired':
     case 'reauthenticating':
     case 'reauthentication-failed':
@@ -682,7 +683,13 @@ function wordChildSa(
 function wordLife(
   speaker: Speaker,
   event: Event<
-    'lifetime-set' | 'ike-expired' | 'reauthenticating' | 'reauthentication-failed' | 'child-recreating' | 'child-idle'
+    | 'lifetime-set'
+    | 'auth-lifetime-received'
+    | 'ike-expired'
+    | 'reauthenticating'
+    | 'reauthentication-failed'
+    | 'child-recreating'
+    | 'child-idle'
   >,
 ): void {
   const { sa } = event
@@ -704,6 +711,16 @@ function wordLife(
         }),
       )
     }
+    case 'auth-lifetime-received': {
+      const { lifetime, reauthIn, isSooner } = event
+      const doing = isSooner ? 'scheduling reauthentication' : 'reauthentication already scheduled'
+      return speaker.tell(
+        'ike',
+        1,
+        () => `received AUTH_LIFETIME of ${seconds(lifetime)}s, ${doing} in ${seconds(reauthIn)}s`,
+        () => ({ lifetimeSeconds: seconds(lifetime), reauthSeconds: seconds(reauthIn) }),
+      )
+    }
     case 'ike-expired':
       return speaker.tell('ike', 1, () => `IKE_SA ${saName(sa)} has reached its maximum lifetime, deleting it`)
     case 'reauthenticating':
@@ -714,6 +731,7 @@ function wordLife(
       const sentence = {
         busy: `unable to reauthenticate while SAs are being changed${delay}`,
         childless: 'unable to reauthenticate IKE_SA, no CHILD_SA to recreate',
+        asymmetric: `initiator did not reauthenticate as requested, IKE_SA ${saName(sa)} will time out`,
         failed: `reauthenticating IKE_SA failed${delay}`,
       }
       return speaker.tell(
