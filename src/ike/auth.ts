@@ -39,6 +39,7 @@ import { ask } from './liveness.ts'
 import { installAnswered } from './make-before-break.ts'
 import { connectionsFor, type Claim } from './matching.ts'
 import { agreeOnMobike, mobikeSupport } from './mobike-answer.ts'
+import { checkNatPolicy, forbidNats, heedRefusal } from './nat-policy.ts'
 import type { Opening } from './opening.ts'
 import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
@@ -84,6 +85,7 @@ export async function initiateAuth(
       ...(request === null ? [] : [request]),
       ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
       ...mobikeSupport(session, connection.mobike),
+      ...forbidNats(session),
     ])
     if (answer.malformed !== null) throw answer.malformed
     rejectUnknownCritical(answer)
@@ -167,6 +169,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   const { sa, env, opening } = session
   assert(opening !== null && sa.suite !== null, 'IKE_SA_INIT comes before IKE_AUTH')
   rejectUnknownCritical(request)
+  heedRefusal(request)
   const prf = createPrf(sa.suite.prf)
   const idi = find(request.payloads, 'IDi')
   const idr = find(request.payloads, 'IDr')
@@ -209,6 +212,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
   sa.local = request.local
   sa.remote = request.remote
+  checkNatPolicy(session, request)
   const isMobike = agreeOnMobike(session, request)
   const wantsNoChild = isChildless(connection, request.payloads)
   const saysInitialContact = findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null

@@ -90,5 +90,7 @@ const REMEDIES: Readonly<Record<number, string>> = {
   [NotifyType.NO_PROPOSAL_CHOSEN]:
     'the peer accepts none of our proposals, or has no connection for our addresses; compare the configurations',
   [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and those of the peer have nothing in common',
+  [NotifyType.UNEXPECTED_NAT_DETECTED]:
+    'a NAT is between us, and one of us wants none (nat = refuse); if it is a 1:1 NAT, tell who is behind it the outside address (public_addrs)',
   [NotifyType.INVALID_KE_PAYLOAD]: 'the peer wants a key exchange group that we do not propose',
 }

@@ -23,6 +23,7 @@ import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, NoProposalChosen, refusedByPeer } from './failure.ts'
 import { groupDemanded, otherGroupWanted, preferredGroup } from './groups.ts'
+import { refuseFoundNat } from './nat-policy.ts'
 import { newNonce } from './nonces.ts'
 import type { Session } from './session.ts'
 
@@ -128,6 +129,7 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
   }
   sa.nat = observedNat(session, answer, connection.forceEncapsulation)
   env.report({ event: 'nat-detected', sa })
+  refuseFoundNat(session)
   sa.fragmentation = connection.fragmentation !== 'no' && supportsFragmentation(answer)
   float(session, connection.mobike)
 }

@@ -15,6 +15,7 @@ import { natDetection, observedNat } from './init.ts'
 import { addressList, cookie2Echo, meetsForbiddenNat, readAddressList } from './mobike-payloads.ts'
 import { NEW_MOBIKE_STATE } from './mobike-state.ts'
 import { moveEndpoints } from './moves.ts'
+import { forbids } from './nat-policy.ts'
 import type { Session } from './session.ts'
 
 /** For our IKE_AUTH message: that we do MOBIKE, and our addresses. An initiator says it first, a responder to one that has. */
@@ -47,7 +48,7 @@ export async function respondMobike(session: Session, request: Received): Promis
   const { payloads } = request
   const cookie = cookie2Echo(payloads)
   const isUpdate = findNotify(payloads, NotifyType.UPDATE_SA_ADDRESSES) !== null
-  const refusal = isUpdate ? refusalOf(session, request) : null
+  const refusal = refusalOf(session, request, isUpdate)
   if (refusal !== null) {
     session.env.report({ event: 'update-failed', sa, why: refusal.why })
     return [notify(refusal.notifyType), ...cookie]
@@ -66,12 +67,19 @@ function takeAddressList({ sa, env }: Session, message: Received): boolean {
   return true
 }
 
-/** Why an UPDATE_SA_ADDRESSES is not heeded, and what says so. */
-function refusalOf({ sa }: Session, request: Received): { readonly why: UpdateFailure; readonly notifyType: number } | null {
+/** Why what would move the IKE_SA, now or later, is not heeded, and what says so. */
+function refusalOf(
+  session: Session,
+  request: Received,
+  isUpdate: boolean,
+): { readonly why: UpdateFailure; readonly notifyType: number } | null {
+  const { sa } = session
   // RFC 4555 3.5: it is the initiator's to say. One packet would move a client that is nowhere near.
-  if (sa.originalRole === 'initiator') return { why: 'not-initiator', notifyType: NotifyType.UNACCEPTABLE_ADDRESSES }
-  if (meetsForbiddenNat(request.payloads, request))
-    return { why: 'nat-on-the-way', notifyType: NotifyType.UNEXPECTED_NAT_DETECTED }
+  if (isUpdate && sa.originalRole === 'initiator') return { why: 'not-initiator', notifyType: NotifyType.UNACCEPTABLE_ADDRESSES }
+  const isForbidden =
+    meetsForbiddenNat(request.payloads, request, sa.connection?.publicAddresses ?? []) ||
+    (isUpdate && hasHashes(request) && forbids(session, observedNatOf(session, request)))
+  if (isForbidden) return { why: 'nat-on-the-way', notifyType: NotifyType.UNEXPECTED_NAT_DETECTED }
   return null
 }
 

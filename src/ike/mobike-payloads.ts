@@ -6,6 +6,7 @@ import { IpAddress } from '../base/ip.ts'
 import { NotifyType } from '../iana/ikev2.ts'
 import { findNotify, notifies, notify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import { claimed } from '../nat/detection.ts'
 import type { Way } from '../nat/path.ts'
 import { misbehaved } from './failure.ts'
 
@@ -83,10 +84,19 @@ export function noNatsAllowed({ local, remote }: Way): Payload {
   return notify(NotifyType.NO_NATS_ALLOWED, headerOf({ source: local, destination: remote }))
 }
 
-/** Whether a message that allows no NATs met one: its header is not what the sender put there. */
-export function meetsForbiddenNat(payloads: readonly Payload[], { local, remote }: Way): boolean {
+/**
+ * Whether a message that allows no NATs met one: its header is not what the sender put there. One between our public
+ * addresses and ours is none.
+ */
+export function meetsForbiddenNat(
+  payloads: readonly Payload[],
+  { local, remote }: Way,
+  publicAddresses: readonly IpAddress[],
+): boolean {
   const allowed = findNotify(payloads, NotifyType.NO_NATS_ALLOWED)
-  return allowed !== null && !equalBytes(allowed.data, headerOf({ source: remote, destination: local }))
+  if (allowed === null) return false
+  const ends = [local, ...claimed(local, publicAddresses)]
+  return !ends.some((destination) => equalBytes(allowed.data, headerOf({ source: remote, destination })))
 }
 
 function headerOf({ source, destination }: Readonly<Record<'source' | 'destination', Way['local']>>): Uint8Array {

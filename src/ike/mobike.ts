@@ -16,6 +16,7 @@ import { natDetection, observedNat } from './init.ts'
 import { ownAddressList } from './mobike-answer.ts'
 import { COOKIE2_LENGTH, echoes } from './mobike-payloads.ts'
 import { moveEndpoints } from './moves.ts'
+import { forbidNats, forbids } from './nat-policy.ts'
 import { noteMapping } from './nat-mapping.ts'
 import type { MobikeWork } from './mobike-state.ts'
 import { waysToPeer } from './roam.ts'
@@ -33,7 +34,8 @@ export async function runMobike(session: Session): Promise<void> {
         session.mobikeWork = { ...work, check: false }
         if (session.exchanges.ways !== null) await session.exchanges.request(ExchangeType.INFORMATIONAL, [])
       } else if (work.update && sa.originalRole === 'initiator') await update(session, work)
-      else if (work.addresses) await session.exchanges.request(ExchangeType.INFORMATIONAL, ownAddressList(session))
+      else if (work.addresses)
+        await session.exchanges.request(ExchangeType.INFORMATIONAL, [...ownAddressList(session), ...forbidNats(session)])
     }
   } catch (error) {
     if (isPeerSilent(error)) await session.losePeer()
@@ -56,6 +58,7 @@ async function update(session: Session, work: MobikeWork): Promise<void> {
     notify(NotifyType.COOKIE2, cookie),
     ...(work.addresses ? ownAddressList(session) : []),
     ...natDetection(session),
+    ...forbidNats(session),
   ])
   // What has changed since makes the answer meaningless (strongSwan).
   if (session.mobikeWork?.check === true || session.mobikeWork?.update === true) return
@@ -72,6 +75,10 @@ async function update(session: Session, work: MobikeWork): Promise<void> {
   noteMapping(session, answer)
   if (findNotify(answer.payloads, NotifyType.NAT_DETECTION_SOURCE_IP) === null) return
   const nat = observedNat(session, answer, sa.connection?.forceEncapsulation ?? false)
+  if (forbids(session, nat)) {
+    env.report({ event: 'update-failed', sa, why: 'unexpected-nat' })
+    return tryElsewhere(session, [...work.refused, { local: sa.local, remote: sa.remote }])
+  }
   if (nat.supported) await moveEndpoints(session, { local: sa.local, remote: sa.remote, nat }, 'mobike')
 }
 

@@ -1,12 +1,17 @@
 /** What a connection wants of NATs, ours alone: none at all (`nat = refuse`), or one that is none (`public_addrs`). */
 import assert from 'node:assert/strict'
 
+import { toHex, Writer } from '../../src/base/bytes.ts'
 import { IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
+import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
+import { findErrorNotify, findNotify, notify } from '../../src/message/ikev2/find.ts'
+import type { Payload } from '../../src/message/ikev2/payload.ts'
 import type { NatFacts } from '../../src/nat/detection.ts'
 import type { ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
+import { Stranger } from './stranger.ts'
 import { scenario, type World } from './world.ts'
 
 const NO_NAT: NatFacts = { supported: true, here: false, there: false, faked: false }
@@ -110,3 +115,170 @@ scenario('encap = yes with a public address: ESP in UDP, and no keepalives', asy
   await world.pass(100 * SECOND)
   assert.equal(world.countSent('keepalive'), 0)
 })
+
+const REFUSED = /unexpected NAT detected, which connection home refuses \(nat = refuse\): /
+const TOLD = /received UNEXPECTED_NAT_DETECTED notify error: a NAT is between us, and one of us wants none/
+
+/** No IKE_SA and nothing in a kernel at either side. */
+function assertNothing(...nodes: readonly SimulatedNode[]): void {
+  for (const node of nodes) {
+    assert.deepEqual(node.sessions(), [], node.name)
+    assert.deepEqual(node.kernel.states(), [], node.name)
+  }
+}
+
+function whyFailed(node: SimulatedNode): string {
+  return node.eventsOf('ike-failed').at(-1)!.error.message
+}
+
+scenario(
+  'edge case 60: nat = refuse at an initiator that finds a NAT: nothing comes of it, and both logs say why',
+  async (world) => {
+    const gateway = addCloudGateway(world, {})
+    const client = addClient(world, { nat: 'refuse' })
+    await assert.rejects(world.outcome(client.gateway.initiate('home', 'net')), REFUSED)
+    await world.pass(SECOND)
+    assert.match(whyFailed(client), /remote host is behind NAT, or pretends to be \(encap = yes\)$/)
+    assert.match(whyFailed(gateway), TOLD)
+    assertNothing(client, gateway)
+    // Not a word of who it is went through the NAT.
+    assert.equal(gateway.eventsOf('peer-identified').length, 0)
+  },
+)
+
+scenario(
+  'edge case 60: nat = refuse at a responder: the same, and where it is behind the NAT the remedy is told',
+  async (world) => {
+    const gateway = addCloudGateway(world, { nat: 'refuse' })
+    const client = addClient(world)
+    await assert.rejects(world.outcome(client.gateway.initiate('home', 'net')), TOLD)
+    await world.pass(SECOND)
+    assert.match(whyFailed(gateway), REFUSED)
+    assert.match(whyFailed(gateway), /: local host is behind NAT, the peer does not know us as 172\.31\.0\.5 \(.*public_addrs\)$/)
+    assertNothing(client, gateway)
+  },
+)
+
+scenario('edge case 60: with the public address told, nat = refuse of both sides is satisfied', async (world) => {
+  const gateway = addCloudGateway(world, { ...CLOUD, nat: 'refuse' })
+  const client = addClient(world, { nat: 'refuse' })
+  await world.initiate(client)
+  assert.deepEqual(inUdp(client, gateway), BARE)
+  assert.ok(await flows(world, client, gateway))
+})
+
+scenario(
+  'edge case 60: and so it is with the initiator in the cloud, whose NO_NATS_ALLOWED has its public address',
+  async (world) => {
+    const gateway = addGateway(world, { nat: 'refuse' })
+    const nat = world.addNat('cloud', CLIENT, { oneToOne: IpAddress.parse(INSIDE) })
+    const client = addClient(
+      world,
+      { nat: 'refuse', publicAddresses: ['198.51.100.8', CLIENT] },
+      { address: INSIDE, behind: nat },
+    )
+    await world.initiate(client)
+    assert.deepEqual(inUdp(client, gateway), BARE)
+    assert.ok(await flows(world, client, gateway))
+  },
+)
+
+scenario('nat = refuse where there is no NAT changes nothing', async (world) => {
+  const gateway = addGateway(world, { nat: 'refuse' })
+  const client = addClient(world, { nat: 'refuse' })
+  await world.initiate(client)
+  assert.deepEqual(inUdp(client, gateway), BARE)
+  assert.ok(await flows(world, client, gateway))
+})
+
+for (const [who, family, addresses] of [
+  ['a peer without NAT detection', 4, [CLIENT, GATEWAY]],
+  ['the same over IPv6', 6, ['2001:db8::7', '2001:db8::1']],
+] as const) {
+  scenario(`${who} forbids NATs, by ${family === 4 ? 12 : 36} octets that are not what is seen: it hears so`, async (world) => {
+    const [from, to] = addresses
+    const gateway = addGateway(world, {}, { address: to })
+    const end = (address: string): IpAddress => IpAddress.parse(address)
+    const forbidding = (source: string, destination: string, port: number): Payload => {
+      const writer = new Writer(36)
+      writer.bytes(end(source).bytes).bytes(end(destination).bytes).u16(500).u16(port)
+      return notify(NotifyType.NO_NATS_ALLOWED, writer.finish())
+    }
+    const honest = forbidding(from, to, 500)
+    assert.equal(honest.kind === 'Notify' && honest.data.length, family === 4 ? 12 : 36)
+    const peer = new Stranger(world, from, to)
+    await peer.init([])
+    const answer = await peer.auth([forbidding(from, to, 4500)])
+    assert.equal(findErrorNotify(answer)?.notifyType, NotifyType.UNEXPECTED_NAT_DETECTED)
+    assert.match(whyFailed(gateway), /^the peer allows no NAT between us, and sent from or to another address than is seen/)
+    assertNothing(gateway)
+
+    const another = new Stranger(world, from, to)
+    await another.init([])
+    assert.equal(findErrorNotify(await another.auth([honest])), null)
+  })
+}
+
+scenario(
+  'an initiator with nat = refuse says so in its IKE_AUTH request, in case the peer looks for NATs in no other way',
+  async (world) => {
+    addGateway(world, {})
+    const client = addClient(world, { nat: 'refuse' })
+    await world.initiate(client)
+    const said = client.eventsOf('message-sent').filter(({ exchangeType }) => exchangeType === ExchangeType.IKE_AUTH)
+    const allowed = said.map(({ payloads }) => findNotify(payloads, NotifyType.NO_NATS_ALLOWED))
+    assert.deepEqual(
+      allowed.map((found) => toHex(found!.data)),
+      ['c6336407cb00710111941194'],
+    )
+  },
+)
+
+scenario(
+  'nat = refuse at a responder: an update that comes through a NAT is refused, one that comes through none is not',
+  async (world) => {
+    const gateway = addGateway(world, { nat: 'refuse' })
+    const peer = new Stranger(world, CLIENT, GATEWAY)
+    await peer.init()
+    peer.port = peer.remotePort = 4500
+    await peer.auth([notify(NotifyType.MOBIKE_SUPPORTED)])
+    const { sa } = gateway.session
+    const update = async (id: number, ...more: readonly Payload[]): Promise<readonly Payload[]> => {
+      const { source, destination } = peer.natDetection(peer.spis)
+      const [wanted, seen] = [NotifyType.NAT_DETECTION_SOURCE_IP, NotifyType.NAT_DETECTION_DESTINATION_IP]
+      const hashes = [notify(wanted, id === 2 ? new Uint8Array(20) : source), notify(seen, destination)]
+      peer.send(
+        peer.protectedRequest(ExchangeType.INFORMATIONAL, id, [notify(NotifyType.UPDATE_SA_ADDRESSES), ...hashes, ...more]),
+      )
+      return peer.open(await peer.answer())
+    }
+    peer.port = 40_000
+    assert.equal(findErrorNotify(await update(2))?.notifyType, NotifyType.UNEXPECTED_NAT_DETECTED)
+    assert.deepEqual([sa.remote.toString(), inUdp(gateway)], [`${CLIENT}[4500]`, [false, false]])
+    assert.deepEqual(
+      gateway.eventsOf('update-failed').map(({ why }) => why),
+      ['nat-on-the-way'],
+    )
+    assert.equal(findErrorNotify(await update(3)), null)
+    assert.deepEqual([sa.remote.toString(), inUdp(gateway)], [`${CLIENT}[40000]`, [false, false]])
+  },
+)
+
+scenario(
+  'nat = refuse at an initiator that roams to where a NAT is in the way: the peer is not moved, ESP does not go in UDP',
+  async (world) => {
+    const gateway = addGateway(world)
+    const client = addClient(world, { nat: 'refuse' })
+    const nat = world.addNat('router', '192.0.2.1')
+    client.interfaces.add('eth1', [IpAddress.parse('192.168.1.7')], nat.inside, { ...world.network.defaultLink })
+    await world.initiate(client)
+    client.interfaces.set('eth0', { isUp: false })
+    await world.pass(60 * SECOND)
+    assert.deepEqual(
+      client.eventsOf('update-failed').map(({ why }) => why),
+      ['unexpected-nat'],
+    )
+    assert.deepEqual(inUdp(client), [false, false])
+    assert.equal(gateway.session.sa.remote.toString(), `${CLIENT}[4500]`)
+  },
+)
