@@ -296,6 +296,8 @@ export type UpdateFailure =
 
 export type DropReason =
   | 'not-ike'
+  /** IKE, but in the form that the NAT-T socket has it: the peer was told the other one of our ports. */
+  | 'marker-on-ike-port'
   | 'malformed'
   | 'unknown-spi'
   | 'version'

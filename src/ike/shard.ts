@@ -18,7 +18,7 @@ import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
-import { KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
+import { isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
 import { followDelete, losePeer } from './actions.ts'
@@ -133,6 +133,8 @@ export class Shard implements SessionKeeper {
     // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless, and nothing to talk about.
     if (datagram.bytes.length === 1 && datagram.bytes[0] === KEEPALIVE[0]) return
     if (bytes === null) return this.#drop(datagram, 'not-ike', null)
+    if (datagram.local.port === this.#env.ports.port && isMarkedMessage(bytes))
+      return this.#drop(datagram, 'marker-on-ike-port', null)
     let arrival: Arrival
     try {
       arrival = { message: parseMessage(bytes), bytes, local: datagram.local, remote: datagram.remote }

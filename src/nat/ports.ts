@@ -17,6 +17,8 @@ export interface OwnPorts {
 
 /** Four zero bytes before an IKE message on the NAT-T socket, where ESP has its SPI (RFC 3948 2.2). */
 const NON_ESP_MARKER = new Uint8Array(4)
+/** Octets of an IKE header, the last four of which are the length of the message. */
+const HEADER_LENGTH = 28
 /** The one byte of a NAT keepalive (RFC 3948 2.3): no marker, no header. */
 export const KEEPALIVE = Uint8Array.of(0xff)
 
@@ -39,6 +41,16 @@ export function withoutMarker(datagram: Uint8Array, localPort: number, own: OwnP
   if (datagram.length < 4) return null
   const isMarker = datagram[0] === 0 && datagram[1] === 0 && datagram[2] === 0 && datagram[3] === 0
   return isMarker ? datagram.subarray(4) : null
+}
+
+/**
+ * Whether this is a whole IKE message behind a marker, by the length in its header (RFC 7296 3.1). On the IKE port it
+ * shows a peer that was told that port instead of the NAT-T port.
+ */
+export function isMarkedMessage(datagram: Uint8Array): boolean {
+  if (datagram.length < NON_ESP_MARKER.length + HEADER_LENGTH) return false
+  const view = new DataView(datagram.buffer, datagram.byteOffset)
+  return view.getUint32(0) === 0 && view.getUint32(NON_ESP_MARKER.length + HEADER_LENGTH - 4) === datagram.length - 4
 }
 
 /**

@@ -113,6 +113,7 @@ const EXCHANGES: ReadonlyMap<number, 'ike-init' | 'ike-auth' | 'create-child' | 
 /** Messages that could not be read or opened, and messages for no IKE_SA. */
 const DROPS: Readonly<Partial<Record<DropReason, CounterName>>> = {
   'not-ike': 'invalid',
+  'marker-on-ike-port': 'invalid',
   'malformed': 'invalid',
   'not-authentic': 'invalid',
   'unknown-spi': 'invalid-spi',

@@ -944,6 +944,12 @@ interface Drop {
 
 const DROPS: Readonly<Record<DropReason, Drop>> = {
   'not-ike': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is no IKE message - ignored` },
+  'marker-on-ike-port': {
+    group: 'net',
+    loudness: 1,
+    words: (who) =>
+      `received IKE message with non-ESP marker from ${who} on our IKE port - ignored: the peer's remote_port has to be our charon.port_nat_t, not charon.port`,
+  },
   'malformed': { group: 'net', loudness: 1, words: (who) => `received invalid IKE header from ${who} - ignored: malformed` },
   'unknown-spi': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} for no IKE_SA of ours - ignored` },
   'version': {

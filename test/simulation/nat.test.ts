@@ -8,7 +8,7 @@ import { notifies, notify } from '../../src/message/ikev2/find.ts'
 import { natDetectionHash } from '../../src/nat/detection.ts'
 import type { Dependence, Nat } from './nat.ts'
 import { preservingPort } from './nat.ts'
-import { configuration } from './configuration.ts'
+import { configuration, type ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY, OFFICE_HOST } from './places.ts'
 import { Stranger } from './stranger.ts'
@@ -659,3 +659,88 @@ scenario('edge case 1: a responder without NAT detection keeps the initiator on 
   assert.deepEqual(client.session.sa.nat, UNSUPPORTED)
   await world.outcome(Promise.allSettled([pending]))
 })
+
+/** Two clients of one inner address, each behind a NAT of its own with the same private network. */
+function addNamesakes(world: World, words: ConnectionWords): readonly SimulatedNode[] {
+  return ['192.0.2.1', '192.0.2.2'].map((outside, i) => {
+    const behind = world.addNat(`router ${i}`, outside, { portFor: preservingPort })
+    return addClient(world, { localId: `client-${i}@example.org`, ...words }, { name: `client ${i}`, behind })
+  })
+}
+
+for (const [what, remote, local] of [
+  ['ask for the same network', '10.2.0.0/16', '10.2.0.0/16'],
+  ['ask for their inner address', '0.0.0.0/0', 'dynamic'],
+] as const) {
+  scenario(
+    `edge case 21: two clients behind two NATs with the same private network that ${what}: the second hears why not, the first keeps it`,
+    async (world) => {
+      const gateway = addGateway(world, { remote: [remote] })
+      const [first, second] = addNamesakes(world, { local: [local] })
+      await world.initiate(first!)
+      await world.outcome(second!.gateway.initiate('home', 'net'))
+      const inner = local === 'dynamic' ? '192.168.1.7/32' : local
+      assert.match(
+        gateway.eventsOf('child-failed')[0]!.error.message,
+        new RegExp(`=== ${inner} unacceptable: they are what client-0@example.org has already`),
+      )
+      assert.match(second!.eventsOf('child-failed')[0]!.error.message, /^received TS_UNACCEPTABLE notify, no CHILD_SA built/)
+      assert.equal(gateway.sessions().length, 2)
+      const home = local === 'dynamic' ? '192.168.1.7' : '10.2.0.9'
+      assert.ok(await world.ping(first!, home, OFFICE_HOST))
+      assert.ok(await world.ping(gateway, OFFICE_HOST, home))
+    },
+  )
+}
+
+scenario(
+  'two clients behind two NATs with the same private network, each with traffic of its own, both get in',
+  async (world) => {
+    const gateway = addGateway(world, { remote: ['10.2.0.0/15'] })
+    const clients = addNamesakes(world, {})
+    const networks = ['10.2.0.9', '10.3.0.9']
+    for (const [i, client] of clients.entries()) {
+      client.configuration = configuration([
+        {
+          remoteAddresses: [GATEWAY],
+          localId: `client-${i}@example.org`,
+          remoteId: 'gateway.example.org',
+          local: [`${networks[i]!.slice(0, -3)}0.0/16`],
+          remote: ['10.1.0.0/16'],
+        },
+      ])
+      client.boot()
+    }
+    await world.outcome(Promise.all(clients.map((client) => client.gateway.initiate('home', 'net'))))
+    await world.pass(SECOND)
+    assert.deepEqual(
+      gateway
+        .sessions()
+        .map(({ sa }) => sa.remote.toString())
+        .toSorted(),
+      ['192.0.2.1[4500]', '192.0.2.2[4500]'],
+    )
+    for (const [i, client] of clients.entries()) {
+      assert.ok(await world.ping(client, networks[i]!, OFFICE_HOST))
+      assert.ok(await world.ping(gateway, OFFICE_HOST, networks[i]!))
+    }
+  },
+)
+
+scenario(
+  'transport mode between the outside addresses of two such NATs: both get in, known by where they are seen',
+  async (world) => {
+    const gateway = addGateway(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] })
+    const clients = addNamesakes(world, { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] })
+    await world.outcome(Promise.all(clients.map((client) => client.gateway.initiate('home', 'net'))))
+    await world.pass(SECOND)
+    assert.deepEqual(
+      gateway
+        .sessions()
+        .flatMap(({ sa }) => sa.children.flatMap(({ remoteSelectors }) => remoteSelectors.map(({ range }) => range.toString())))
+        .toSorted(),
+      ['192.0.2.1/32', '192.0.2.2/32'],
+    )
+    for (const client of clients) assert.ok(await world.ping(client, '192.168.1.7', GATEWAY))
+  },
+)

@@ -47,7 +47,7 @@ export class SimulatedNode implements Attachment {
   readonly address: IpAddress
   readonly realm: Realm
   readonly link: Link
-  readonly ports: OwnPorts = { port: 500, portNatT: 4500 }
+  readonly ports: OwnPorts
   readonly events: IkeEvent[] = []
   readonly lines: Line[] = []
   /** Packets out of tunnels, and packets that came in the clear. */
@@ -87,6 +87,8 @@ export class SimulatedNode implements Attachment {
     this.realm = realm
     this.link = { ...driver.network.defaultLink }
     this.configuration = configuration
+    const { port, portNatT } = configuration.settings
+    this.ports = { port, portNatT }
     this.interfaces = new Interfaces(this, () => this.#handleRoam())
     this.interfaces.add('eth0', addresses, realm, this.link)
     for (const { secret } of configuration.secrets) driver.noteSecret(secret.dangerouslyReveal())
