@@ -3,7 +3,7 @@
  * implements them over sockets, netlink and clocks (edge/), the simulator over a seeded world (test/simulation/).
  */
 import type { Milliseconds } from './base/time.ts'
-import type { Endpoint, IpAddress } from './base/ip.ts'
+import type { Endpoint, Family, IpAddress } from './base/ip.ts'
 import type { Secret } from './crypto/secret.ts'
 import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
 
@@ -24,6 +24,11 @@ export interface Network {
   sourceFor(destination: IpAddress): Promise<IpAddress | null>
   /** Addresses of a host name in the resolver's order; empty when it has none. */
   resolve(host: string): Promise<readonly IpAddress[]>
+  /**
+   * A third port to send from, opened when it is first asked for: what a NAT remembers of it may come to its end, and be
+   * looked at (nat/adaptive.ts). Null if none can be had.
+   */
+  probePort(family: Family): number | null
 }
 
 /** An address of ours, and the interface that has it. */

@@ -68,6 +68,7 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
     ...wishes,
     mobike: boolean('mobike', DEFAULT_CONNECTION.mobike),
     dscp: values.read('dscp', parseDscp, DEFAULT_CONNECTION.dscp),
+    keepAlive: values.read<Connection['keepAlive']>('keep_alive', parseKeepAlive, DEFAULT_CONNECTION.keepAlive),
     dpdDelay: time('dpd_delay'),
     dpdTimeout: time('dpd_timeout'),
     fragmentation: values.read('fragmentation', (text) => parseWord(text, ['yes', 'accept', 'no', 'force']), 'yes'),
@@ -137,6 +138,11 @@ function readLifetime(values: Values): IkeLifetime {
   const over = time('over_time') ?? wholeSeconds(longer / 10)
   const rand = time('rand_time') ?? Math.min(over, wholeSeconds(shorter / 2))
   return { rekey, reauth, over, rand }
+}
+
+/** Ours alone. */
+function parseKeepAlive(text: string): Milliseconds | 'adaptive' {
+  return text.toLowerCase() === 'adaptive' ? 'adaptive' : parseTime(text)
 }
 
 /** strongSwan counts in seconds and drops what is left of one. */

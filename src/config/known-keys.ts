@@ -222,6 +222,10 @@ const CONNECTION: SectionRules = rules({
       "Ours alone, charon does not know it. The addresses that a 1:1 NAT (a cloud's) gives to ours, separated by commas, one for each IP version: it is then no NAT to either side, and ESP travels without UDP. Not for transport mode.",
     ),
     mobike: honoured('yes', 'Let addresses change under the IKE_SA (RFC 4555).'),
+    keep_alive: honoured(
+      'charon.keep_alive',
+      "Ours alone: time without a packet after which a keepalive holds the NAT's mapping, for this connection instead of `charon.keep_alive`; 0 switches keepalives off. `adaptive` finds out how seldom they may be (nat-traversal.md).",
+    ),
     dpd_delay: honoured(
       '0s',
       'After what time without a message of the peer (or a packet, of ESP in UDP) it is asked whether it is there; one that stays silent through all retransmissions is given up. 0 for never.',

@@ -195,12 +195,13 @@ export class UdpNetwork implements Network {
   readonly portNatT: number
   /** Those that could be opened: without IPv6 on the host there is only 4. */
   readonly families: readonly Family[]
-  readonly #sockets: readonly UdpSocket[]
+  readonly #sockets: UdpSocket[]
   readonly #options: UdpNetworkOptions
   readonly #onDatagram: OnDatagram
   readonly #onError: OnNetworkError
   readonly #errorTotals = new Map<string, number>()
   readonly #interfaceOf = new Map<string, number>()
+  readonly #probePorts = new Map<Family, number | null>()
   #closed = false
   #sentAfterClose = 0
 
@@ -256,16 +257,19 @@ export class UdpNetwork implements Network {
     }
   }
 
+  #open(family: Family, port: number, udpEncap: boolean): UdpSocket {
+    const { bypassPolicy, mark, receiveBufferBytes, reusePort, dscp } = this.#options
+    return openUdpSocket(
+      { family, port, udpEncap, udpGro: udpEncap, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp },
+      (bytes, local, remote, interfaceIndex) => this.#arrived(bytes, local, remote, interfaceIndex),
+      (error, count) => this.#failed(error, family, count),
+    )
+  }
+
   #openOne(family: Family, port: number, natT: boolean, missing: Set<Family>): UdpSocket | null {
-    const { encapsulation, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp, families } = this.#options
-    const udpEncap = natT && encapsulation
-    const options = { family, port, udpEncap, udpGro: udpEncap, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp }
+    const { encapsulation, families } = this.#options
     try {
-      return openUdpSocket(
-        options,
-        (bytes, local, remote, interfaceIndex) => this.#arrived(bytes, local, remote, interfaceIndex),
-        (error, count) => this.#failed(error, family, count),
-      )
+      return this.#open(family, port, natT && encapsulation)
     } catch (error) {
       if (codeOf(error) !== 'EAFNOSUPPORT' || missing.size + 1 === families.length) throw error
       missing.add(family)
@@ -288,6 +292,23 @@ export class UdpNetwork implements Network {
     } catch (error) {
       this.#failed(error as UdpError, family, 1)
     }
+  }
+
+  /** Neither UDP_ENCAP nor a port that others could rely on: it comes and goes with this network. */
+  probePort(family: Family): number | null {
+    const known = this.#probePorts.get(family)
+    if (known !== undefined) return known
+    if (this.#closed || !this.families.includes(family)) return null
+    let port: number | null = null
+    try {
+      const socket = this.#open(family, 0, false)
+      this.#sockets.push(socket)
+      port = socket.port
+    } catch (error) {
+      this.#failed(error as UdpError, family, 1)
+    }
+    this.#probePorts.set(family, port)
+    return port
   }
 
   /** With the mark of our sockets, and past the policies if they go past them; null for link-local destinations too. */

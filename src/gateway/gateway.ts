@@ -17,6 +17,7 @@ import { Shard } from '../ike/shard.ts'
 import { TrafficClaims } from '../ike/traffic-claims.ts'
 import { Books } from '../kernel/books.ts'
 import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
+import { MappingLifetimes } from '../nat/adaptive.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { Clock, Datagram, Entropy, Flows, HostNetwork, Kernel, KeyExchanges, Network } from '../ports.ts'
@@ -91,6 +92,7 @@ export class Gateway {
         leases: this.leases,
         separations,
         fakeSource: fake,
+        mappings: new MappingLifetimes(),
         settings: () => this.configured.settings,
         connections: () => this.configured.connections(),
         secrets: () => this.configured.secrets(),

@@ -34,6 +34,8 @@ export interface Connection {
   readonly mobike: boolean
   /** Differentiated services codepoint of IKE packets, 6 bits. */
   readonly dscp: number
+  /** What keepalives may be apart: a time, as seldom as the NAT turns out to allow, or null: as charon.keep_alive says; 0 = none. */
+  readonly keepAlive: Milliseconds | 'adaptive' | null
   /** Silence after which a liveness check is made; 0 = never. */
   readonly dpdDelay: Milliseconds
   /** IKEv1 only; 0 = retransmission decides. */
@@ -177,6 +179,7 @@ export const DEFAULT_CONNECTION = {
   publicAddresses: [],
   mobike: true,
   dscp: 0,
+  keepAlive: null,
   dpdDelay: 0,
   dpdTimeout: 0,
   fragmentation: 'yes',

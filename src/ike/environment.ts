@@ -6,6 +6,7 @@ import type { SharedSecret } from '../auth/secrets.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Books } from '../kernel/books.ts'
 import type { Separation } from '../kernel/separation.ts'
+import type { MappingLifetimes } from '../nat/adaptive.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Clock, Entropy, HostNetwork, KeyExchanges, Network } from '../ports.ts'
@@ -47,6 +48,8 @@ export interface Environment {
   readonly books: Books
   readonly traffic: TrafficClaims
   readonly leases: Leases
+  /** What is known of the NATs before us. */
+  readonly mappings: MappingLifetimes
   readonly traps: TrapKeeper
   readonly separations: SeparationKeeper
   /** The ports our sockets are really bound to. */

@@ -206,6 +206,15 @@ export type IkeEvent =
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
   /** Its time had passed too long ago; `silence` is how long nothing has left. The peer is asked for an answer instead. */
   | { readonly event: 'keepalive-late'; readonly sa: IkeSa; readonly silence: Milliseconds }
+  /** For adaptive keepalives: nothing was sent for `gap`, and then the NAT showed the probe at the same port, or not. */
+  | {
+      readonly event: 'mapping-probed'
+      readonly sa: IkeSa
+      readonly gap: Milliseconds
+      readonly survived: boolean
+      /** What it is known to bear. */
+      readonly lifetime: Milliseconds | null
+    }
   /** The peer is asked whether it is there. */
   | { readonly event: 'liveness-checked'; readonly sa: IkeSa }
   /** It fell ill, for another reason perhaps than before, or got well again (nat/health.ts); `child` has how it is now. */

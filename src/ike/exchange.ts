@@ -43,6 +43,8 @@ interface Outstanding {
   readonly messageId: number
   readonly exchangeType: number
   readonly sealed: Sealed
+  /** Where it goes the first time, if not along the way of the IKE_SA. */
+  readonly way: Way | null
   /** Transmissions so far, less one. */
   attempt: number
   readonly resolve: (answer: Received) => void
@@ -129,16 +131,17 @@ export class Exchanges {
 
   /**
    * Sends a request and waits for its answer. An IKE_SA_INIT always has message ID 0, also when it is repeated with a
-   * cookie or another group (RFC 7296 2.2).
+   * cookie or another group (RFC 7296 2.2). One that is to test another way goes along that the first time, and keeps
+   * no mapping of the IKE_SA's; retransmissions are as those of any other.
    */
-  request(exchangeType: number, payloads: readonly Payload[]): Promise<Received> {
+  request(exchangeType: number, payloads: readonly Payload[], way: Way | null = null): Promise<Received> {
     if (this.#sa.state === 'closed') return Promise.reject(closedError())
     assert(this.#outstanding === null, 'one own exchange at a time: the window is one')
     const messageId = exchangeType === ExchangeType.IKE_SA_INIT ? 0 : this.#nextRequestId
     this.#nextRequestId = messageId + 1
-    const sealed = this.#sealing.seal({ exchangeType, messageId, response: false }, payloads, this.#sa)
+    const sealed = this.#sealing.seal({ exchangeType, messageId, response: false }, payloads, way ?? this.#sa)
     return new Promise((resolve, reject) => {
-      this.#outstanding = { messageId, exchangeType, sealed, attempt: 0, resolve, reject }
+      this.#outstanding = { messageId, exchangeType, sealed, way, attempt: 0, resolve, reject }
       this.#transmit(this.#outstanding, payloads, false)
       this.#turns.park()
     })
@@ -294,7 +297,7 @@ export class Exchanges {
   #transmit(request: Outstanding, payloads: readonly Payload[], isAgain: boolean): void {
     const wait = this.#ways === null ? this.#waitAfter(request.attempt) : PROBE_INTERVAL
     // The endpoints are read at each transmission: a request follows the IKE_SA to where it moved.
-    const ways = this.#ways ?? [this.#sa]
+    const ways = this.#ways ?? [isAgain ? this.#sa : (request.way ?? this.#sa)]
     if (ways.length === 0) return this.#deadlines.clearDeadline('retransmit')
     const { exchangeType, messageId, sealed } = request
     const kind = { exchangeType, messageId, response: false }

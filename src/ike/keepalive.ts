@@ -7,6 +7,7 @@ import { SECOND } from '../base/time.ts'
 import { KernelError, type Usage } from '../kernel/vocabulary.ts'
 import { keepaliveDue, keepalivePlan, keepsAlive } from '../nat/keepalives.ts'
 import { KEEPALIVE } from '../nat/ports.ts'
+import { keepaliveInterval, tendProbes } from './adaptive.ts'
 import { probe } from './liveness.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
@@ -14,23 +15,31 @@ import type { Session } from './session.ts'
 /** Begins keepalives if this side is behind a NAT; called when the NAT facts are known, and when they or the endpoints change. */
 export function startKeepalives(session: Session): void {
   const { sa, env } = session
-  const interval = env.settings().keepAlive
+  const interval = keepaliveInterval(session)
   // Without a way there is no mapping to keep, either.
   if (sa.isStale || !keepsAlive(sa.nat, interval)) return session.clearDeadline('keepalive')
-  session.setDeadline('keepalive', Math.max(env.clock.now(), keepaliveDue(sa.lastOutbound, interval)))
+  setDeadline(session, Math.max(env.clock.now(), keepaliveDue(sa.lastOutbound, interval)))
+}
+
+/** One deadline for keepalives and for what finds out how often they are needed. */
+function setDeadline(session: Session, at: Milliseconds): void {
+  const { probes } = session
+  if (probes !== null) probes.keepaliveAt = at
+  session.setDeadline('keepalive', probes === null ? at : Math.min(at, probes.dueAt))
 }
 
 /** The keepalive deadline `due` was reached. Only where ESP goes into UDP, and IKE has been silent, does it take the kernel. */
 export function handleKeepalive(session: Session, due: Milliseconds): void | Promise<void> {
   const { sa, env } = session
-  const { keepAlive } = env.settings()
-  if (!keepsAlive(sa.nat, keepAlive)) return
+  const interval = keepaliveInterval(session)
+  if (sa.isStale || !keepsAlive(sa.nat, interval)) return
+  tendProbes(session)
   // Where the kernel only counts, the count is taken in the middle of the interval as well.
-  const isFresh = session.espSeen.exact && env.clock.now() < keepaliveDue(sa.lastOutbound, keepAlive)
+  const isFresh = session.espSeen.exact && env.clock.now() < keepaliveDue(sa.lastOutbound, interval)
   const children = isFresh ? [] : sa.children.filter(sendsInUdp)
-  if (children.length === 0) return keepAliveOr(session, due, NO_ESP)
+  if (children.length === 0) return keepAliveOr(session, due, interval, NO_ESP)
   return lastOutboundEsp(session, children).then((esp) => {
-    if (sa.state !== 'closed') keepAliveOr(session, due, esp)
+    if (sa.state !== 'closed') keepAliveOr(session, due, interval, esp)
   })
 }
 
@@ -43,16 +52,18 @@ interface OutboundEsp {
 const NO_ESP: OutboundEsp = { last: Number.NEGATIVE_INFINITY, exact: true }
 
 /** Sends a keepalive, or does what is to be done instead. */
-function keepAliveOr(session: Session, due: Milliseconds, esp: OutboundEsp): void {
-  const { sa, env } = session
-  const { keepAlive: interval, keepAliveDpdMargin: dpdMargin } = env.settings()
+function keepAliveOr(session: Session, due: Milliseconds, interval: Milliseconds, esp: OutboundEsp): void {
+  const { sa, env, probes } = session
+  const { keepAliveDpdMargin: dpdMargin } = env.settings()
   const now = env.clock.now()
   const lastOutbound = Math.max(sa.lastOutbound, esp.last)
   const plan = keepalivePlan({ now, due, lastOutbound, interval, dpdMargin, exact: esp.exact })
-  session.setDeadline('keepalive', plan.next)
+  // A deadline that was a probe's says nothing about keepalives.
+  const isOurs = probes === null || now >= probes.keepaliveAt
+  setDeadline(session, plan.next)
   switch (plan.step) {
     case 'wait':
-      sa.path.keepalivesSuppressed++
+      if (isOurs) sa.path.keepalivesSuppressed++
       return
     case 'send':
       // Counts as outbound itself, so that the next one is a whole interval away.

@@ -5,6 +5,7 @@ import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import type { Way } from '../nat/path.ts'
 import { isPeerSilent, type Received } from './exchange.ts'
 import { natDetection } from './init.ts'
 import { noteMapping, watchesMapping } from './nat-mapping.ts'
@@ -43,10 +44,10 @@ export async function ask(session: Session, payloads: readonly Payload[]): Promi
   await answerTo(session, payloads)
 }
 
-/** Null if there is none. */
-async function answerTo(session: Session, payloads: readonly Payload[]): Promise<Received | null> {
+/** Null if there is none. A question that tests another way goes along that, the first time. */
+export async function answerTo(session: Session, payloads: readonly Payload[], way: Way | null = null): Promise<Received | null> {
   try {
-    return await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads)
+    return await session.exchanges.request(ExchangeType.INFORMATIONAL, payloads, way)
   } catch (error) {
     if (isPeerSilent(error)) await session.losePeer()
     else if (!(error instanceof EspalierError)) throw error

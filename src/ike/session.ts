@@ -4,10 +4,11 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import type { Endpoint } from '../base/ip.ts'
+import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { ProbeFlow } from '../nat/adaptive.ts'
 import type { Way } from '../nat/path.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -41,6 +42,8 @@ export interface SessionKeeper {
   heard(session: Session, arrival: Arrival): Promise<void> | null
   /** It has a connection now. */
   connected(session: Session): void
+  /** Something new is known of the NAT before all IKE_SAs that have this address here (adaptive.ts). */
+  mappingLearnt(local: IpAddress): void
   closed(session: Session): void
   childAdopted(session: Session, child: ChildSa): void
   childDropped(session: Session, child: ChildSa): void
@@ -105,6 +108,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
   espSeen: EspSeen = NO_ESP_SEEN
   /** Inbound ESP-in-UDP packets as counted at the last liveness deadline. */
   espHeard = 0n
+  /** If this is the IKE_SA that probes the NAT for all of its network (adaptive.ts). */
+  probes: ProbeFlow | null = null
+  /** Probes of this one come to nothing. */
+  isProbedInVain = false
   /** Where the kernel last saw ESP of the peer from, until that is acted upon (moves.ts). */
   mappedTo: Endpoint | null = null
   /** How long the moves by such news would last, had each taken its time (nat/moves.ts). */
@@ -215,6 +222,16 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** Part of WireDeadlines. */
   heard(arrival: Arrival): Promise<void> | null {
     return this.#keeper.heard(this, arrival)
+  }
+
+  /** Part of Prober (nat/adaptive.ts). */
+  get isProbing(): boolean {
+    return this.probes !== null && this.sa.state === 'established'
+  }
+
+  /** How often keepalives are needed is known better, or has become doubtful. */
+  tellOfMapping(): void {
+    this.#keeper.mappingLearnt(this.sa.local.address)
   }
 
   /** What own exchanges are under way and waiting, for people. */

@@ -8,7 +8,7 @@ import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
-import { Endpoint } from '../base/ip.ts'
+import { Endpoint, type IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import { sha1 } from '../crypto/digest.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
@@ -210,6 +210,7 @@ export class Shard implements SessionKeeper {
   /** Our addresses, links or routes have changed (roam.ts). */
   handleRoam(addressesChanged: boolean): void {
     for (const session of this.#table.values()) session.enqueue(() => roam(session, addressesChanged))
+    for (const local of this.#env.mappings.doubtAll()) this.mappingLearnt(local)
   }
 
   nextDeadline(): Milliseconds | null {
@@ -555,6 +556,15 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
+  mappingLearnt(local: IpAddress): void {
+    for (const session of this.#table.values()) {
+      const { sa } = session
+      if (sa.connection?.keepAlive === 'adaptive' && sa.local.address.equals(local))
+        session.enqueue(() => startKeepalives(session))
+    }
+  }
+
+  /** Part of SessionKeeper. */
   closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
@@ -565,6 +575,9 @@ export class Shard implements SessionKeeper {
   }
 
   #report(event: IkeEvent): void {
+    // Though keepalives were sent: what is known of the NAT is not so.
+    if (event.event === 'mapping-changed' && this.#env.mappings.doubt(event.sa.local.address))
+      this.mappingLearnt(event.sa.local.address)
     if (event.event === 'ike-rekeyed') {
       const [old, session] = [this.#table.get(event.old.ownSpi), this.#table.get(event.sa.ownSpi)]
       assert(old !== undefined && session !== undefined, 'both IKE_SAs of a rekey are in the table')

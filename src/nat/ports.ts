@@ -22,22 +22,27 @@ const HEADER_LENGTH = 28
 /** The one byte of a NAT keepalive (RFC 3948 2.3): no marker, no header. */
 export const KEEPALIVE = Uint8Array.of(0xff)
 
+/** All our sockets but the one of the IKE port, be they few or more, are for NAT traversal. */
+function isMarked(localPort: number, own: OwnPorts): boolean {
+  return localPort !== own.port
+}
+
 /**
  * Puts the marker before a message that leaves from `localPort`. By socket, not by the peer's port: a NAT may map a
  * client's 4500 to an outside 500, and strongSwan's rule (marker iff neither port is 500) breaks there.
  */
 export function withMarker(message: Uint8Array, localPort: number, own: OwnPorts): Uint8Array {
-  return localPort === own.portNatT ? concatBytes(NON_ESP_MARKER, message) : message
+  return isMarked(localPort, own) ? concatBytes(NON_ESP_MARKER, message) : message
 }
 
 /** Octets that the marker adds to a message that leaves from `localPort`. */
 export function markerLength(localPort: number, own: OwnPorts): number {
-  return localPort === own.portNatT ? NON_ESP_MARKER.length : 0
+  return isMarked(localPort, own) ? NON_ESP_MARKER.length : 0
 }
 
 /** The IKE message in what arrived on `localPort`, or null for anything else: keepalives, strays, ESP that slipped through. */
 export function withoutMarker(datagram: Uint8Array, localPort: number, own: OwnPorts): Uint8Array | null {
-  if (localPort !== own.portNatT) return datagram
+  if (!isMarked(localPort, own)) return datagram
   if (datagram.length < 4) return null
   const isMarker = datagram[0] === 0 && datagram[1] === 0 && datagram[2] === 0 && datagram[3] === 0
   return isMarker ? datagram.subarray(4) : null

@@ -301,6 +301,16 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `sending keep alive to ${event.sa.remote.toString()}`,
         () => endpoints(event.sa),
       )
+    case 'mapping-probed': {
+      const { survived, lifetime } = event
+      const seconds = Math.floor(event.gap / SECOND)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `NAT ${survived ? 'kept' : 'changed'} the port of a probe after ${seconds}s without a packet`,
+        () => ({ gapSeconds: seconds, survived, lifetimeSeconds: lifetime === null ? null : Math.floor(lifetime / SECOND) }),
+      )
+    }
     case 'keepalive-late': {
       const seconds = Math.floor(event.silence / SECOND)
       return speaker.tell(

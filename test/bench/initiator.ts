@@ -23,9 +23,10 @@ import { Shard } from '../../src/ike/shard.ts'
 import { Leases } from '../../src/address/leases.ts'
 import { TrafficClaims } from '../../src/ike/traffic-claims.ts'
 import { Books } from '../../src/kernel/books.ts'
+import { MappingLifetimes } from '../../src/nat/adaptive.ts'
 import { fakeSource } from '../../src/nat/detection.ts'
-import { connection, sharedSecret } from '../simulation/configuration.ts'
 import type { Network } from '../../src/ports.ts'
+import { connection, sharedSecret } from '../simulation/configuration.ts'
 
 export interface Order {
   readonly handshakes: number
@@ -56,6 +57,8 @@ export interface Tally {
   readonly probesAnswered: number
   readonly ikeSas: number
   readonly retransmissions: number
+  /** NAT keepalives that have come; none with UDP_ENCAP, where the kernel takes them. */
+  readonly keepalives: number
 }
 
 export interface Outcome {
@@ -67,23 +70,39 @@ export interface Outcome {
   readonly milliseconds: readonly number[]
 }
 
-const [responder, ike, esp, psk] = process.argv.slice(2) as [string, string, string, string]
+/** With an outside address, peers see the responder behind a 1:1 NAT, which is here, where it costs the responder nothing. */
+const [inside, ike, esp, psk, outside] = process.argv.slice(2) as [string, string, string, string, string?]
+const responder = outside ?? inside
+const [insideAddress, outsideAddress] = [IpAddress.parse(inside), IpAddress.parse(responder)]
 
-const network = new UdpNetwork(
+let keepalives = 0
+const udp = new UdpNetwork(
   {
     port: 500,
     portNatT: 4500,
     families: [4],
-    encapsulation: true,
+    encapsulation: outside === undefined,
     bypassPolicy: false,
     mark: 0,
     receiveBufferBytes: 1 << 20,
     reusePort: false,
     dscp: 0,
   },
-  (datagram) => shard.handleDatagram(datagram),
+  ({ bytes, local, remote }) => {
+    if (bytes.length === 1) keepalives++
+    else shard.handleDatagram({ bytes, local, remote: translated(remote, insideAddress, outsideAddress) })
+  },
   (error) => process.stderr.write(`initiator: ${error.message}\n`),
 )
+const network: Network = {
+  send: (bytes, from, to) => udp.send(bytes, from, translated(to, outsideAddress, insideAddress)),
+  sourceFor: (destination) => udp.sourceFor(destination.equals(outsideAddress) ? insideAddress : destination),
+  resolve: (host) => udp.resolve(host),
+  probePort: () => null,
+}
+function translated(endpoint: Endpoint, from: IpAddress, to: IpAddress): Endpoint {
+  return endpoint.address.equals(from) ? new Endpoint(to, endpoint.port) : endpoint
+}
 const alarm = new Alarm(() => {
   shard.handleDeadlines()
   return shard.nextDeadline()
@@ -101,10 +120,11 @@ const shard = new Shard(
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),
-    ports: { port: network.port, portNatT: network.portNatT },
+    ports: { port: udp.port, portNatT: udp.portNatT },
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
     leases: new Leases(),
     traffic: new TrafficClaims(),
+    mappings: new MappingLifetimes(),
     traps: { set: () => Promise.resolve(), questionFor: () => 0, separationOf: () => null },
     separations: new Separations(null),
     fakeSource: fakeSource(systemEntropy.bytes(4)),
@@ -195,7 +215,7 @@ async function haveExchanges({ exchange, times, concurrency }: ExchangeOrder): P
 
 function tellTally(): void {
   const ikeSas = shard.sessions().filter(({ sa }) => sa.state === 'established').length
-  process.send!({ done, probesAnswered, ikeSas, retransmissions } satisfies Tally)
+  process.send!({ done, probesAnswered, ikeSas, retransmissions, keepalives } satisfies Tally)
 }
 
 process.on('message', (order: Order | ExchangeOrder | AskOrder) => {

@@ -105,6 +105,7 @@ const CONNECTION: Readonly<Record<string, readonly [string, keyof Connection, un
   public_addrs: ['203.0.113.5, 2001:db8::5', 'publicAddresses', [IpAddress.parse('203.0.113.5'), IpAddress.parse('2001:db8::5')]],
   mobike: ['no', 'mobike', false],
   dscp: ['101110', 'dscp', 46],
+  keep_alive: ['adaptive', 'keepAlive', 'adaptive'],
   dpd_delay: ['30s', 'dpdDelay', 30_000],
   dpd_timeout: ['2m', 'dpdTimeout', 120_000],
   fragmentation: ['accept', 'fragmentation', 'accept'],

@@ -27,6 +27,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     wayFound: () => assert.fail('there is one way here'),
     heard: () => null,
     connected: () => undefined,
+    mappingLearnt: () => undefined,
     closed: () => undefined,
     childAdopted: () => undefined,
     childDropped: () => undefined,

@@ -88,6 +88,13 @@ export class Nat implements Attachment {
     return [...this.#byPort.values()].map(({ inside, port }) => ({ inside: inside.toString(), port }))
   }
 
+  /** Whether packets still get in by the mapping of this inside endpoint. */
+  isAlive(inside: string): boolean {
+    return [...this.#byPort.values()].some(
+      (mapping) => mapping.inside.toString() === inside && mapping.expires > this.#network.clock.now(),
+    )
+  }
+
   /** From the inside to the outside. */
   handleOutward(packet: Packet): void {
     if (this.#oneToOne?.equals(packet.source.address) === true)

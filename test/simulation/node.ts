@@ -39,6 +39,8 @@ export interface Driver {
 }
 
 const MAXIMUM_KERNEL_JUNK = 8
+/** As the system would hand it out. */
+const PROBE_PORT = 49_152
 
 export class SimulatedNode implements Attachment {
   readonly name: string
@@ -125,6 +127,7 @@ export class SimulatedNode implements Attachment {
           send: (bytes, from, to) => this.#send(gateway, bytes, from, to),
           sourceFor: (destination) => Promise.resolve(this.interfaces.sourceFor(destination)),
           resolve: (host) => Promise.resolve(driver.network.names.get(host) ?? []),
+          probePort: () => PROBE_PORT,
         },
         host: {
           addresses: () => this.interfaces.hostAddresses,
@@ -219,7 +222,7 @@ export class SimulatedNode implements Attachment {
       const isMarked = bytes[0] === 0 && bytes[1] === 0 && bytes[2] === 0 && bytes[3] === 0
       // Looks like ESP of an SPI that the kernel does not have (XfrmInNoStates).
       if (bytes.length > MAXIMUM_KERNEL_JUNK && !isMarked) return
-    } else if (destination.port !== this.ports.port) {
+    } else if (destination.port !== this.ports.port && destination.port !== PROBE_PORT) {
       return void this.unheard++
     }
     this.gateway.handleDatagram({ bytes: bytes.slice(), local: destination, remote: source })
@@ -241,7 +244,7 @@ export class SimulatedNode implements Attachment {
   #send(gateway: Gateway, bytes: Uint8Array, from: Endpoint, to: Endpoint): void {
     // What an earlier boot still had to say is lost with it.
     if (gateway !== this.gateway) return
-    assert(from.port === this.ports.port || from.port === this.ports.portNatT, 'datagrams leave from one of our two sockets')
+    assert([this.ports.port, this.ports.portNatT, PROBE_PORT].includes(from.port), 'datagrams leave from one of our sockets')
     this.sendRaw(bytes.slice(), from, to)
   }
 
