@@ -149,7 +149,7 @@ export async function requestChild(
   const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old), old?.separation)
   let answer: Received | null = null
   try {
-    let group = preferredGroup(connection.proposals)
+    let group = preferredGroup(connection.proposals, old === null ? null : childSuiteOf(old.proposal).ke)
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const keyExchange = group === null ? null : await env.keyExchanges.generate(group)
       try {

@@ -12,8 +12,12 @@ import { groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import type { KeyExchange, KeyExchanges } from '../ports.ts'
 import { ExchangeFailure, misbehaved } from './failure.ts'
 
-/** The group of the first proposal that has one, null if that begins with NONE or none has any. */
-export function preferredGroup(proposals: readonly SuiteProposal[]): number | null {
+/**
+ * The one that was negotiated before, if it is still proposed (strongSwan); else the group of the first proposal that has
+ * one, null if that begins with NONE or none has any.
+ */
+export function preferredGroup(proposals: readonly SuiteProposal[], before: number | null = null): number | null {
+  if (before !== null && isProposed(proposals, before)) return before
   for (const proposal of proposals) {
     const transform = proposal.transforms.find(({ type }) => type === TransformType.KE)
     if (transform !== undefined) return transform.id === 0 ? null : transform.id
@@ -31,10 +35,7 @@ export function groupDemanded(
   if (demand === null) return null
   if (demand.data.length !== 2) throw misbehaved('INVALID_KE_PAYLOAD names no group')
   const group = new Reader(demand.data).u16()
-  const isOffered = proposals.some(({ transforms }) =>
-    transforms.some(({ type, id }) => type === TransformType.KE && id === group),
-  )
-  if (!isOffered || group === 0) {
+  if (!isProposed(proposals, group) || group === 0) {
     throw new ExchangeFailure(
       'peer-incompatible',
       'KE_GROUP_NOT_OFFERED',
@@ -43,6 +44,10 @@ export function groupDemanded(
   }
   if (group === usedGroup) throw misbehaved('the peer refuses the key exchange group and asks for the same one')
   return group
+}
+
+function isProposed(proposals: readonly SuiteProposal[], group: number): boolean {
+  return proposals.some(({ transforms }) => transforms.some(({ type, id }) => type === TransformType.KE && id === group))
 }
 
 /** What a responder answers to a guess other than the group it chooses; `guessed` is null if the peer sent no KE. */

@@ -14,7 +14,6 @@ import { MINUTE, type Milliseconds } from '../base/time.ts'
 import { deriveRekeyedIkeKeys } from '../crypto/keys.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
-import { TransformType } from '../iana/transforms.ts'
 import { find, findErrorNotify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import {
@@ -95,8 +94,7 @@ function rekeyLater(session: Session): Milliseconds {
 async function request(session: Session, successor: Session): Promise<readonly [Uint8Array, Uint8Array]> {
   const { sa, env, exchanges } = session
   const proposals = proposalsOf(session)
-  let group = sa.suite?.ke ?? null
-  if (group === null || !hasGroup(proposals, group)) group = preferredGroup(proposals)
+  let group = preferredGroup(proposals, sa.suite?.ke)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     assert(group !== null, 'an IKE proposal has a key exchange group')
     const keyExchange = await env.keyExchanges.generate(group)
@@ -266,10 +264,6 @@ function adoptKeys(
 function proposalsOf(session: Session): readonly SuiteProposal[] {
   assert(session.sa.connection !== null, 'an IKE_SA that stands has a connection')
   return session.sa.connection.proposals
-}
-
-function hasGroup(proposals: readonly SuiteProposal[], group: number): boolean {
-  return proposals.some(({ transforms }) => transforms.some(({ type, id }) => type === TransformType.KE && id === group))
 }
 
 function required(received: Received): { readonly proposals: readonly WireProposal[]; readonly nonce: Uint8Array } {
