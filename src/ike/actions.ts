@@ -55,8 +55,10 @@ async function endWithActions(
 ): Promise<void> {
   const { sa, env } = session
   // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries; one that is to be
-  // deleted is not wanted any more (strongSwan).
-  const isToBeKept = sa.state === 'established' && !session.isReauthenticating && !session.tasks.queued.includes('delete-ike')
+  // deleted is not wanted any more (strongSwan), unless it is only at the end of its time.
+  const { running, queued } = session.tasks
+  const hasStood = sa.state === 'established' || (sa.state === 'deleting' && running === 'expire-ike')
+  const isToBeKept = hasStood && !session.isReauthenticating && !queued.includes('delete-ike')
   // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
   const others = session.twins.flatMap(({ sa: twin }) => twin.children)
   const restarted: ChildSa[] = []

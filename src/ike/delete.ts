@@ -15,7 +15,7 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import { followChildDelete } from './actions.ts'
 import { childDelete } from './child.ts'
 import type { CloseReason } from './events.ts'
-import type { Received } from './exchange.ts'
+import { isPeerSilent, type Received } from './exchange.ts'
 import { refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { heedAuthLifetime } from './lifetimes.ts'
@@ -73,11 +73,15 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
     await session.exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }])
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
+    if (isPeerSilent(error) && session.tasks.running === 'expire-ike') return session.losePeer()
   }
   await session.close(reason)
 }
 
-/** Its time is over. One that was replaced should have been deleted by whoever did so; any other is deleted now (strongSwan). */
+/**
+ * Its time is over. One that was replaced should have been deleted by whoever did so; any other is deleted now
+ * (strongSwan). If its peer is silent it could not be replaced, and goes as one whose peer is found to be silent.
+ */
 export async function endLife(session: Session): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established') return session.close('rekeyed')
@@ -87,7 +91,7 @@ export async function endLife(session: Session): Promise<void> {
   void session.runExchange(async (current) => {
     // It was rekeyed after all while this waited.
     if (current === session) await deleteIkeSa(current, 'deleted-by-us')
-  }, 'delete-ike')
+  }, 'expire-ike')
 }
 
 /** Closes the IKE_SA at once: a peer that knows it is told, when no request of ours is on the way, and its answer not waited for. */

@@ -58,6 +58,8 @@ export type Task =
   | 'rekey-ike'
   | 'reauth-ike'
   | 'delete-ike'
+  /** The same at the end of its time, which nobody has asked for. */
+  | 'expire-ike'
   | 'mobike'
   | 'probe'
 
@@ -139,6 +141,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   readonly #keeper: SessionKeeper
   #tasks: PlannedExchange[] = []
   #runningTask: Task | null = null
+  /** The running task while it waits for its turn. */
+  #unbegun: PlannedExchange | null = null
   /** The CHILD_SA that the running task is to make for somebody. */
   #making: WantedChild | undefined
   #closing: Promise<void> | null = null
@@ -250,16 +254,20 @@ export class Session implements DeadlineOwner, WireDeadlines {
     if (next === undefined) return
     this.#runningTask = next.task
     this.#making = next.wanted
-    this.turns.enqueue(() =>
-      this.turns.drive(() => {
+    this.#unbegun = next
+    this.turns.enqueue(() => {
+      // It has gone over to the IKE_SA that replaced this one.
+      if (this.#unbegun !== next) return
+      this.#unbegun = null
+      return this.turns.drive(() => {
         void next.run(this).then(() => {
           this.#runningTask = null
           this.#making = undefined
           this.#startNextTask()
           this.turns.park()
         })
-      }),
-    )
+      })
+    })
   }
 
   /** It is to replace another IKE_SA, and does not stand yet: nobody outside knows of it. */
@@ -348,6 +356,13 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.armChildren()
     const waiting = this.#tasks
     this.#tasks = []
+    // Its turn came while the peer's request to rekey the IKE_SA was being answered; another rekey is nobody's wish.
+    if (this.#unbegun !== null && this.#unbegun.task !== 'rekey-ike') {
+      waiting.unshift(this.#unbegun)
+      this.#unbegun = null
+      this.#runningTask = null
+      this.#making = undefined
+    }
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
     this.successor = successor
     successor.elder = this

@@ -218,6 +218,7 @@ const TASKS: Readonly<Record<Task, readonly string[]>> = {
   'rekey-ike': ['IKE_REKEY'],
   'reauth-ike': ['IKE_REAUTH'],
   'delete-ike': ['IKE_DELETE'],
+  'expire-ike': ['IKE_DELETE'],
   'delete-child': ['CHILD_DELETE'],
   'mobike': ['IKE_MOBIKE'],
   'probe': ['IKE_DPD'],

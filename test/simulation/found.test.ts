@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { addChild } from '../../src/ike/create-child.ts'
-import { deleteChildSa } from '../../src/ike/delete.ts'
+import { deleteChildSa, endLife } from '../../src/ike/delete.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
@@ -253,3 +253,41 @@ for (const makeBeforeBreak of [true, false]) {
     },
   )
 }
+
+scenario('an IKE_SA is over when its peer has forgotten it: what is wanted comes up again', async (world) => {
+  const { client, gateway } = await tunnel(world, { dpdAction: 'start' })
+  gateway.boot()
+  await endLife(standing(client))
+  await world.pass(4 * MINUTE)
+  await assertOne(world, { client, gateway })
+})
+
+scenario('a machine sleeps until its IKE_SA is over, which its peer has forgotten: its tunnel comes up again', async (world) => {
+  const gateway = addGateway(world)
+  const lifetime = { rekey: MINUTE, over: MINUTE, rand: 0 }
+  const client = addClient(world, { lifetime, dpdAction: 'start' })
+  await world.initiate(client)
+  gateway.boot()
+  client.isAsleep = true
+  await world.pass(3 * MINUTE)
+  client.isAsleep = false
+  await world.pass(5 * MINUTE)
+  await assertOne(world, { client, gateway })
+})
+
+scenario('a CHILD_SA asked for while the peer rekeys the IKE_SA is made in the new one', async (world) => {
+  world.keyExchangeLatency = 100
+  const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+  const client = addClient(world, { children: CHILDREN })
+  await world.initiate(client)
+  const lab = standing(client).sa.connection!.children[1]!
+  const rekeyed = standing(gateway).runExchange(rekeyIkeSa, 'rekey-ike')
+  // The request has come, and is being answered.
+  await world.pass(150)
+  const added = addChild(standing(client), lab)
+  await world.outcome(Promise.all([added, rekeyed]))
+  assert.deepEqual(
+    standing(client).sa.children.map(({ connection }) => connection.name),
+    ['net', 'lab'],
+  )
+})

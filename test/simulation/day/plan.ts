@@ -57,6 +57,8 @@ export function planDay(world: World): Plan {
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
   const lives = throwLives(dice, traits.isCalm)
+  // A packet that is overtaken by the delete of the IKE_SA it was sent in finds nobody.
+  if (traits.isCalm && lives.reauth > 0) world.network.defaultLink.jitter = 0
   const childCount = dice.chance(0.75) ? 1 : 2
   const sites = Array.from({ length: clientCount }, (_, i) => throwSite(i, childCount, dice))
 
