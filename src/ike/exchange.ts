@@ -116,6 +116,11 @@ export class Exchanges {
   tryWays(ways: readonly Way[] | null): void {
     if (ways === null && this.#ways === null) return
     this.#ways = ways
+    this.beginAgain()
+  }
+
+  /** An outstanding request goes at once, as if for the first time: the peer is elsewhere now, or we are. */
+  beginAgain(): void {
     const waiting = this.#outstanding
     if (waiting === null) return
     waiting.attempt = 0

@@ -33,6 +33,8 @@ export async function probe(session: Session): Promise<void> {
   if (sa.state !== 'established') return
   env.report({ event: 'liveness-checked', sa })
   if (!watchesMapping(session)) return ask(session, [])
+  // Where we were seen is not known yet: an update asks, and says it to the peer, too, whatever has moved meanwhile.
+  if (sa.mobike?.destinationHash === null) return session.wantMobike({ update: true })
   const answer = await answerTo(session, natDetection(session))
   if (answer === null || noteMapping(session, answer) !== 'changed') return
   env.report({ event: 'mapping-changed', sa })

@@ -92,8 +92,13 @@ async function follow(session: Session, request: Received): Promise<void> {
   current.exchanges.tryWays(null)
   current.sa.isStale = false
   const nat = hasHashes(request) ? { nat: observedNatOf(session, request) } : {}
-  if (current === session) return moveEndpoints(session, { local, remote, ...nat }, 'mobike')
-  await current.run(() => moveEndpoints(current, { local, remote, ...nat }, 'mobike'))
+  const move = async (): Promise<void> => {
+    const isElsewhere = !remote.equals(current.sa.remote) || !local.equals(current.sa.local)
+    await moveEndpoints(current, { local, remote, ...nat }, 'mobike')
+    // What we asked where it was before must not be what we give it up for.
+    if (isElsewhere) current.exchanges.beginAgain()
+  }
+  await (current === session ? move() : current.run(move))
 }
 
 /** The responder tells of its addresses from another one than before: that is where it is now, and hears where we are. */
@@ -103,6 +108,7 @@ async function followResponder(session: Session, { local, remote }: Received): P
   // While we look for a way ourselves, that tells.
   if (session.exchanges.ways !== null) return
   await moveEndpoints(session, { local, remote }, 'mobike')
+  session.exchanges.beginAgain()
   session.wantMobike({ update: true })
 }
 

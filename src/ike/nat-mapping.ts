@@ -15,7 +15,7 @@ export function watchesMapping({ sa }: Session): boolean {
 
 /**
  * Takes in the answer to our hashes. 'changed': it is not as it was the last time, or there is no NAT any more. The first
- * answer has nothing to be compared with: IKE_SA_INIT went from another port (strongSwan).
+ * answer has nothing to be compared with: IKE_SA_INIT went from another port, or by other SPIs before a rekey.
  */
 export function noteMapping({ sa }: Session, answer: Received): 'changed' | 'same' | 'untold' {
   const seen = findNotify(answer.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)?.data

@@ -90,9 +90,9 @@ function keepPath(session: Session, addressesChanged: boolean): void {
     session.wantMobike({ addresses: true })
   }
   // The mapping of a NAT may be gone since.
-  const isInDoubt = (wasStale && watchesMapping(session)) || env.settings().checkCurrentPath
-  if (!isInDoubt || session.tasks.running !== null) return
-  if (!wasStale) tell(session, 'path-checked')
+  if (wasStale && watchesMapping(session)) session.wantMobike({ update: true })
+  if (!env.settings().checkCurrentPath || session.tasks.running !== null) return
+  tell(session, 'path-checked')
   void session.runExchange(probe, 'probe')
 }
 
