@@ -4,6 +4,7 @@
 import { fitsIke, ikeName } from '../../gateway/control.ts'
 import { SECOND, type Milliseconds } from '../../base/time.ts'
 import type { Endpoint } from '../../base/ip.ts'
+import { keepaliveInterval } from '../../ike/adaptive.ts'
 import { childMtu, outerMtu } from '../../ike/mtu.ts'
 import type { ChildSa } from '../../ike/sa.ts'
 import type { Session } from '../../ike/session.ts'
@@ -86,12 +87,13 @@ function moveSection({ at, cause, from, to }: Move, now: Milliseconds): ViciSect
   )
 }
 
-function keepalivesSection({ sa, env }: Session): ViciSection {
-  const interval = env.settings().keepAlive
+function keepalivesSection(session: Session): ViciSection {
+  const { sa } = session
+  const interval = keepaliveInterval(session)
   const { keepalivesSent, keepalivesSuppressed, learntLifetime } = sa.path
   return section(
     ['needed', yes(sa.nat.here)],
-    ['interval', keepsAlive(sa.nat, interval) ? String(interval / SECOND) : null],
+    ['interval', keepsAlive(sa.nat, interval) ? String(Math.floor(interval / SECOND)) : null],
     ['sent', String(keepalivesSent)],
     ['suppressed', String(keepalivesSuppressed)],
     ['learnt-lifetime', learntLifetime === null ? null : String(Math.floor(learntLifetime / SECOND))],
