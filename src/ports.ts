@@ -3,7 +3,7 @@
  * implements them over sockets, netlink and clocks (edge/), the simulator over a seeded world (test/simulation/).
  */
 import type { Milliseconds } from './base/time.ts'
-import type { Endpoint, Family, IpAddress } from './base/ip.ts'
+import type { Endpoint, Family, IpAddress, IpRange } from './base/ip.ts'
 import type { Secret } from './crypto/secret.ts'
 import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
 
@@ -45,6 +45,31 @@ export interface HostNetwork {
   reaches(local: IpAddress, remote: IpAddress): Promise<boolean>
   /** Octets, IP header included, that a packet from our address `local` to `remote` may have; null where that is not known. */
   mtu(local: IpAddress, remote: IpAddress): Promise<number | null>
+}
+
+/** Which network interface, and over which neighbour; null where the destination is a neighbour itself. */
+export interface NextHop {
+  readonly interfaceIndex: number
+  readonly gateway: IpAddress | null
+}
+
+/** How packets come into a tunnel: `source` is their address, unless they have one. `mtu` null: that of the interface. */
+export interface TunnelRoute {
+  readonly destination: IpRange
+  readonly source: IpAddress
+  readonly way: NextHop
+  readonly mtu: number | null
+}
+
+/** What of this machine's network is of our making, for tunnels. Nothing rejects; what is refused is a sentence, and null when it is done. */
+export interface TunnelNetwork {
+  /** How packets from our address `local` get to `remote`; null where there is no way. */
+  wayTo(local: IpAddress, remote: IpAddress): Promise<NextHop | null>
+  addAddress(address: IpAddress, interfaceIndex: number): Promise<string | null>
+  removeAddress(address: IpAddress, interfaceIndex: number): Promise<string | null>
+  /** In the place of one with the same destination. */
+  addRoute(route: TunnelRoute): Promise<string | null>
+  removeRoute(route: TunnelRoute): Promise<string | null>
 }
 
 export interface Kernel {

@@ -58,7 +58,7 @@ const silently = (...names: string[]): Record<string, Treatment> => Object.fromE
 const CERTIFICATES = 'certificates and public keys are not read yet'
 const CONSTRAINT =
   'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
-const VIRTUAL_ADDRESSES = 'virtual addresses are not supported yet'
+const POOL_SERVERS = 'clients are told of servers by their pool alone'
 const MEDIATION = 'mediation is not supported'
 
 const CHILD: SectionRules = rules({
@@ -208,7 +208,10 @@ const CONNECTION: SectionRules = rules({
       "The peer's UDP port. With 500, IKE moves to 4500 where NAT traversal asks for it; any other port is taken to be one for NAT traversal from the first message on.",
     ),
     proposals: honoured('default', 'What is offered and accepted for IKE, best first, separated by commas.'),
-    vips: unhonoured(VIRTUAL_ADDRESSES, isEmpty),
+    vips: honoured(
+      '',
+      'Virtual addresses to ask for, separated by commas; `0.0.0.0` and `::` for any. What `dynamic` in `local_ts` then means.',
+    ),
     aggressive: SILENT,
     pull: SILENT,
     dscp: unhonoured('IKE packets are sent with DSCP 0', (value) => /^0+$/.test(value)),
@@ -421,10 +424,10 @@ const CHARON: SectionRules = rules({
     ),
     close_ike_on_child_failure: honoured('no', 'An IKE_SA goes when the CHILD_SA that was to come with it fails.'),
     delete_rekeyed_delay: honoured('5', 'Seconds for which packets are let in on a CHILD_SA that was replaced and deleted.'),
-    dns1: unhonoured(VIRTUAL_ADDRESSES),
-    dns2: unhonoured(VIRTUAL_ADDRESSES),
-    nbns1: unhonoured(VIRTUAL_ADDRESSES),
-    nbns2: unhonoured(VIRTUAL_ADDRESSES),
+    dns1: unhonoured(POOL_SERVERS),
+    dns2: unhonoured(POOL_SERVERS),
+    nbns1: unhonoured(POOL_SERVERS),
+    nbns2: unhonoured(POOL_SERVERS),
     follow_redirects: unhonoured('redirects are not followed', isNo),
     fragment_size: honoured(
       '1280',
@@ -439,9 +442,12 @@ const CHARON: SectionRules = rules({
     ikesa_limit: honoured('0', 'IKE_SAs from which on requests for more are ignored; 0 for no limit.'),
     inactivity_close_ike: honoured('no', 'An idle CHILD_SA that is the only one takes its IKE_SA with it.'),
     initiator_only: refused('requests of other initiators would be answered', isNo),
-    install_routes: unhonoured('no routes are installed', isNo),
-    install_virtual_ip: unhonoured(VIRTUAL_ADDRESSES, isNo),
-    install_virtual_ip_on: unhonoured(VIRTUAL_ADDRESSES),
+    install_routes: honoured(
+      'yes',
+      'Give each network behind a tunnel a route, where we have an address on this side of the tunnel, which packets then have; with the MTU that fits.',
+    ),
+    install_virtual_ip: honoured('yes', 'Put virtual addresses that peers give us on the interface that leads to the peer.'),
+    install_virtual_ip_on: unhonoured('virtual addresses are on the interface that leads to the peer'),
     interfaces_ignore: refused('IKE would be answered on these interfaces', isEmpty),
     interfaces_use: refused('IKE would be answered on other interfaces, too', isEmpty),
     make_before_break: honoured(
@@ -463,8 +469,8 @@ const CHARON: SectionRules = rules({
       'After what time an initiation is tried again that found no address for the name of its peer, or no route; 0 for never.',
     ),
     reuse_ikesa: unhonoured('an existing IKE_SA is used', isYes),
-    routing_table: unhonoured('no routes are installed'),
-    routing_table_prio: unhonoured('no routes are installed'),
+    routing_table: honoured('220', 'The routing table of those routes.'),
+    routing_table_prio: honoured('220', 'Priority of the rule that has this table looked at.'),
     send_vendor_id: unhonoured('no vendor ID is sent', isNo),
     spi_label: unhonoured('SPIs have no label', isZero),
     spi_mask: unhonoured('SPIs have no label', isZero),

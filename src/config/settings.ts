@@ -17,6 +17,9 @@ const MAXIMUM_COUNT = 1_000_000_000
 /** strongSwan: RETRANSMIT_JITTER_MAX. */
 const MAXIMUM_JITTER = 20
 
+/** Numbers and priorities of routing tables are 32 bits. */
+const MAXIMUM_WORD = 0xffff_ffff
+
 /** Reads `charon-systemd` first, `charon` for what is not there, and the defaults for the rest. */
 export function readSettings(root: ResolvedSection, report: Report): IkeSettings {
   const layers = ['charon-systemd', 'charon'].map((name) => Values.of(root, name, report))
@@ -65,6 +68,14 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),
     initLimitHalfOpen: read('init_limit_half_open', count, DEFAULT_IKE_SETTINGS.initLimitHalfOpen),
     initLimitJobLoad: read('init_limit_job_load', count, DEFAULT_IKE_SETTINGS.initLimitJobLoad),
+    installRoutes: read('install_routes', parseBoolean, DEFAULT_IKE_SETTINGS.installRoutes),
+    installVirtualAddresses: read('install_virtual_ip', parseBoolean, DEFAULT_IKE_SETTINGS.installVirtualAddresses),
+    routingTable: read('routing_table', (text) => parseInteger(text, 1, MAXIMUM_WORD), DEFAULT_IKE_SETTINGS.routingTable),
+    routingTablePriority: read(
+      'routing_table_prio',
+      (text) => parseInteger(text, 0, MAXIMUM_WORD),
+      DEFAULT_IKE_SETTINGS.routingTablePriority,
+    ),
     deleteRekeyedDelay: read('delete_rekeyed_delay', seconds, DEFAULT_IKE_SETTINGS.deleteRekeyedDelay),
     makeBeforeBreak: read('make_before_break', parseBoolean, DEFAULT_IKE_SETTINGS.makeBeforeBreak),
     inactivityCloseIke: read('inactivity_close_ike', parseBoolean, DEFAULT_IKE_SETTINGS.inactivityCloseIke),

@@ -9,6 +9,7 @@ import { systemEntropy } from '../edge/entropy.ts'
 import { NftFlows } from '../edge/flows.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
 import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
+import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import type { IkeSettings } from '../ike/connection.ts'
@@ -29,6 +30,7 @@ import { openKernel, type OpenKernel } from './kernel.ts'
 import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
+import { openTunnels } from './tunnels.ts'
 
 /** How long peers have to answer our deletes at the end. */
 const STOP_TIME = 2 * SECOND
@@ -83,6 +85,7 @@ class RunningDaemon {
   #kernel: OpenKernel | null = null
   #network: UdpNetwork | null = null
   #host: OpenHostNetwork | null = null
+  #tunnels: OpenTunnelNetwork | null = null
   #gateway: Gateway | null = null
   #control: Control | null = null
   readonly #counters = new Counters()
@@ -128,8 +131,12 @@ class RunningDaemon {
         ),
     )
     this.#host = await openHost(
+      configuration.settings.routingTable,
       () => this.#gateway?.handleRoam(),
       (sentence) => this.#write(daemonLine('warn', sentence, 'network-trouble', {}, 'knl')),
+    )
+    this.#tunnels = await openTunnels(this.#kind, configuration.settings, (sentence) =>
+      this.#write(daemonLine('warn', sentence, 'network-trouble', {}, 'knl')),
     )
     const { port, portNatT } = this.#network
     const reporter = new Reporter(() => systemClock.now(), this.#logs.hub)
@@ -143,6 +150,7 @@ class RunningDaemon {
         keyExchanges: this.#keyExchanges,
         // A kernel in memory has no packets to keep apart.
         ...(this.#kind === 'netlink' ? { flows: this.#flows } : {}),
+        ...(this.#tunnels === null ? {} : { tunnels: this.#tunnels }),
         ports: { port, portNatT },
       },
       configuration,
@@ -242,6 +250,7 @@ class RunningDaemon {
     await this.#control?.close()
     this.#alarm.stop()
     this.#network?.close()
+    await this.#tunnels?.close()
     await this.#host?.close()
     await this.#keyExchanges.close()
     await this.#kernel?.close()

@@ -4,18 +4,22 @@
 import { messageOf } from '../base/errors.ts'
 import { openHostNetwork, type OpenHostNetwork } from '../edge/rtnetlink.ts'
 
-/** charon.routing_table's default: routes of it come and go with CHILD_SAs, and change no way to a peer. */
-const OWN_ROUTING_TABLE = 220
-
-/** Never rejects: `onTrouble` hears, in a sentence, why nothing is followed. */
-export async function openHost(onChange: () => void, onTrouble: (sentence: string) => void): Promise<OpenHostNetwork> {
+/**
+ * Never rejects: `onTrouble` hears, in a sentence, why nothing is followed. Routes of `ownTable` come and go with
+ * CHILD_SAs, and change no way to a peer.
+ */
+export async function openHost(
+  ownTable: number,
+  onChange: () => void,
+  onTrouble: (sentence: string) => void,
+): Promise<OpenHostNetwork> {
   try {
     return await openHostNetwork({
       onChange,
       onTrouble,
       isIgnored: () => false,
       prefersTemporary: false,
-      ownTable: OWN_ROUTING_TABLE,
+      ownTable,
     })
   } catch (error) {
     onTrouble(`addresses and routes cannot be followed, IKE_SAs stay where they are: ${messageOf(error)}`)

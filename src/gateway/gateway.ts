@@ -20,7 +20,7 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { MappingLifetimes } from '../nat/adaptive.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Datagram, Entropy, Flows, HostNetwork, Kernel, KeyExchanges, Network } from '../ports.ts'
+import type { Clock, Datagram, Entropy, Flows, HostNetwork, Kernel, KeyExchanges, Network, TunnelNetwork } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
 import { Initiations } from './initiations.ts'
@@ -29,6 +29,7 @@ import { Separations } from './separations.ts'
 import { StartActions } from './start-actions.ts'
 import { Timeouts } from './timeouts.ts'
 import { Traps } from './traps.ts'
+import { TunnelRoutes } from './tunnel-routes.ts'
 
 export type { GatewayConfiguration } from './configured.ts'
 
@@ -41,6 +42,8 @@ export interface GatewayPorts {
   readonly keyExchanges: KeyExchanges
   /** Absent where there is no connection tracking: peers of the same traffic are then refused. */
   readonly flows?: Flows
+  /** None: tunnels get neither routes nor virtual addresses (a kernel in memory). */
+  readonly tunnels?: TunnelNetwork
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
 }
@@ -48,14 +51,15 @@ export interface GatewayPorts {
 export class Gateway {
   readonly books: Books
   readonly traffic = new TrafficClaims()
-  readonly configured: Configured
   readonly leases = new Leases()
+  readonly configured: Configured
   readonly control: Control
   readonly traps: Traps
   readonly #shard: Shard
   readonly #initiations: Initiations
   readonly #timeouts: Timeouts
   readonly #roaming: Roaming
+  readonly #tunnelRoutes: TunnelRoutes | null
   #ikeSas = 0
   #childSas = 0
 
@@ -63,9 +67,16 @@ export class Gateway {
   constructor(
     ports: GatewayPorts,
     configuration: GatewayConfiguration,
-    report: (event: IkeEvent) => void,
+    upstream: (event: IkeEvent) => void,
     armed: (at: Milliseconds) => void,
   ) {
+    const report = (event: IkeEvent): void => {
+      upstream(event)
+      this.#tunnelRoutes?.handle(event)
+    }
+    this.#tunnelRoutes =
+      ports.tunnels === undefined ? null : new TunnelRoutes(ports.tunnels, ports.host, () => this.configured.settings, upstream)
+    const host = this.#withoutVirtual(ports.host)
     this.books = new Books(ports.kernel)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
     const separations = new Separations(ports.flows ?? null)
@@ -81,15 +92,15 @@ export class Gateway {
     this.#shard = new Shard(
       {
         network: ports.network,
-        host: ports.host,
+        host,
         clock: ports.clock,
         entropy: ports.entropy,
         keyExchanges: ports.keyExchanges,
         ports: ports.ports,
         books: this.books,
         traffic: this.traffic,
-        traps: this.traps,
         leases: this.leases,
+        traps: this.traps,
         separations,
         fakeSource: fake,
         mappings: new MappingLifetimes(),
@@ -104,10 +115,13 @@ export class Gateway {
     )
     this.#timeouts = new Timeouts(() => ports.clock.now(), armed)
     this.#roaming = new Roaming(
-      ports.host,
+      host,
       this.#timeouts,
       () => this.#shard.count,
-      (addressesChanged) => this.#shard.handleRoam(addressesChanged),
+      (addressesChanged) => {
+        this.#tunnelRoutes?.refresh()
+        this.#shard.handleRoam(addressesChanged)
+      },
     )
     this.#initiations = new Initiations(this.#shard, this.#timeouts, () => this.configured.settings, report)
     const { open } = this.#initiations
@@ -129,6 +143,15 @@ export class Gateway {
       },
       this.#timeouts,
     )
+  }
+
+  /** What a peer gave us leads to no other peer, and none is to hear of it. */
+  #withoutVirtual(host: HostNetwork): HostNetwork {
+    return {
+      addresses: () => host.addresses().filter(({ address }) => this.#tunnelRoutes?.isVirtual(address) !== true),
+      reaches: (local, remote) => host.reaches(local, remote),
+      mtu: (local, remote) => host.mtu(local, remote),
+    }
   }
 
   sessions(): readonly Session[] {
@@ -212,6 +235,7 @@ export class Gateway {
     this.#initiations.stop()
     await this.#shard.abandon(reason)
     await this.traps.stop()
+    await this.#tunnelRoutes?.settled()
     return this.books.removeAll()
   }
 }

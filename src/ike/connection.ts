@@ -273,6 +273,11 @@ export interface IkeSettings {
   readonly initLimitJobLoad: number
   /** charon.replay_window: that of children that say none. */
   readonly replayWindow: number
+  /** Whether tunnels get routes, and virtual addresses of ours their place; the table of the routes and the priority of its rule. */
+  readonly installRoutes: boolean
+  readonly installVirtualAddresses: boolean
+  readonly routingTable: number
+  readonly routingTablePriority: number
   /** How long what the peer sent on a CHILD_SA is let in after that was replaced and deleted. */
   readonly deleteRekeyedDelay: Milliseconds
   /** A new IKE_SA is made before the one that it reauthenticates is deleted, or after. */
@@ -310,6 +315,10 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   initLimitHalfOpen: 0,
   initLimitJobLoad: 0,
   replayWindow: 32,
+  installRoutes: true,
+  installVirtualAddresses: true,
+  routingTable: 220,
+  routingTablePriority: 220,
   deleteRekeyedDelay: 5_000,
   makeBeforeBreak: true,
   inactivityCloseIke: false,

@@ -189,6 +189,10 @@ export type IkeEvent =
   | { readonly event: 'child-recreating'; readonly sa: IkeSa; readonly child: ChildSa }
   /** It has carried nothing for its time of inactivity and goes, or all of the IKE_SA. */
   | { readonly event: 'child-idle'; readonly sa: IkeSa; readonly child: ChildSa; readonly closesIkeSa: boolean }
+  | { readonly event: 'virtual-address-installed'; readonly sa: IkeSa; readonly address: IpAddress }
+  | { readonly event: 'route-installed'; readonly sa: IkeSa; readonly text: string }
+  /** The kernel would not have an address or a route of ours. */
+  | { readonly event: 'network-refused'; readonly sa: IkeSa | null; readonly sentence: string }
   /** A virtual address that the peer asks for; null: none of its pools has one. */
   | { readonly event: 'address-answered'; readonly sa: IkeSa; readonly requested: IpAddress; readonly lease: Lease | null }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }

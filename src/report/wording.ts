@@ -239,6 +239,17 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
       return wordSelection(speaker, event)
     case 'address-answered':
       return wordAddress(speaker, event)
+    case 'virtual-address-installed':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `installing new virtual IP ${event.address.toString()}`,
+        () => ({ address: event.address.toString() }),
+      )
+    case 'route-installed':
+      return speaker.tell('knl', 2, () => `installing route: ${event.text}`)
+    case 'network-refused':
+      return speaker.tell('knl', 1, () => event.sentence, undefined, 'warn')
     case 'endpoints-moved':
       return wordMove(speaker, event)
     case 'path-checked':

@@ -209,7 +209,6 @@ describe('configurations of real gateways', () => {
     assert.deepEqual(
       warnings.map((text) => text.split(': ', 2).join(' ')),
       [
-        'strongswan.conf:2 charon.install_routes',
         'strongswan.conf:15 charon.plugins.eap-radius.secret',
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
@@ -502,7 +501,7 @@ describe('values', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retry_initiate_interval = 30\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n prefer_best_path = yes\n check_current_path = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
+      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n prefer_best_path = yes\n check_current_path = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n install_routes = no\n install_virtual_ip = no\n routing_table = 221\n routing_table_prio = 222\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -525,6 +524,10 @@ describe('values', () => {
       initLimitJobLoad: 12,
       replayWindow: 64,
       deleteRekeyedDelay: 7_000,
+      installRoutes: false,
+      installVirtualAddresses: false,
+      routingTable: 221,
+      routingTablePriority: 222,
       makeBeforeBreak: false,
       inactivityCloseIke: true,
       fragmentSizeV4: 600,

@@ -1,0 +1,148 @@
+/**
+ * What we change in the machine's own network, as rtnetlink wants it (linux/rtnetlink.h, if_addr.h, fib_rules.h): virtual
+ * addresses, routes of tunnels in a table of their own, the rule that has it looked at. And the way to a peer, as the
+ * kernel tells of it. Fields are in the machine's byte order, addresses in network order.
+ */
+import { assert } from '../base/assert.ts'
+import { IpAddress, type Family } from '../base/ip.ts'
+import type { NextHop, TunnelRoute } from '../ports.ts'
+import { readAttributes, RequestMessage, type ReceivedMessage } from './xfrm/attributes.ts'
+import { LITTLE_ENDIAN, NLM_F_ACK, NLM_F_REQUEST } from './xfrm/constants.ts'
+import { familyNumber, structAt } from './xfrm/structs.ts'
+
+const NLM_F_REPLACE = 0x100
+const NLM_F_CREATE = 0x400
+
+const RTM_NEWADDR = 20
+const RTM_DELADDR = 21
+const RTM_NEWROUTE = 24
+const RTM_DELROUTE = 25
+const RTM_GETROUTE = 26
+const RTM_NEWRULE = 32
+const RTM_DELRULE = 33
+
+/** struct ifaddrmsg: family, prefix length, flags, scope, 1 byte each; index u32. */
+const IFADDRMSG_LENGTH = 8
+const IFA_ADDRESS = 1
+const IFA_LOCAL = 2
+const IFA_CACHEINFO = 6
+const IFA_F_NODAD = 0x02
+const FOREVER = 0xffff_ffff
+
+/** struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, 1 byte each; flags u32. */
+const RTMSG_LENGTH = 12
+const RTA_DST = 1
+const RTA_SRC = 2
+const RTA_OIF = 4
+const RTA_GATEWAY = 5
+const RTA_PREFSRC = 7
+const RTA_METRICS = 8
+const RTA_TABLE = 15
+const RTAX_MTU = 2
+const RTPROT_STATIC = 4
+const RT_SCOPE_UNIVERSE = 0
+const RT_SCOPE_LINK = 253
+const RTN_UNICAST = 1
+
+/** struct fib_rule_hdr: family, destination length, source length, TOS, table, 2 reserved, action, 1 byte each; flags u32. */
+const FIB_RULE_HDR_LENGTH = 12
+const FRA_PRIORITY = 6
+const FRA_TABLE = 15
+const FR_ACT_TO_TBL = 1
+
+/** Adds or removes an address, alone in its network, on an interface. */
+export function encodeAddressChange(
+  change: { readonly op: 'add' | 'remove'; readonly address: IpAddress; readonly interfaceIndex: number },
+  sequence: number,
+): Uint8Array {
+  const { op, address, interfaceIndex } = change
+  const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
+  const message = new RequestMessage(op === 'add' ? RTM_NEWADDR : RTM_DELADDR, flags, sequence, IFADDRMSG_LENGTH)
+  message.view.setUint8(16, familyNumber(address.family))
+  message.view.setUint8(17, address.bytes.length * 8)
+  // It is ours alone: nobody else is to be asked for it.
+  if (address.family === 6) message.view.setUint8(18, IFA_F_NODAD)
+  message.view.setUint32(20, interfaceIndex, LITTLE_ENDIAN)
+  message.put(message.attribute(address.family === 4 ? IFA_LOCAL : IFA_ADDRESS, address.bytes.length), address.bytes)
+  if (address.family === 6 && op === 'add') {
+    // struct ifa_cacheinfo: preferred, valid, created, updated, u32 each. Preferred for no time: only our routes use it.
+    const at = message.attribute(IFA_CACHEINFO, 16)
+    message.view.setUint32(at + 4, FOREVER, LITTLE_ENDIAN)
+  }
+  return message.finish()
+}
+
+/** Adds a route to a table, in the place of one with the same destination, or removes it. */
+export function encodeRouteChange(
+  change: { readonly op: 'add' | 'remove'; readonly route: TunnelRoute; readonly table: number },
+  sequence: number,
+): Uint8Array {
+  const { op, route, table } = change
+  const { destination, source, way, mtu } = route
+  assert(destination.prefixLength !== null, 'a route leads to a prefix')
+  const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
+  const message = new RequestMessage(op === 'add' ? RTM_NEWROUTE : RTM_DELROUTE, flags, sequence, RTMSG_LENGTH)
+  const { view } = message
+  view.setUint8(16, familyNumber(source.family))
+  view.setUint8(17, destination.prefixLength)
+  view.setUint8(20, table < 256 ? table : 0)
+  view.setUint8(21, RTPROT_STATIC)
+  view.setUint8(22, way.gateway === null ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
+  view.setUint8(23, RTN_UNICAST)
+  const address = (type: number, { bytes }: IpAddress): void => message.put(message.attribute(type, bytes.length), bytes)
+  const word = (type: number, value: number): void => view.setUint32(message.attribute(type, 4), value, LITTLE_ENDIAN)
+  address(RTA_DST, destination.first)
+  address(RTA_PREFSRC, source)
+  if (way.gateway !== null) address(RTA_GATEWAY, way.gateway)
+  word(RTA_OIF, way.interfaceIndex)
+  word(RTA_TABLE, table)
+  if (mtu !== null) {
+    const at = message.attribute(RTA_METRICS, 8)
+    view.setUint16(at, 8, LITTLE_ENDIAN)
+    view.setUint16(at + 2, RTAX_MTU, LITTLE_ENDIAN)
+    view.setUint32(at + 4, mtu, LITTLE_ENDIAN)
+  }
+  return message.finish()
+}
+
+/** Has a table looked at for every packet of a family, before those of a higher priority number. */
+export function encodeRuleChange(
+  change: { readonly op: 'add' | 'remove'; readonly family: Family; readonly table: number; readonly priority: number },
+  sequence: number,
+): Uint8Array {
+  const { op, family, table, priority } = change
+  const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_EXCL : 0)
+  const message = new RequestMessage(op === 'add' ? RTM_NEWRULE : RTM_DELRULE, flags, sequence, FIB_RULE_HDR_LENGTH)
+  message.view.setUint8(16, familyNumber(family))
+  message.view.setUint8(20, table < 256 ? table : 0)
+  message.view.setUint8(23, FR_ACT_TO_TBL)
+  message.view.setUint32(message.attribute(FRA_PRIORITY, 4), priority, LITTLE_ENDIAN)
+  message.view.setUint32(message.attribute(FRA_TABLE, 4), table, LITTLE_ENDIAN)
+  return message.finish()
+}
+const NLM_F_EXCL = 0x200
+
+/** Asks how a packet from `local` gets to `remote`. */
+export function encodeWayQuery(local: IpAddress, remote: IpAddress, sequence: number): Uint8Array {
+  const message = new RequestMessage(RTM_GETROUTE, NLM_F_REQUEST, sequence, RTMSG_LENGTH)
+  const bits = remote.bytes.length * 8
+  message.view.setUint8(16, familyNumber(remote.family))
+  message.view.setUint8(17, bits)
+  message.view.setUint8(18, bits)
+  message.put(message.attribute(RTA_DST, remote.bytes.length), remote.bytes)
+  message.put(message.attribute(RTA_SRC, local.bytes.length), local.bytes)
+  return message.finish()
+}
+
+/** The answer; null for one that leads nowhere. */
+export function decodeWay({ type, payload }: ReceivedMessage): NextHop | null {
+  if (type !== RTM_NEWROUTE) return null
+  const attributes = readAttributes(payload, RTMSG_LENGTH)
+  const index = attributes.get(RTA_OIF)
+  const gateway = attributes.get(RTA_GATEWAY)
+  if (index === undefined) return null
+  return {
+    interfaceIndex: structAt(index, 0, 4, 'an interface').getUint32(0, LITTLE_ENDIAN),
+    gateway: gateway === undefined ? null : new IpAddress(gateway.slice()),
+  }
+}
