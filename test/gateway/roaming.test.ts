@@ -20,6 +20,7 @@ test('news is gathered for 100 ms, longer where there are very many IKE_SAs, and
   const host = {
     addresses: () => addresses.map((text) => ({ address: IpAddress.parse(text), interface: 'eth0' })),
     reaches: () => Promise.resolve(true),
+    mtu: () => Promise.resolve(null),
   }
   const roaming = new Roaming(
     host,

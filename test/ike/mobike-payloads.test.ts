@@ -94,12 +94,12 @@ test('NO_NATS_ALLOWED has 12 octets or 36, source before destination, and tells 
   for (const { local, remote } of [four, six]) {
     const sent = [noNatsAllowed({ local, remote })]
     // As the receiver sees it.
-    assert.equal(meetsForbiddenNat(sent, { local: remote, remote: local }), false)
-    assert.equal(meetsForbiddenNat(sent, { local: remote, remote: local.withPort(1) }), true)
-    assert.equal(meetsForbiddenNat(sent, { local: remote.withPort(1), remote: local }), true)
-    assert.equal(meetsForbiddenNat(sent, { local, remote }), true)
+    assert.equal(meetsForbiddenNat(sent, { local: remote, remote: local }, []), false)
+    assert.equal(meetsForbiddenNat(sent, { local: remote, remote: local.withPort(1) }, []), true)
+    assert.equal(meetsForbiddenNat(sent, { local: remote.withPort(1), remote: local }, []), true)
+    assert.equal(meetsForbiddenNat(sent, { local, remote }, []), true)
   }
-  assert.equal(meetsForbiddenNat([], four), false)
+  assert.equal(meetsForbiddenNat([], four, []), false)
 })
 
 test('work is added up, and hashes are not inherited: they are made of SPIs', () => {

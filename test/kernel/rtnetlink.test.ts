@@ -14,11 +14,11 @@ test('a link: its name, whether it is up and plugged in, whether anything leaves
   const link = (flags: string, name: string): ReceivedMessage =>
     message(RTM.NEWLINK, `00000100 07000000 ${flags} 00000000 ${name}`)
   const eth0 = '09000300 65746830 00000000'
-  assert.deepEqual(decodeLink(link('43100100', eth0)), { index: 7, name: 'eth0', isUp: true, isAside: false })
+  assert.deepEqual(decodeLink(link('43100100', eth0)), { index: 7, name: 'eth0', isUp: true, isAside: false, mtu: 0 })
   // Up without a carrier, and down.
   assert.equal(decodeLink(link('03100000', eth0)).isUp, false)
   assert.equal(decodeLink(link('02100000', eth0)).isUp, false)
-  assert.deepEqual(decodeLink(link('49000100', '07000300 6c6f0000')), { index: 7, name: 'lo', isUp: true, isAside: true })
+  assert.deepEqual(decodeLink(link('49000100', '07000300 6c6f0000')), { index: 7, name: 'lo', isUp: true, isAside: true, mtu: 0 })
   assert.equal(decodeLink(link('c3000100', eth0)).isAside, true)
 })
 
@@ -55,7 +55,7 @@ test('what is asked: dumps of all families, and the route between two addresses 
   const [query] = readMessages(encodeRouteQuery({ local, remote, interfaceIndex: 3 }, 6))
   assert.equal(
     Buffer.from(query!.payload).toString('hex'),
-    '02202000' + '00000000' + '00200000' + '08000100cb007101' + '08000200c0000201' + '0800040003000000',
+    '02202000 00000000 00200000 08000100cb007101 08000200c0000201 0800040003000000'.replaceAll(' ', ''),
   )
   const [anywhere] = readMessages(encodeRouteQuery({ local, remote, interfaceIndex: null }, 7))
   assert.equal(anywhere!.payload.length, 12 + 16)
