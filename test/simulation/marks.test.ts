@@ -82,7 +82,7 @@ async function eachReached(world: World, { gateway, clients }: Crowd): Promise<r
 }
 
 scenario(
-  'several transport mode clients behind one NAT with the same ports are each reached, without configuration',
+  'edge case 22: several transport mode clients behind one NAT with the same ports are each reached, without configuration',
   async (world) => {
     const all = await crowd(world, 3)
     const marks = await eachReached(world, all)
