@@ -42,6 +42,7 @@ export class XfrmContents implements StateContents {
   /** The state with these keys. */
   keyed(state: State): State {
     const { encryption, integrity } = state
+    assert(!isHidden(this.#encryptionKey) && !isHidden(this.#integrityKey), 'no state goes on with zeros for a key')
     assert((integrity === null) === (this.#integrityKey === null), 'a state goes on with the algorithms it had')
     return {
       ...state,
@@ -90,7 +91,8 @@ function keyOf(algorithm: Uint8Array | undefined, offset: number): Secret | null
   const header = structAt(algorithm, 0, offset, 'an algorithm')
   const length = header.getUint32(ALGORITHM_KEY_BITS_OFFSET, LITTLE_ENDIAN) / 8
   structAt(algorithm, offset, length, 'a key')
-  return new Secret(algorithm.slice(offset, offset + length))
+  // Not `slice`: of a Buffer that is a view, and what was received is about to be overwritten.
+  return new Secret(new Uint8Array(algorithm.subarray(offset, offset + length)))
 }
 
 /** ENCR_NULL has a key of no octets, which hides nothing. */

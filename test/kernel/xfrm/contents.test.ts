@@ -70,6 +70,20 @@ for (const [what, keying] of [
   })
 }
 
+test('keys are copied out of what was received, which is overwritten afterwards', () => {
+  for (const keying of [gcm(9), cbc(9)]) {
+    const old = state(keying)
+    const message = told(old)
+    // As it comes from a socket: parts of a Buffer are views on it.
+    const buffer = Buffer.from(message.payload)
+    const contents = decodeContents({ ...message, payload: buffer })
+    buffer.fill(0)
+    const [after, before] = [encodeState(zeroKeys(old), 'new', 1, contents), encodeState(old, 'new', 1)].map(attributesOf)
+    for (const type of [XFRMA.ALG_AEAD, XFRMA.ALG_CRYPT, XFRMA.ALG_AUTH_TRUNC])
+      assert.deepEqual(after!.get(type), before!.get(type))
+  }
+})
+
 test('a short replay window goes on in its own form', () => {
   const old = state()
   const base = told(old)
