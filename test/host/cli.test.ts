@@ -106,6 +106,17 @@ describe('the command', () => {
     const [sa] = JSON.parse(await place.run('sas', '--json')) as [{ readonly 'state': string; readonly 'nat-fake': boolean }]
     assert.deepEqual([sa.state, sa['nat-fake']], ['ESTABLISHED', true])
 
+    const path = await place.run('nat')
+    assert.match(path, /^gateway\[1\] {2}gateway\.example\n {2}peer +192\.0\.2\.2:4500, no NAT: NAT_DETECTION_SOURCE_IP is of /)
+    assert.match(path, /^ {2}ESP +in UDP, by encap = yes alone\n {2}keepalives {2}none: there is no mapping to keep$/m)
+    assert.match(path, /^ {2}net\{1\} +untested for \d+s: has let nothing in yet$/m)
+    const [told] = JSON.parse(await place.run('nat', 'gateway', '--json')) as [
+      { readonly detection: { readonly forced: boolean } },
+    ]
+    assert.equal(told.detection.forced, true)
+    const slip = await place.try('nat', 'gatewy')
+    assert.deepEqual([slip.status, slip.stderr], [1, "espalier: no SA called 'gatewy' is up; did you mean 'gateway'?\n"])
+
     const again = await place.try('up', 'net')
     assert.equal(again.status, 1)
     assert.match(again.stderr, /^espalier: establishing CHILD_SA 'net' failed: it is up already/)
