@@ -87,6 +87,8 @@ interface Exchange {
   readonly settle: (answer: Answer) => void
   /** What is in a state is wanted, too: its keys are nowhere kept that nobody asks for. */
   readonly wantsContents: boolean
+  /** What comes last if all is well. */
+  readonly end: 'state' | 'acknowledgement'
   state: ReportedState | null
   contents: XfrmContents | null
 }
@@ -167,7 +169,8 @@ class XfrmKernel implements NetlinkKernel {
         case 'query-drops':
           return await queryDrops(operation)
         default: {
-          const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
+          const end = operation.op === 'query-state' ? 'state' : 'acknowledgement'
+          const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence), { end })
           if (answer.errno !== 0) return refused(operation, answer.errno, answer.text)
           if (operation.op !== 'allocate-spi' && operation.op !== 'query-state') return { kind: 'done' }
           if (answer.state === null) return refused(operation, EBADMSG, 'the kernel agreed, but did not answer')
@@ -194,7 +197,7 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   #readState(id: StateId): Promise<Answer> {
-    return this.#exchange((sequence) => encodeStateId(XFRM_MSG.GETSA, id, sequence), true)
+    return this.#exchange((sequence) => encodeStateId(XFRM_MSG.GETSA, id, sequence), { wantsContents: true })
   }
 
   async #addState(operation: Extract<Operation, { op: 'add-state' }>): Promise<Outcome> {
@@ -224,7 +227,10 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   /** Queues a request; it leaves with the others of this turn of the loop. */
-  #exchange(encode: (sequence: number) => Uint8Array, wantsContents = false): Promise<Answer> {
+  #exchange(
+    encode: (sequence: number) => Uint8Array,
+    { wantsContents = false, end = 'acknowledgement' }: Partial<Pick<Exchange, 'wantsContents' | 'end'>> = {},
+  ): Promise<Answer> {
     if (this.#closed || this.#requests === null) {
       const text = 'there is no open XFRM netlink socket'
       return Promise.resolve({ errno: ERRNO.ENOTCONN, text, state: null, contents: null })
@@ -233,7 +239,7 @@ class XfrmKernel implements NetlinkKernel {
     const sequence = this.#sequence
     const bytes = encode(sequence)
     return new Promise((settle) => {
-      this.#waiting.push({ sequence, bytes, settle, wantsContents, state: null, contents: null })
+      this.#waiting.push({ sequence, bytes, settle, wantsContents, end, state: null, contents: null })
       this.#pumpSoon()
     })
   }
@@ -379,6 +385,7 @@ class XfrmKernel implements NetlinkKernel {
     if (message.type === XFRM_MSG.NEWSA) {
       exchange.state = decodeState(message)
       if (exchange.wantsContents) exchange.contents = decodeContents(message)
+      if (exchange.end === 'state') this.#settle(message.sequence, 0, null)
     } else if (message.type === NLMSG_ERROR) {
       const { errno, text } = decodeAcknowledgement(message)
       this.#settle(message.sequence, errno, text)

@@ -30,7 +30,7 @@ const MEASURED = '192.0.2.2'
 const OUTSIDE = '203.0.113.1'
 const MEASURED_CORE = 0
 const PEERS_CORE = availableParallelism() - 1
-const CONCURRENCY = 20
+const CONCURRENCY = 100
 /** At bringing up what is to be measured. */
 const ATTEMPTS = 3
 /** Each new SA costs charon with kernel-libipsec the more, the more there are. */

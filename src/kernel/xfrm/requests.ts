@@ -83,7 +83,8 @@ export function encodeOperation(operation: Exclude<Operation, { op: 'query-drops
     case 'delete-state':
       return encodeStateId(XFRM_MSG.DELSA, operation.id, sequence)
     case 'query-state':
-      return encodeStateId(XFRM_MSG.GETSA, operation.id, sequence)
+      // Asked about thousands of states, for keepalives: one answer each is enough.
+      return encodeStateId(XFRM_MSG.GETSA, operation.id, sequence, NLM_F_REQUEST)
     case 'set-policy':
       return encodePolicy(operation.policy, sequence)
     case 'delete-policy':
@@ -225,9 +226,17 @@ function asciiBytes(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0))
 }
 
-/** XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination, SPI and mark, the source is not asked for. */
-export function encodeStateId(type: typeof XFRM_MSG.DELSA | typeof XFRM_MSG.GETSA, id: StateId, sequence: number): Uint8Array {
-  const message = new RequestMessage(type, FLAGS, sequence, USERSA_ID_LENGTH)
+/**
+ * XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination, SPI and mark, the source is not asked for. Who
+ * asks without NLM_F_ACK is answered with the state or an error, and nothing more.
+ */
+export function encodeStateId(
+  type: typeof XFRM_MSG.DELSA | typeof XFRM_MSG.GETSA,
+  id: StateId,
+  sequence: number,
+  flags = FLAGS,
+): Uint8Array {
+  const message = new RequestMessage(type, flags, sequence, USERSA_ID_LENGTH)
   putUsersaId(message.view, NLMSG_HEADER_LENGTH, id.destination, id.spi)
   putMark(message, id.mark)
   return message.finish()

@@ -115,7 +115,7 @@ test('a state is deleted and asked about by destination and SPI', HEX, () => {
   const id = { spi: 0xc1020304, source: RIGHT, destination: LEFT }
   const body = hexOf(LEFT_HEX, 'c1020304 0200 32 00')
   assert.equal(toHex(encodeOperation({ op: 'delete-state', id }, 3)), hexOf('28000000 1100 0500 03000000 00000000', body))
-  assert.equal(toHex(encodeOperation({ op: 'query-state', id }, 4)), hexOf('28000000 1200 0500 04000000 00000000', body))
+  assert.equal(toHex(encodeOperation({ op: 'query-state', id }, 4)), hexOf('28000000 1200 0100 04000000 00000000', body))
 })
 
 test('an outbound tunnel policy carries addresses and SPI of its template, byte by byte', HEX, () => {
