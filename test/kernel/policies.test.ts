@@ -7,11 +7,13 @@ import { test } from 'node:test'
 import { IpAddress } from '../../src/base/ip.ts'
 import { MemoryKernel, type PlainPacket } from '../../src/edge/memory-kernel.ts'
 import { Books } from '../../src/kernel/books.ts'
-import { shuntPolicies, trapPolicies, type ProtectedTraffic } from '../../src/kernel/policies.ts'
+import { childPolicies, shuntPolicies, trapPolicies, type ProtectedTraffic } from '../../src/kernel/policies.ts'
 import { UNSEPARATED } from '../../src/kernel/separation.ts'
-import { KernelError, type KernelEvent, type Operation } from '../../src/kernel/vocabulary.ts'
+import { KernelError, type KernelEvent, type Operation, type Policy } from '../../src/kernel/vocabulary.ts'
 import { CountingEntropy, HandClock, installation, LEFT, RIGHT, traffic } from './fixtures.ts'
 
+/** Of transport mode. */
+const HOSTS = [[traffic('192.0.2.2/32')], [traffic('192.0.2.1/32')]] as const
 const LOCAL = [traffic('10.1.0.0/16')]
 const REMOTE = [traffic('10.2.3.0/24')]
 const TRAP: ProtectedTraffic = {
@@ -191,4 +193,29 @@ test('policies that the kernel refuses half-way are taken back, and what was the
   assert.deepEqual(kernel.policies(), before)
   await books.remove(child)
   assert.deepEqual(kernel.policies(), [])
+})
+
+test('the policies of one with a mark of our choice come before those without a mark, of which it has some in reserve', () => {
+  const mark = { value: 0x4553_0001, mask: 0xffff_ffff }
+  const separation = { ...UNSEPARATED, markIn: mark, markOut: mark, isChosen: true }
+  // Two host addresses make 64 bits.
+  const calculated = 400_000 - 512 * 64
+  for (const [priority, apart, plain, reserve] of [
+    [0, calculated - 3, calculated - 1, calculated],
+    [1000, 999, 1000, 1001],
+  ] as const) {
+    const traffic = { ...TRAP, mode: 'transport', localSelectors: HOSTS[0], remoteSelectors: HOSTS[1], priority } as const
+    const short = (policies: readonly Policy[]): unknown =>
+      policies.map(({ direction, mark, priority }) => [direction, mark?.value ?? null, priority])
+    assert.deepEqual(short(childPolicies({ ...traffic, outboundSpi: 7 })), [
+      ['in', null, plain],
+      ['out', null, plain],
+    ])
+    assert.deepEqual(short(childPolicies({ ...traffic, separation, outboundSpi: 7 })), [
+      ['in', mark.value, apart],
+      ['out', mark.value, apart],
+      ['in', null, reserve],
+      ['out', null, reserve],
+    ])
+  }
 })

@@ -8,6 +8,30 @@ import { addClient, addGateway, HOME_HOST, OFFICE_HOST } from '../simulation/pla
 import { scenario } from '../simulation/world.ts'
 import { at, Operator, plain, text, type Plain } from './operator.ts'
 
+scenario('list-sas has marks, their masks unless they are whole, and interface IDs, behind the SPIs', async (world) => {
+  addGateway(world)
+  const marks = { markIn: { value: 'unique', mask: 0xffff_ffff }, markOut: { value: 0xa, mask: 0xff } } as const
+  const client = addClient(world, { marks, defaultInterfaceId: 'unique-dir' })
+  await world.initiate(client)
+  const [listed] = await new Operator(world, client).listSas()
+  const ike = Object.entries(at(listed!, 'home'))
+  const first = ike.findIndex(([key]) => key === 'if-id-in')
+  assert.deepEqual(ike.slice(first, first + 2), [
+    ['if-id-in', '00000001'],
+    ['if-id-out', '00000002'],
+  ])
+  const child = Object.entries(at(listed!, 'home', 'child-sas', 'net-1'))
+  const behind = child.findIndex(([key]) => key === 'spi-out') + 1
+  assert.deepEqual(child.slice(behind, behind + 6), [
+    ['mark-in', '00000001'],
+    ['mark-out', '0000000a'],
+    ['mark-mask-out', '000000ff'],
+    ['if-id-in', '00000001'],
+    ['if-id-out', '00000002'],
+    ['encr-alg', 'AES_GCM_16'],
+  ])
+})
+
 scenario('list-sas has the keys of strongSwan in its order', async (world) => {
   const nat = world.addNat('nat', '198.51.100.1')
   const gateway = addGateway(world)
