@@ -340,10 +340,11 @@ export class MemoryKernel implements Kernel {
     // A transport mode packet has no addresses of its own: it has those it arrived with, after all NATs.
     const { source, destination } = state.mode === 'transport' ? packet : packet.inner
     const inner = marked({ ...packet.inner, source, destination }, remarked(state, mark), state.ifId)
-    if (state.selector !== null && !matches(state.selector, inner)) return this.#drop('XfrmInStateMismatch')
     this.#tellMapping(state, packet)
     this.#noteSequence(live, packet.sequence)
     this.#charge(live, packet.inner)
+    // Linux looks at the selector with the policies, when it has told of the mapping.
+    if (state.selector !== null && !matches(state.selector, inner)) return this.#drop('XfrmInStateMismatch')
     const counter = this.#policyObjection(inner, state)
     return counter === null ? { kind: 'delivered', packet: inner } : this.#drop(counter)
   }

@@ -9,6 +9,7 @@ import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { Operation } from '../../src/kernel/vocabulary.ts'
 import { notify } from '../../src/message/ikev2/find.ts'
+import { formatSelector } from '../../src/negotiate/selectors.ts'
 import type { Nat, NatOptions } from './nat.ts'
 import { preservingPort } from './nat.ts'
 import type { Packet } from './packet.ts'
@@ -546,4 +547,54 @@ scenario('a state that the kernel lost on the way is replaced', async (world) =>
   await world.pass(5 * SECOND)
   assert.notEqual(current(gateway).inboundSpi, lost.inboundSpi)
   await assertOne(world, scene)
+})
+
+scenario('in transport mode the selectors go along with the address that they are, and a rekeying finds them', async (world) => {
+  const words = { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] } as const
+  const nat = world.addNat('router', '192.0.2.1')
+  const gateway = addGateway(world, words)
+  const client = addClient(world, words, { behind: nat })
+  await world.initiate(client)
+  const { reqid } = current(gateway)
+  const isReached = async (address: string): Promise<boolean> => {
+    const there = await world.ping(client, '192.168.1.7', GATEWAY)
+    return there && (await world.ping(gateway, GATEWAY, address))
+  }
+  assert.ok(await isReached('192.0.2.1'))
+  behindAnother(world, { client, nat }, '192.0.2.99')
+  client.sendPlain(packet('192.168.1.7', GATEWAY))
+  await world.pass(SECOND)
+  const selectors = (): string => current(gateway).remoteSelectors.map(formatSelector).join(' ')
+  assert.equal(selectors(), '192.0.2.99/32')
+  assert.ok(await isReached('192.0.2.99'))
+  assert.equal(gateway.sendPlain(packet(GATEWAY, '192.0.2.1')), 'clear', 'who has the old address now is nobody of ours')
+  for (const node of [gateway, client]) {
+    const child = current(node)
+    await world.outcome(standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child'))
+    await world.pass(10 * SECOND)
+    assert.deepEqual([selectors(), current(gateway).reqid], ['192.0.2.99/32', reqid])
+    assert.ok(await isReached('192.0.2.99'))
+  }
+})
+
+scenario('a soft limit that the kernel tells of once more, since its state was updated, is no second rekeying', async (world) => {
+  const childLifetime = { time: { rekey: 60 * SECOND, life: 600 * SECOND, rand: 0 } }
+  const nat = world.addNat('router', '192.0.2.1')
+  const gateway = addGateway(world, { childLifetime })
+  const client = addClient(world, {}, { behind: nat })
+  await world.initiate(client)
+  // The client is told, and cannot answer yet.
+  await world.pass(57 * SECOND)
+  client.link.latency = 3 * SECOND
+  await world.until(() => gateway.eventsOf('kernel-event').some(({ news }) => news.event === 'expire'), 'a soft limit is told of')
+  nat.flush()
+  client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+  await world.pass(30 * SECOND)
+  client.link.latency = 10
+  await world.pass(10 * SECOND)
+  assert.equal(gateway.eventsOf('endpoints-moved').length, 1)
+  const told = gateway.eventsOf('kernel-event').filter(({ news }) => news.event === 'expire').length
+  assert.ok(told >= 2, `the kernel told of it ${told} times`)
+  assert.equal(gateway.eventsOf('child-rekeyed').length, 1)
+  await assertOne(world, { client, gateway })
 })
