@@ -3,6 +3,7 @@
  * it before that, or what another CHILD_SA has carried.
  */
 import type { IpAddress, IpRange } from '../base/ip.ts'
+import type { Separation } from '../kernel/separation.ts'
 import { ANY_PORT, type PortRange, type Selector } from '../kernel/vocabulary.ts'
 import { formatSelector, isSubset, resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { ChildConnection } from './connection.ts'
@@ -13,7 +14,12 @@ import type { ChildSa, IkeSa } from './sa.ts'
 export interface AskedTraffic {
   readonly local: readonly SelectorTemplate[]
   readonly remote: readonly SelectorTemplate[]
+  /** Those of the CHILD_SA that it is to take the place of; absent: new ones where they are to be unique. */
+  readonly marks?: KeptMarks
 }
+
+/** What another CHILD_SA in another IKE_SA goes on with; interface IDs are its own (strongSwan). */
+export type KeptMarks = Pick<Separation, 'markIn' | 'markOut' | 'setMarkIn' | 'setMarkOut'>
 
 /** A packet as selectors of its own. */
 export interface PacketTraffic {
@@ -45,7 +51,14 @@ export function sameTrafficElsewhere(child: ChildSa, sa: IkeSa): AskedTraffic {
   return {
     local: child.localSelectors.map((selector) => dynamicAgain(selector, dynamicHosts(sa, 'local'))),
     remote: child.remoteSelectors.map((selector) => dynamicAgain(selector, dynamicHosts(sa, 'remote'))),
+    ...keptMarks(child.separation),
   }
+}
+
+function keptMarks({ markIn, markOut, setMarkIn, setMarkOut, isChosen }: Separation): Pick<AskedTraffic, 'marks'> {
+  // One that was chosen depends on who else is there.
+  const hasMarks = !isChosen && (markIn !== null || markOut !== null)
+  return hasMarks ? { marks: { markIn, markOut, setMarkIn, setMarkOut } } : {}
 }
 
 function dynamicAgain(selector: TrafficSelector, hosts: readonly IpAddress[]): SelectorTemplate {

@@ -38,7 +38,7 @@ import {
   type SelectorTemplate,
   type TrafficSelector,
 } from '../negotiate/selectors.ts'
-import { configuredTraffic, type AskedTraffic } from './asked-traffic.ts'
+import { configuredTraffic, type AskedTraffic, type KeptMarks } from './asked-traffic.ts'
 import { isShunt, type ChildConnection } from './connection.ts'
 import { dynamicHosts } from './dynamic-hosts.ts'
 import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, notifyFor } from './failure.ts'
@@ -87,7 +87,7 @@ export async function offerChild(
   connection: ChildConnection,
   use: KeyExchangeUse,
   asked: AskedTraffic = configuredTraffic(connection),
-  separation: Separation = separationFor(session, connection),
+  separation: Separation = separationFor(session, connection, asked.marks),
 ): Promise<ChildOffer> {
   const { sa, env } = session
   const { mode } = connection
@@ -406,13 +406,14 @@ function taken(fit: Pick<Fit, 'localSelectors' | 'remoteSelectors'>, holder: Ike
   )
 }
 
-/** What is configured for a new CHILD_SA, or what its trap has. */
-function separationFor({ sa, env }: Session, child: ChildConnection): Separation {
+/** What is configured for a new CHILD_SA, or what its trap has; with the marks of one whose place it takes. */
+function separationFor({ sa, env }: Session, child: ChildConnection, marks?: KeptMarks): Separation {
   assert(sa.connection !== null, 'the peer is known before it gets a CHILD_SA')
   const ofTrap = env.traps.separationOf(sa.connection.name, child.name)
   if (ofTrap !== null) return ofTrap
   sa.interfaceIds ??= env.separations.interfaceIdsOf(sa.connection)
-  return env.separations.configured(child, sa.interfaceIds)
+  const configured = env.separations.configured(child, sa.interfaceIds)
+  return marks === undefined ? configured : { ...configured, ...marks }
 }
 
 /**

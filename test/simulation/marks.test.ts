@@ -6,6 +6,7 @@ import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import type { PlainPacket } from '../../src/edge/memory-kernel.ts'
 import { createChild } from '../../src/ike/create-child.ts'
+import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ConnectionWords } from './configuration.ts'
@@ -252,6 +253,20 @@ scenario('interface IDs: of the child, or of the IKE_SA for all its children and
   // What comes and goes by another interface, or none, is none of theirs.
   assert.equal(gateway.kernel.protect(datagram(OFFICE_HOST, HOME_HOST)).kind, 'clear')
   assert.equal(gateway.kernel.protect({ ...datagram(OFFICE_HOST, HOME_HOST), ifId: 2 }).kind, 'protected')
+})
+
+scenario('what is made anew in another IKE_SA goes on with the marks that were handed out', async (world) => {
+  addGateway(world)
+  const client = addClient(world, { marks: { markIn: UNIQUE, markOut: UNIQUE, setMarkIn: SAME }, interfaceId: 'unique' })
+  await world.initiate(client)
+  const of = (): unknown =>
+    client.session.sa.children.map(({ separation: { markIn, markOut, ifIdIn } }) => [markIn?.value, markOut?.value, ifIdIn])
+  assert.deepEqual(of(), [[1, 1, 1]])
+  reauthenticate(client.session)
+  await world.pass(MINUTE)
+  // strongSwan: not with the interface IDs, whose interfaces come and go with CHILD_SAs.
+  assert.deepEqual(of(), [[1, 1, 2]])
+  assert.equal(client.eventsOf('reauthenticating').length, 1)
 })
 
 scenario('a trap with a unique mark: the CHILD_SA that a packet asks for has the mark of the trap', async (world) => {
