@@ -122,6 +122,19 @@ function ours(): string {
   return ip('xfrm', 'state') + ip('xfrm', 'policy', 'list', 'nosock')
 }
 
+/** What `ip -s xfrm state` says of each but for its ports, and when it was last used, which nobody can tell the kernel. */
+function paragraphsOf(listing: string): readonly string[] {
+  return listing
+    .split(/\n(?=src )/)
+    .map((text) =>
+      text
+        .replace(/\n\s*lastused .*/, '')
+        .replace(/sport \d+ dport \d+/, '')
+        .trim(),
+    )
+    .toSorted()
+}
+
 /** Sends and does not wait for an answer. */
 function poke(source: string, destination: string, count = 1): void {
   spawnSync('ping', ['-q', '-c', String(count), '-i', '0.2', '-W', '0.1', '-I', source, destination])
@@ -282,6 +295,36 @@ sys.stdin.read()`
     assert.ok(ping('10.1.0.1', '10.2.0.1'), 'the peer takes what comes to its other socket')
     const usage = await usageOf(installed)
     assert.deepEqual([usage.out.sequence, usage.in.sequence, usage.in.replayed], [4n, 4n, 0])
+  })
+
+  test('to another address and back, into UDP and out of it: keys, sequence numbers, window, age and use are what they were', async () => {
+    for (const change of [{ esn: true, replayWindow: 1024 }, { replayWindow: 32 }]) {
+      for (const choice of [GCM, { encryption: { id: 12, keyLength: 256 }, integrity: 12 }]) {
+        const plan = await child(choice, { ...change, encapsulation: { localPort: 4500, remotePort: 4500 } })
+        const installed = await books.install(plan)
+        installPeer(plan)
+        assert.ok(ping('10.1.0.1', '10.2.0.1'))
+        const before = ip('-s', 'xfrm', 'state')
+        const dynamic = { local: false, remote: false }
+        const move = async (remote: string, encapsulation: ChildInstallation['encapsulation']): Promise<void> => {
+          const to = { local: plan.local, remote: IpAddress.parse(remote), encapsulation }
+          assert.deepEqual((await books.move([{ installed, to, dynamic }])).errors, [])
+        }
+        await move('192.0.2.77', { localPort: 4500, remotePort: 32_100 })
+        const elsewhere = before.replaceAll('192.0.2.2', '192.0.2.77')
+        assert.deepEqual(paragraphsOf(ip('-s', 'xfrm', 'state')), paragraphsOf(elsewhere))
+        assert.doesNotMatch(ip('xfrm', 'policy', 'list', 'nosock'), /192\.0\.2\.2\b|action block/)
+        await move('192.0.2.2', null)
+        assert.doesNotMatch(ip('xfrm', 'state'), /encap/)
+        await move('192.0.2.2', { localPort: 4500, remotePort: 4500 })
+        assert.deepEqual(paragraphsOf(ip('-s', 'xfrm', 'state')), paragraphsOf(before))
+        assert.ok(ping('10.1.0.1', '10.2.0.1'), 'the numbers go on where they ended')
+        const usage = await usageOf(installed)
+        assert.deepEqual([usage.out.sequence, usage.in.sequence, usage.in.replayed], [4n, 4n, 0])
+        await books.remove(installed)
+        ipBatch(PEER, ['xfrm state flush', 'xfrm policy flush'])
+      }
+    }
   })
 
   test('an update that the kernel would silently ignore is refused, one that it refuses is, too', async () => {
