@@ -156,3 +156,26 @@ scenario('a CHILD_SA that falls ill, and gets well again, is told of in words an
     [1, 0],
   )
 })
+
+scenario('a peer that its NAT moves: told with the new endpoints, and the IKE_SA listed with the old ones', async (world) => {
+  const nat = world.addNat('router', '192.0.2.1')
+  const gateway = addGateway(world)
+  const client = addClient(world, {}, { behind: nat })
+  await world.initiate(client)
+  const operator = new Operator(world, gateway)
+  nat.flush()
+  client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+  await world.pass(SECOND)
+  assert.deepEqual(
+    operator.raised.map(({ event }) => event),
+    ['ike-update'],
+  )
+  const [{ message }] = operator.raised as [Heard]
+  assert.deepEqual(Object.keys(message), ['local-host', 'local-port', 'remote-host', 'remote-port', 'home'])
+  assert.deepEqual(
+    ['local-host', 'local-port', 'remote-host', 'remote-port'].map((key) => message[key]),
+    ['203.0.113.1', '4500', '192.0.2.1', '30002'],
+  )
+  assert.equal(at(message, 'home')['remote-port'], '30001')
+  assert.equal(at(message, 'home')['child-sas'], undefined)
+})
