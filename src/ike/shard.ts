@@ -58,6 +58,12 @@ import { deleteSuperseded } from './uniqueness.ts'
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
 
+/**
+ * After a moment in which nothing could be done, thousands may be due: what they send must find room in the sockets, and
+ * what has arrived meanwhile is heard in between.
+ */
+const DEADLINES_AT_ONCE = 500
+
 export class Shard implements SessionKeeper {
   readonly #env: Environment
   readonly #deadlines: Deadlines<Session>
@@ -218,11 +224,11 @@ export class Shard implements SessionKeeper {
     return deadline === null || look === null ? (deadline ?? look) : Math.min(deadline, look)
   }
 
-  /** Sees to every deadline that is due. */
+  /** Sees to the deadlines that are due, so many at once; those that are left are the next (nextDeadline). */
   handleDeadlines(): void {
     this.#health.handleDeadline()
     const now = this.#env.clock.now()
-    for (;;) {
+    for (let i = 0; i < DEADLINES_AT_ONCE; i++) {
       const due = this.#deadlines.take(now)
       if (due === null) return
       due.owner.enqueue(() => this.#handleDeadline(due.owner, due.name, due.at))

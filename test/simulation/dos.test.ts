@@ -343,3 +343,25 @@ scenario('a thousand strangers who begin and say no more are asked for cookies, 
   assert.equal(gateway.gateway.halfOpenCount, 0)
   assert.equal(gateway.sessions().length, 1)
 })
+
+scenario(
+  'what is due all at once after a moment of deafness is seen to in turns, so that datagrams are heard in between',
+  async (world) => {
+    const gateway = addGateway(world, {}, { settings: { cookieThreshold: 0, cookieThresholdIp: 0, blockThreshold: 0 } })
+    for (let i = 0; i < 600; i++) {
+      const stranger = new Stranger(world, `198.18.${i >> 8}.${i & 255}`, GATEWAY)
+      stranger.send(stranger.initRequest())
+    }
+    await world.pass(SECOND)
+    assert.equal(gateway.gateway.halfOpenCount, 600)
+    // Half a minute goes by in which it does nothing.
+    world.clock.moveTo(world.clock.now() + 30 * SECOND)
+    gateway.gateway.handleDeadlines()
+    await world.settle()
+    assert.equal(gateway.gateway.halfOpenCount, 100)
+    assert.ok(gateway.gateway.nextDeadline()! < world.clock.now())
+    await world.pass(0)
+    assert.equal(gateway.gateway.halfOpenCount, 0)
+    world.expectsAgreement = false
+  },
+)
