@@ -109,6 +109,23 @@ scenario('a transport mode client with a mark of its own keeps it when anything 
   assert.deepEqual(await eachReached(world, all), marks)
 })
 
+scenario('transport mode clients whose NAT gives each the port of the other keep what they have', async (world) => {
+  const all = await crowd(world, 2)
+  const [first, second] = all.clients
+  const marks = await eachReached(world, all)
+  const ports = (): readonly number[] => all.gateway.sessions().map(({ sa }) => sa.remote.port)
+  const before = ports()
+  // The NAT keeps the inside port of who comes first.
+  all.nat.flush()
+  for (const client of [second!, first!]) {
+    client.sendPlain(datagram(client.address.toString(), GATEWAY))
+    await world.pass(MINUTE)
+  }
+  assert.equal(ports()[1], before[0])
+  assert.notEqual(ports()[0], before[0])
+  assert.deepEqual(await eachReached(world, all), marks)
+})
+
 scenario(
   'when the first transport mode client goes, nothing is let in or out in the clear, and the next one takes its place',
   async (world) => {
