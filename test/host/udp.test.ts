@@ -278,6 +278,26 @@ test('IPv6 sockets leave IPv4 alone', async () => {
   await once(sender, 'close')
 })
 
+test('the probe port is a third one of each family, opened when it is first asked for', async () => {
+  using a = new TestNetwork()
+  using b = new TestNetwork()
+  for (const family of [4, 6] as const) {
+    const port = a.network.probePort(family)
+    assert.ok(port !== null && port !== a.network.port && port !== a.network.portNatT)
+    assert.equal(a.network.probePort(family), port)
+    a.network.send(Uint8Array.of(0, 0, 0, 0, 7), endpoint(LOOPBACK[family], port), endpoint(LOOPBACK[family], b.network.portNatT))
+    const [probe] = await b.take(1)
+    assert.equal(probe!.remote.port, port)
+    b.network.send(Uint8Array.of(0, 0, 0, 0, 8), probe!.local, probe!.remote)
+    const [answer] = await a.take(1)
+    assert.deepEqual([answer!.local.port, [...answer!.bytes]], [port, [0, 0, 0, 0, 8]])
+  }
+  assert.deepEqual([...a.errors, ...b.errors], [])
+  using closed = new TestNetwork()
+  closed.network.close()
+  assert.equal(closed.network.probePort(4), null)
+})
+
 test('sourceFor gives our address on the way, or null when there is none', async () => {
   using a = new TestNetwork()
   const source = async (text: string): Promise<string | undefined> =>
