@@ -29,11 +29,11 @@ const file = (connections: string, more = ''): string =>
 
 class Place {
   readonly espalier: Espalier
-  readonly #directory: string
+  readonly directory: string
 
   private constructor(espalier: Espalier, directory: string) {
     this.espalier = espalier
-    this.#directory = directory
+    this.directory = directory
   }
 
   /** A daemon without a configuration, and a directory for swanctl. */
@@ -47,16 +47,16 @@ class Place {
   }
 
   async write(path: string, text: string): Promise<void> {
-    await mkdir(join(this.#directory, path, '..'), { recursive: true })
-    await writeFile(join(this.#directory, path), text)
+    await mkdir(join(this.directory, path, '..'), { recursive: true })
+    await writeFile(join(this.directory, path), text)
   }
 
   async remove(path: string): Promise<void> {
-    await rm(join(this.#directory, path))
+    await rm(join(this.directory, path))
   }
 
   try(...args: string[]): Promise<Finished> {
-    return tryRun('swanctl', [...args, '--uri', this.espalier.uri], { env: { SWANCTL_DIR: this.#directory } })
+    return tryRun('swanctl', [...args, '--uri', this.espalier.uri], { env: { SWANCTL_DIR: this.directory } })
   }
 
   async run(...args: string[]): Promise<string> {
@@ -165,4 +165,22 @@ test('secrets of other kinds are taken, authorities and certificates refused, --
   assert.match(stderr, /^loading authority 'ca' failed: certificates are not supported yet\n/)
   for (const list of ['--list-authorities', '--list-certs', '--list-pools']) assert.equal(await place.run(list), '')
   assert.equal(await place.run('--flush-certs', '--raw'), 'flush-certs reply {success=yes}\n')
+})
+
+test('keys that are ours alone come through swanctl, and through espalier load, and are heeded or refused as in a file', async (t) => {
+  const place = await Place.of(t)
+  const ours = 'nat = refuse\n public_addrs = 203.0.113.5, 2001:db8::5'
+  await place.write('swanctl.conf', file(connection('cloud', ours)))
+  assert.match(await place.load(), /loaded connection 'cloud'/)
+  // The same to both: a second load by either changes nothing.
+  const main = join(import.meta.dirname, '../../src/main.ts')
+  const env = { SWANCTL_DIR: place.directory }
+  const again = await tryRun(process.execPath, [main, 'load', '--uri', place.espalier.uri], { env })
+  assert.deepEqual([again.status, again.stderr], [0, ''])
+  assert.match(again.stdout, /^1 secret, 1 connection loaded/m)
+
+  await place.write('swanctl.conf', file(connection('cloud', 'nat = refuse\n encap = yes')))
+  const { stdout, stderr, status } = await place.try('--load-all', '--noprompt')
+  assert.notEqual(status, 0)
+  assert.match(stdout + stderr, /invalid value for: nat, config discarded: .*encap = yes/)
 })
