@@ -12,7 +12,7 @@ import { notify } from '../../src/message/ikev2/find.ts'
 import { formatSelector } from '../../src/negotiate/selectors.ts'
 import type { Nat, NatOptions } from './nat.ts'
 import { preservingPort } from './nat.ts'
-import type { Packet } from './packet.ts'
+import { summaryOf, type Packet } from './packet.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY, HOME_HOST, OFFICE_HOST } from './places.ts'
 import { assertOne, current, packet, standing } from './standing.ts'
@@ -596,5 +596,39 @@ scenario('a soft limit that the kernel tells of once more, since its state was u
   const told = gateway.eventsOf('kernel-event').filter(({ news }) => news.event === 'expire').length
   assert.ok(told >= 2, `the kernel told of it ${told} times`)
   assert.equal(gateway.eventsOf('child-rekeyed').length, 1)
+  await assertOne(world, { client, gateway })
+})
+
+scenario('a request that waits for its answer follows the peer with its next transmission', async (world) => {
+  const { client, gateway, nat } = await behindNat(world)
+  nat.flush()
+  const mark = world.mark
+  const answered = standing(gateway).runExchange(probe)
+  await world.pass(SECOND)
+  client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+  await world.outcome(answered)
+  assert.deepEqual(
+    world.sent(mark).filter((line) => line.includes('INFORMATIONAL request')),
+    [
+      '203.0.113.1[4500] > 192.0.2.1[30001] INFORMATIONAL request 0',
+      '203.0.113.1[4500] > 192.0.2.1[30002] INFORMATIONAL request 0',
+    ],
+  )
+})
+
+scenario('the delete of an IKE_SA that was replaced follows the peer as well', async (world) => {
+  const { client, gateway, nat } = await behindNat(world, WITHOUT_MOBIKE)
+  // The gateway replaces it, and its delete goes to a mapping that is no more.
+  const untap = world.network.tap((one) => {
+    const isDelete = one.source.address.equals(gateway.address) && summaryOf(one).startsWith('INFORMATIONAL request')
+    if (isDelete) nat.flush()
+    return [one]
+  })
+  const rekeyed = standing(gateway).runExchange(rekeyIkeSa, 'rekey-ike')
+  await world.until(() => gateway.eventsOf('ike-rekeyed').length > 0, 'the gateway has replaced it')
+  await world.pass(SECOND)
+  untap()
+  client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
+  await world.outcome(rekeyed)
   await assertOne(world, { client, gateway })
 })
