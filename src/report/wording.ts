@@ -557,9 +557,10 @@ function wordSelection(speaker: Speaker, event: Event<'connection-switched' | 'd
 }
 
 function wordNat(speaker: Speaker, sa: IkeSa): void {
-  const { supported, here, there, faked } = sa.nat
+  const { supported, here, there, faked, outside } = sa.nat
   const facts = (): Fields => ({ ...endpoints(sa), nat: sa.nat })
   if (!supported) return speaker.tell('ike', 1, () => 'the peer does no NAT detection: no NAT traversal', facts)
+  if (outside !== undefined) speaker.add('ike', 1, () => `the peer knows us as ${outside.toString()} (public_addrs)`)
   if (faked) return speaker.tell('ike', 1, () => 'faking NAT situation to enforce UDP encapsulation', facts)
   if (!here && !there) return speaker.tell('ike', 2, () => 'no NAT between local and remote host', facts)
   if (here && there) speaker.add('ike', 1, () => 'local host is behind NAT, sending keep alives')

@@ -245,6 +245,12 @@ test('the NAT facts are said in the words of strongSwan, each in a line of its o
   assert.deepEqual(said({ there: true }), ['[IKE] remote host is behind NAT'])
   assert.deepEqual(said({ here: true, there: true }), [...said({ here: true }), ...said({ there: true })])
   assert.deepEqual(said({ faked: true }), ['[IKE] faking NAT situation to enforce UDP encapsulation'])
+  // Ours alone.
+  const outside = IpAddress.parse('203.0.113.5')
+  assert.deepEqual(said({ outside, there: true }), [
+    '[IKE] the peer knows us as 203.0.113.5 (public_addrs)',
+    '[IKE] remote host is behind NAT',
+  ])
   assert.deepEqual(said({ supported: false }), ['[IKE] the peer does no NAT detection: no NAT traversal'])
   const [line] = linesOf({ event: 'nat-detected', sa: Object.assign(ikeSa(), { nat: { ...NO_NAT_TRAVERSAL, supported: true } }) })
   assert.equal(line!.loudness, 2, 'strongSwan says nothing where there is no NAT')
