@@ -85,12 +85,12 @@ function configuration(own: 'espalier' | 'charon'): string {
   return `connections {${connections.join('')}\n}\nsecrets { ike-1 { secret = "the gardener keeps the key" } }\n`
 }
 
-/** What the kernel lets through: the MTU it tells who sends more than that. */
-async function kernelMtu(host: Host, from: string, to: string): Promise<number> {
-  const { stdout, stderr } = await host.tryRun('ping', ['-c', '1', '-W', '1', '-M', 'do', '-s', '3000', '-I', from, to])
+/** The MTU that the kernel, or a gateway on the way, tells who sends a packet of so many octets; null: it tells none. */
+async function toldMtu(host: Host, from: string, to: string, octets: number): Promise<number | null> {
+  const args = ['-c', '1', '-W', '2', '-M', 'do', '-s', `${octets - 28}`, '-I', from, to]
+  const { stdout, stderr } = await host.tryRun('ping', args)
   const told = /mtu ?= ?(\d+)/.exec(stderr + stdout)
-  assert.ok(told !== null, `${stdout}${stderr}`)
-  return Number(told[1])
+  return told === null ? null : Number(told[1])
 }
 
 /** Whether an echo request of so many octets, not to be fragmented, is answered. */
@@ -127,7 +127,7 @@ test('MTU: what list-sas says is what the kernel lets through, before and after 
     const [from, to] = net === null ? ['10.2.0.2', '192.0.2.1'] : ['10.20.0.1', `10.10.${net}.1`]
     const { mtu } = wide.get(name)!
     t.diagnostic(`${name}: ${mtu} octets of 1500`)
-    assert.equal(mtu, await kernelMtu(gateway, from, to), name)
+    assert.equal(mtu, await toldMtu(gateway, from, to, 3000), name)
     assert.ok(await passes(gateway, from, to, mtu), `${name}: ${mtu} octets get through`)
     assert.ok(!(await passes(gateway, from, to, mtu + 1)), `${name}: ${mtu + 1} octets do not`)
   }
@@ -139,7 +139,7 @@ test('MTU: what list-sas says is what the kernel lets through, before and after 
   // From a host behind the gateway, 1500 octets are too many, and it is told at once; then the way turns out to be narrower.
   for (const name of ['gcm', 'gcm-udp']) {
     const to = `10.10.${SHAPES.find((shape) => shape.name === name)!.net}.1`
-    assert.equal(await kernelMtu(home, '10.20.0.9', to), wide.get(name)!.mtu)
+    assert.equal(await toldMtu(home, '10.20.0.9', to, 1500), wide.get(name)!.mtu)
   }
   await between.run('ip', ['link', 'set', 'right', 'mtu', '1400'])
   for (const [name, narrow] of [
@@ -150,12 +150,12 @@ test('MTU: what list-sas says is what the kernel lets through, before and after 
     const { mtu } = wide.get(name)!
     // The first is lost on the way, and the router says so to the gateway.
     assert.ok(!(await passes(home, '10.20.0.9', to, mtu!)))
-    const learnt = await eventually(`the host behind the gateway learns of the narrow place by ${name}`, async () => {
-      const told = await kernelMtu(home, '10.20.0.9', to)
-      return told < mtu! ? told : undefined
-    })
+    const what = `the host behind the gateway learns of the narrow place by ${name}`
+    const learnt = await eventually(what, async () => (await toldMtu(home, '10.20.0.9', to, mtu!)) ?? undefined)
     assert.equal(learnt, narrow)
     assert.ok(await passes(home, '10.20.0.9', to, narrow))
+    // Each is to find it out by itself.
+    if (name === 'gcm') await gateway.run('ip', ['route', 'flush', 'cache'])
     // TCP takes as little as it gets, either way.
     await transferBothWays({ from: home, source: '10.20.0.9', to: office, destination: to })
   }
@@ -235,7 +235,7 @@ test('edge cases 48 and 49, with real kernels: a peer that switches to UDP in mi
 
 // -- what it costs -------------------------------------------------------------------------------------------------
 
-const MANY = 1000
+const MANY = 500
 
 test(`looking after ${MANY} CHILD_SAs: what the questions to the kernel cost`, async (t) => {
   const kernel = await openNetlinkKernel({ onEvent: () => undefined })
@@ -252,12 +252,17 @@ test(`looking after ${MANY} CHILD_SAs: what the questions to the kernel cost`, a
       await books.install(installation(inboundSpi, { outboundSpi: 0xc200_0000 + i, reqid: 1000 + i, remoteSelectors })),
     )
   }
+  const lookAtAll = async (): Promise<void> => {
+    for (let i = 0; i < MANY; i += 64) {
+      const usages = await Promise.all(children.slice(i, i + 64).map((child) => books.usage(child)))
+      assert.ok(usages.every((usage) => usage !== null))
+    }
+  }
+  // Warm before it is measured, as the bench does it.
+  for (let i = 0; i < 5; i++) await lookAtAll()
   const cpu = process.cpuUsage()
   const from = performance.now()
-  for (let i = 0; i < MANY; i += 64) {
-    const usages = await Promise.all(children.slice(i, i + 64).map((child) => books.usage(child)))
-    assert.ok(usages.every((usage) => usage !== null))
-  }
+  await lookAtAll()
   const wall = performance.now() - from
   const { user, system } = process.cpuUsage(cpu)
   const each = (user + system) / MANY
