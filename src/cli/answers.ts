@@ -56,7 +56,7 @@ const NUMBERS = new Set([
 ])
 const FLAGS = new Set([
   ...['initiator', 'nat-local', 'nat-remote', 'nat-fake', 'nat-any', 'encap', 'up', 'ppk', 'has_privkey'],
-  ...['supported', 'source-matched', 'destination-matched', 'forced', 'needed'],
+  ...['supported', 'source-matched', 'destination-matched', 'forced', 'needed', 'mobike', 'stale'],
 ])
 
 /** strongSwan's keys; sections are objects, lists are arrays, bytes that are no text are base64. */

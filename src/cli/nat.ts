@@ -67,6 +67,10 @@ function sayingsOf(ike: ListedIke): readonly Said[] {
   return [
     { label: 'peer', text: `${place(section, 'remote')}, ${natBefore(section, 'remote')}` },
     { label: 'here', text: `${place(section, 'local')}, ${natBefore(section, 'local')}` },
+    ...(wordOf(section, 'stale') === 'yes'
+      ? [{ label: '', text: 'there is no way to the peer at present', style: 'yellow' } as const]
+      : []),
+    { label: 'MOBIKE', text: wordOf(section, 'mobike') === 'yes' ? 'yes' : 'no' },
     { label: 'ESP', text: espOf(section) },
     { label: 'keepalives', text: keepalivesOf(section) },
     ...movesOf(section),

@@ -319,6 +319,7 @@ describe('nat', () => {
   const PATH: Plain = {
     ...Object.fromEntries(Object.entries(BERN).filter(([key]) => /^(uniqueid|state|nat-.*|(local|remote)-.*)$/.test(key))),
     'encap': 'yes',
+    'mobike': 'yes',
     'detection': {
       'age': '7505',
       'supported': 'yes',
@@ -374,6 +375,7 @@ describe('nat', () => {
         '              (NAT_DETECTION_SOURCE_IP differs)',
         '  here        203.0.113.5:4500, no NAT: NAT_DETECTION_DESTINATION_IP is of',
         '              203.0.113.5:500',
+        '  MOBIKE      yes',
         '  ESP         in UDP',
         "  keepalives  none: the mapping is the peer's to keep",
         '  moved       17 times, the latest first',
@@ -421,6 +423,8 @@ describe('nat', () => {
     assert.match((await run(['nat'], daemon({ bern: unsupported }))).stdout, /the peer does no NAT traversal/)
     const faked = { ...plain, 'encap': 'yes', 'nat-fake': 'yes' }
     assert.match((await run(['nat'], daemon({ bern: faked }))).stdout, /ESP {9}in UDP, by encap = yes alone/)
+    const stale = await run(['nat'], daemon({ bern: { ...plain, stale: 'yes' } }))
+    assert.match(stale.stdout, /^ {2}here .*\n {14}there is no way to the peer at present\n {2}MOBIKE {6}yes$/m)
     const shown = { ...plain, 'encap': 'yes', 'peer-sends': 'udp' }
     assert.match((await run(['nat'], daemon({ bern: shown }))).stdout, /ESP {9}in UDP, as the peer was found to send it/)
   })

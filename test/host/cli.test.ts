@@ -108,7 +108,10 @@ describe('the command', () => {
 
     const path = await place.run('nat')
     assert.match(path, /^gateway\[1\] {2}gateway\.example\n {2}peer +192\.0\.2\.2:4500, no NAT: NAT_DETECTION_SOURCE_IP is of /)
-    assert.match(path, /^ {2}ESP +in UDP, by encap = yes alone\n {2}keepalives {2}none: there is no mapping to keep$/m)
+    assert.match(
+      path,
+      /^ {2}MOBIKE +yes\n {2}ESP +in UDP, by encap = yes alone\n {2}keepalives {2}none: there is no mapping to keep$/m,
+    )
     assert.match(path, /^ {2}net\{1\} +untested for \d+s: has let nothing in yet$/m)
     const [told] = JSON.parse(await place.run('nat', 'gateway', '--json')) as [
       { readonly detection: { readonly forced: boolean } },

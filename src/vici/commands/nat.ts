@@ -46,6 +46,9 @@ function pathSection(session: Session, mtu: number | null, { clock }: CommandCon
   return section(
     ...ikeEntries(sa, now, null).filter(([key]) => KEYS.has(key)),
     ['encap', yes(encapsulates(sa.nat))],
+    ['mobike', yes(sa.mobike !== null)],
+    // There is no way to the peer at present, and nothing is sent.
+    ['stale', sa.isStale ? 'yes' : null],
     // Only where the peer was found to do otherwise than the NATs ask for.
     ['peer-sends', sa.nat.esp ?? null],
     ['detection', path.detection === null ? null : detectionSection(path.detection, now)],
