@@ -20,7 +20,6 @@ import { refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { heedAuthLifetime } from './lifetimes.ts'
 import { ask } from './liveness.ts'
-import { relieve } from './make-before-break.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -37,7 +36,7 @@ export async function respondInformational(
     if (payload.protocol === ProtocolId.IKE) {
       env.report({ event: 'delete-received', sa, child: null })
       // Once the peer has our answer it lets in nothing any more.
-      for (const child of sa.children) await relieve(session, child)
+      for (const child of sa.children) await session.relieve(child)
       return { payloads: [], closes: sa.state === 'rekeyed' ? 'rekeyed' : 'deleted-by-peer' }
     }
     if (payload.protocol !== ProtocolId.ESP) continue

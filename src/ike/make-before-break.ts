@@ -53,11 +53,6 @@ function carrierOf(session: Session, traffic: string): { readonly session: Sessi
   return null
 }
 
-/** Nothing is sent any more on this one: those that waited for that take over. */
-export async function relieve(session: Session, old: ChildSa): Promise<void> {
-  for (const twin of session.twins) for (const child of twin.sa.children) if (child.relieves === old) await twin.activate(child)
-}
-
 /** It waits for the end of another one: whether it has waited enough. */
 export async function lookAtRelief(session: Session, child: ChildSa): Promise<void> {
   const now = session.env.clock.now()

@@ -15,7 +15,6 @@ import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
-import { relieve } from './make-before-break.ts'
 import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
@@ -393,6 +392,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
     else this.setDeadline('children', next)
   }
 
+  /** Nothing is sent any more on this one: those in other IKE_SAs that waited for that take over (make-before-break.ts). */
+  async relieve(old: ChildSa): Promise<void> {
+    for (const twin of this.twins) for (const child of twin.sa.children) if (child.relieves === old) await twin.activate(child)
+  }
+
   /** From now on its successor is what we send on. */
   async activate(successor: ChildSa): Promise<void> {
     await this.#unlessRefused(
@@ -415,7 +419,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Nothing is sent on it any more; on its successor from now on, if the peer made one. */
   async stopChild(child: ChildSa): Promise<void> {
-    await relieve(this, child)
+    await this.relieve(child)
     if (child.successor !== null) await this.activate(child.successor)
     child.successor = null
     await this.#unlessRefused(this.env.books.retire(child.installed))
@@ -449,7 +453,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
       other.dueAt = this.env.clock.now()
       this.armChildren()
     }
-    await relieve(this, child)
+    await this.relieve(child)
     // The kernel threw it away before the peer, who replaced it, deleted it.
     if (child.successor !== null && this.sa.state !== 'closed') await this.activate(child.successor)
     // With the states go their counters.
