@@ -270,6 +270,7 @@ const LOUD: Readonly<Record<string, string | readonly string[]>> = {
   nat: 'refuse',
   // As swanctl passes on what it does not know: no list.
   public_addrs: '203.0.113.5, 2001:db8::5',
+  keep_alive: 'adaptive',
   dpd_delay: '30s',
   dpd_timeout: '150s',
   fragmentation: 'accept',
