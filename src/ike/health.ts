@@ -105,7 +105,12 @@ export class HealthWatch {
   async #look(): Promise<void> {
     const hasCounted = await this.#countMismatches()
     const count = this.#mismatch === null ? Math.ceil((this.#watched.size * INTERVAL_MOST) / PERIOD) : AT_ONCE
-    await Promise.all(this.#take(Math.min(count, AT_ONCE)).map((watched) => this.#lookAt(watched)))
+    await Promise.all(
+      this.#take(Math.min(count, AT_ONCE)).map((watched) =>
+        // Our own mistake costs this IKE_SA and no other.
+        this.#lookAt(watched).catch((error: unknown) => watched.session.run(() => watched.session.breakDown(error))),
+      ),
+    )
     if (hasCounted && this.#mismatch !== null) this.#search(this.#mismatch)
   }
 

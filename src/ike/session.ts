@@ -339,6 +339,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.established = env.clock.now()
     // The rekey went out a moment ago.
     successor.sa.lastOutbound = sa.lastOutbound
+    successor.sa.lastInbound = Math.max(successor.sa.lastInbound, sa.lastInbound)
     successor.isReauthenticating = this.isReauthenticating
     successor.heir = this.heir
     successor.espSeen = this.espSeen
