@@ -1,0 +1,131 @@
+/**
+ * Links, addresses and routes of the real kernel, in a network namespace of its own: what there is, what changes, and
+ * what is not there. `ip` changes them.
+ */
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+
+import { IpAddress } from '../../src/base/ip.ts'
+import { openHostNetwork } from '../../src/edge/rtnetlink.ts'
+
+const INSIDE = 'ESPALIER_TEST_NAMESPACE'
+
+if (process.env[INSIDE] === undefined) {
+  test('the network of this machine, in a network namespace of its own', () => {
+    const { NODE_TEST_CONTEXT: _, ...environment } = process.env
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      ['--net', process.execPath, '--test', '--test-reporter=tap', import.meta.filename],
+      { env: { ...environment, [INSIDE]: '1' }, encoding: 'utf8', timeout: 300_000 },
+    )
+    assert.equal(status, 0, `${stdout}${stderr}`)
+    assert.match(stdout, /^# pass [1-9]/m)
+  })
+} else {
+  inside()
+}
+
+function ip(words: string): string {
+  return execFileSync('ip', words.split(' '), { encoding: 'utf8' })
+}
+
+/** Waits until `isSo`; fails with `what` after a while that no machine needs. */
+async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let n = 0; !(await isSo()); n++) {
+    assert.ok(n < 1000, what)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+function inside(): void {
+  test('addresses and routes come and go, and are followed', async () => {
+    ip('link set lo up')
+    // Pairs, each end of which is up: dummies are a module that not every machine has.
+    for (const name of ['eth0', 'aside']) ip(`link add ${name} type veth peer name ${name}-peer`)
+    ip('link set aside arp off')
+    ip('address add 192.0.2.1/24 dev eth0')
+    ip('address add 2001:db8::1/64 dev eth0 nodad')
+    ip('address add 198.51.100.1/32 dev aside')
+    for (const name of ['eth0', 'eth0-peer', 'aside', 'aside-peer']) ip(`link set ${name} up`)
+    const troubles: string[] = []
+    let changes = 0
+    const host = await openHostNetwork({
+      onChange: () => void changes++,
+      onTrouble: (sentence) => void troubles.push(sentence),
+      isIgnored: (name) => name === 'ignored',
+      prefersTemporary: false,
+      ownTable: 220,
+    })
+    try {
+      const reaches = (local: string, remote: string): Promise<boolean> =>
+        host.reaches(IpAddress.parse(local), IpAddress.parse(remote))
+      const has = (text: string): boolean => host.addresses().some(({ address }) => address.toString() === text)
+      await until(() => has('192.0.2.1') && has('198.51.100.1'), 'both have their carriers')
+      // Neither what is for this machine alone, nor for one link.
+      assert.deepEqual(
+        host
+          .addresses()
+          .map(({ address, interface: name }) => `${name} ${address.toString()}`)
+          .toSorted(),
+        ['aside 198.51.100.1', 'eth0 192.0.2.1', 'eth0 2001:db8::1'],
+      )
+      assert.equal(await reaches('192.0.2.1', '192.0.2.9'), true)
+      assert.equal(await reaches('2001:db8::1', '2001:db8::9'), true)
+      assert.equal(await reaches('127.0.0.1', '127.0.0.1'), true)
+      // No route, none from an address that is not ours, none by its interface; one that is aside may go by any.
+      assert.equal(await reaches('192.0.2.1', '203.0.113.1'), false)
+      assert.equal(await reaches('192.0.2.2', '192.0.2.9'), false)
+      assert.equal(await reaches('198.51.100.1', '192.0.2.9'), true)
+      ip('route add 203.0.113.0/24 via 192.0.2.9')
+      await until(() => reaches('192.0.2.1', '203.0.113.1'), 'the route is there')
+      const before = changes
+      await until(() => changes >= before, 'it was told')
+      ip('link add ignored type veth peer name ignored-peer')
+      ip('link set ignored-peer up')
+      ip('address add 198.51.100.9/32 dev ignored')
+      ip('link set ignored up')
+      ip('address add 192.0.2.77/24 dev eth0')
+      await until(() => has('192.0.2.77'), 'an address comes')
+      assert.ok(!has('198.51.100.9'))
+      ip('address delete 192.0.2.77/24 dev eth0')
+      await until(() => !has('192.0.2.77'), 'an address goes')
+      ip('link set eth0-peer down')
+      await until(() => !has('192.0.2.1'), 'the other end is unplugged')
+      assert.equal(await reaches('192.0.2.1', '192.0.2.9'), false)
+      assert.ok(changes > 0)
+      assert.deepEqual(troubles, [])
+    } finally {
+      await host.close()
+    }
+  })
+
+  test('a storm of changes does no harm: what is lost is read anew', async () => {
+    const troubles: string[] = []
+    const host = await openHostNetwork({
+      onChange: () => undefined,
+      onTrouble: (sentence) => void troubles.push(sentence),
+      isIgnored: () => false,
+      prefersTemporary: false,
+      ownTable: 220,
+    })
+    try {
+      ip('link add storm type veth peer name storm-peer')
+      // Without IPv6, whose addresses come by themselves, a while later.
+      for (const name of ['storm', 'storm-peer']) ip(`link set ${name} addrgenmode none up`)
+      const has = (text: string): boolean => host.addresses().some(({ address }) => address.toString() === text)
+      ip('address add 192.0.2.199/24 dev storm')
+      await until(() => has('192.0.2.199'), 'all until now is known')
+      await new Promise((resolve) => setTimeout(resolve, 1500))
+      const batch = Array.from({ length: 20_000 }, (_, i) => `route add 10.${i >> 8}.${i & 255}.0/24 dev storm`)
+      // All of it happens while nothing can be read.
+      execFileSync('ip', ['-batch', '-'], { input: batch.join('\n') })
+      ip('address add 192.0.2.200/24 dev storm')
+      await until(() => has('192.0.2.200'), 'the last is known')
+      assert.equal(await host.reaches(IpAddress.parse('192.0.2.200'), IpAddress.parse('10.0.7.1')), true)
+      assert.deepEqual(troubles, [])
+    } finally {
+      await host.close()
+    }
+  })
+}
