@@ -47,14 +47,15 @@ export async function settle(session: Session, way: Way): Promise<void> {
 }
 
 /** From our best address for each of the peer's: ports as they are where the address stays, those of NAT traversal elsewhere. */
-export async function waysToPeer({ sa, env }: Session): Promise<readonly Way[]> {
+export async function waysToPeer(session: Session): Promise<readonly Way[]> {
+  const { sa, env } = session
   const own = env.host.addresses()
   const ways: Way[] = []
   for (const address of peerAddresses(sa)) {
     // What the peer has as well is not the way to it.
     if (own.some((ours) => ours.address.equals(address))) continue
-    const source = await env.network.sourceFor(address)
-    if (source === null || !(await env.host.reaches(source, address))) continue
+    const source = await sourceTo(session, address)
+    if (source === null) continue
     const local = source.equals(sa.local.address) ? sa.local : new Endpoint(source, env.ports.portNatT)
     ways.push({ local, remote: address.equals(sa.remote.address) ? sa.remote : new Endpoint(address, newPort(sa)) })
   }
@@ -71,11 +72,26 @@ function peerAddresses({ remote, mobike }: IkeSa): readonly IpAddress[] {
   return [remote.address, ...others.filter((address) => !address.equals(remote.address))]
 }
 
-async function isPathValid({ sa: { local, remote }, env }: Session): Promise<boolean> {
+/**
+ * Our address on the way to one of the peer's, null where there is none. The kernel may choose one that a peer gave us,
+ * because of a route into a tunnel: then it is the first of our own that has a way.
+ */
+async function sourceTo({ env: { network, host } }: Session, remote: IpAddress): Promise<IpAddress | null> {
+  const own = host.addresses().map(({ address }) => address)
+  const best = await network.sourceFor(remote)
+  if (best !== null && own.some((address) => address.equals(best))) return (await host.reaches(best, remote)) ? best : null
+  for (const address of own) if (address.family === remote.family && (await host.reaches(address, remote))) return address
+  return null
+}
+
+async function isPathValid(session: Session): Promise<boolean> {
+  const {
+    sa: { local, remote },
+    env,
+  } = session
   if (!(await env.host.reaches(local.address, remote.address))) return false
   if (!env.settings().preferBestPath) return true
-  const best = await env.network.sourceFor(remote.address)
-  return best !== null && best.equals(local.address)
+  return (await sourceTo(session, remote.address))?.equals(local.address) ?? false
 }
 
 function keepPath(session: Session, addressesChanged: boolean): void {
@@ -98,8 +114,8 @@ function keepPath(session: Session, addressesChanged: boolean): void {
 
 /** Without MOBIKE another IKE_SA takes its place, from where we are now. */
 async function renew(session: Session): Promise<void> {
-  const { sa, env } = session
-  const source = await env.network.sourceFor(sa.remote.address)
+  const { sa } = session
+  const source = await sourceTo(session, sa.remote.address)
   if (source === null) tell(session, 'no-route')
   // strongSwan: it is the initiator's to begin again.
   const isStale = source === null || sa.originalRole === 'responder'

@@ -633,3 +633,17 @@ scenarioOverSeeds('a client that wanders between networks, under loss, with a NA
   for (const node of [client, gateway]) assert.equal(node.sessions().length, 1, node.name)
   assert.ok(await flows(world, client, gateway))
 })
+
+scenario(
+  'an address that a peer gave us, which a route into a tunnel would have the kernel choose, is no way to a peer',
+  async (world) => {
+    const { client, gateway } = await twoWays(world)
+    // As with everything led into a tunnel: the kernel says the virtual address, wherever to.
+    const { interfaces } = client
+    interfaces.sourceFor = () => IpAddress.parse('10.77.0.1')
+    interfaces.set('eth0', { isUp: false })
+    await world.pass(3 * SECOND)
+    assert.deepEqual(places(gateway), [`${GATEWAY}[4500] ${SECOND_ADDRESS}[4500]`, `${GATEWAY} ${SECOND_ADDRESS}`])
+    assert.ok(await flows(world, client, gateway))
+  },
+)
