@@ -103,6 +103,8 @@ export class TunnelRoutes {
 
   async #addRoutes(sa: IkeSa, child: ChildSa): Promise<void> {
     if (!this.#settings().installRoutes || child.mode !== 'tunnel' || !sa.children.includes(child)) return
+    // What goes by an XFRM interface is routed to that (strongSwan).
+    if (child.separation.ifIdOut !== 0) return
     const { local, remote } = sa
     const way = await this.#network.wayTo(local.address, remote.address)
     if (way === null) return

@@ -120,6 +120,13 @@ scenario(
   },
 )
 
+scenario('what goes by an XFRM interface gets no route: it would lead past that', async (world) => {
+  const [, client] = pair(world, { interfaceId: 42 })
+  const network = follow(client)
+  await world.initiate(client)
+  assert.deepEqual([network.routes.size, network.addresses.size], [0, 1])
+})
+
 scenario('install_routes = no installs none', async (world) => {
   const [, client] = pair(world)
   const network = follow(client, { installRoutes: false })
