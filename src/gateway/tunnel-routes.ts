@@ -30,6 +30,8 @@ export class TunnelRoutes {
   readonly #report: (event: IkeEvent) => void
   readonly #addresses = new Map<string, Installed<VirtualAddress>>()
   readonly #routes = new Map<string, Installed<TunnelRoute>>()
+  /** Which of them a CHILD_SA needs. */
+  readonly #needed = new Map<ChildSa, Set<string>>()
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(network: TunnelNetwork, host: HostNetwork, settings: () => IkeSettings, report: (event: IkeEvent) => void) {
@@ -55,7 +57,7 @@ export class TunnelRoutes {
       case 'ike-rekeyed':
         return this.#each(event.sa.virtualAddresses, (address) => this.#addAddress(event.sa, address))
       case 'ike-closed':
-        return this.#each([...this.#addresses.values()], (installed) => this.#removeAddress(event.sa, installed))
+        return this.#each(event.sa.virtualAddresses, (address) => this.#removeAddress(event.sa, address))
       case 'child-established':
       case 'child-rekeyed':
         return this.#each([event.child], (child) => this.#addRoutes(event.sa, child))
@@ -94,8 +96,10 @@ export class TunnelRoutes {
     else this.#tell(sa, `installing virtual IP ${address.toString()} failed`, refused)
   }
 
-  async #removeAddress(sa: IkeSa, { thing, owners }: Installed<VirtualAddress>): Promise<void> {
-    if (!owners.delete(sa) || owners.size > 0) return
+  async #removeAddress(sa: IkeSa, address: IpAddress): Promise<void> {
+    const installed = this.#addresses.get(address.toString())
+    if (installed === undefined || !installed.owners.delete(sa) || installed.owners.size > 0) return
+    const { thing } = installed
     this.#addresses.delete(thing.address.toString())
     const refused = await this.#network.removeAddress(thing.address, thing.interfaceIndex)
     if (refused !== null) this.#tell(sa, `removing virtual IP ${thing.address.toString()} failed`, refused)
@@ -124,19 +128,31 @@ export class TunnelRoutes {
     const known = this.#routes.get(key)
     const owners = known?.owners ?? new Set()
     owners.add(child)
-    if (known !== undefined && isSameRoute(known.thing, route)) return
+    if (known !== undefined && isSameRoute(known.thing, route)) return this.#need(child, key)
     const refused = await this.#network.addRoute(route)
     if (refused !== null) {
-      owners.delete(child)
+      // Another one's is as it was.
+      if (this.#needed.get(child)?.has(key) !== true) owners.delete(child)
       return this.#tell(sa, `installing route ${routeText(route)} failed`, refused)
     }
     this.#routes.set(key, { thing: route, owners })
+    this.#need(child, key)
     this.#report({ event: 'route-installed', sa, text: routeText(route) })
   }
 
+  #need(child: ChildSa, key: string): void {
+    const keys = this.#needed.get(child)
+    if (keys === undefined) this.#needed.set(child, new Set([key]))
+    else keys.add(key)
+  }
+
   async #removeRoutes(child: ChildSa): Promise<void> {
-    for (const [key, { thing, owners }] of this.#routes) {
-      if (!owners.delete(child) || owners.size > 0) continue
+    const keys = this.#needed.get(child) ?? []
+    this.#needed.delete(child)
+    for (const key of keys) {
+      const { thing, owners } = this.#routes.get(key)!
+      owners.delete(child)
+      if (owners.size > 0) continue
       this.#routes.delete(key)
       const refused = await this.#network.removeRoute(thing)
       if (refused !== null) this.#tell(null, `removing route ${routeText(thing)} failed`, refused)
