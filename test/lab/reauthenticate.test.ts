@@ -1,6 +1,9 @@
 /**
- * Reauthentication between espalier and charon, through a NAT: begun by either, whoever made the IKE_SA there was,
- * deleting first or afterwards. Each time one IKE_SA with one CHILD_SA remains at both, and in both kernels.
+ * Reauthentication between espalier and charon, through a NAT: begun by either or by both, whoever made the IKE_SA there
+ * was, deleting first or afterwards. Each time one IKE_SA with one CHILD_SA remains at both, and in both kernels.
+ *
+ * Under traffic, making first, nothing is lost when charon begins. When we begin, charon sends on the new CHILD_SA before
+ * its answer has come to us; the kernel counts those packets, and nothing else is lost. Two charons lose them, too.
  */
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -9,9 +12,19 @@ import { test } from 'node:test'
 
 import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
+import { startFlow } from './support/flow.ts'
 import { type ListedSas, listedSas, type Peer } from './support/listed.ts'
+import type { Host } from './support/network.ts'
 import { eventually } from './support/process.ts'
-import { assertKernelEmpty, clientConfiguration, gatewayConfiguration, pingBothWays, scene } from './support/scene.ts'
+import {
+  assertKernelEmpty,
+  type Client,
+  clientConfiguration,
+  gatewayConfiguration,
+  OFFICE,
+  pingBothWays,
+  scene,
+} from './support/scene.ts'
 import { xfrmPolicies, xfrmStates } from './support/xfrm.ts'
 
 /** Of the emulated machine's clock, far more than any of it takes. */
@@ -41,6 +54,27 @@ async function set(daemon: Peer, makesBeforeBreak: 'yes' | 'no'): Promise<void> 
   const text = await readFile(file, 'utf8')
   await writeFile(file, text.replace(/make_before_break = \w+/, `make_before_break = ${makesBeforeBreak}`))
   await daemon.swanctl('--reload-settings')
+}
+
+/** Packets that came before the state for them was complete, which is how often somebody sent too early. */
+async function earlyAt(host: Host): Promise<number> {
+  const statistics = await host.run('cat', ['/proc/net/xfrm_stat'])
+  return Number(/XfrmAcquireError\s+(\d+)/.exec(statistics)![1])
+}
+
+/** What of a flow did not come back while something happened, and what came too early to the client and to the gateway. */
+async function trafficDuring(
+  client: Client,
+  gateway: Host,
+  happens: () => Promise<void>,
+): Promise<{ readonly lost: number; readonly early: readonly [number, number] }> {
+  const early = (): Promise<readonly number[]> => Promise.all([client.host, gateway].map(earlyAt))
+  const before = await early()
+  const flow = await startFlow(client.host, client.home, gateway, OFFICE)
+  await happens()
+  const { missing } = await flow.end()
+  const [atClient, atGateway] = (await early()).map((count, i) => count - before[i]!)
+  return { lost: missing.length, early: [atClient!, atGateway!] }
 }
 
 for (const [role, names] of [
@@ -109,6 +143,33 @@ for (const [role, names] of [
       await ends()
     })
 
+    await t.test('make before break under traffic: nothing is lost but what charon sends before we have the keys', async () => {
+      await begins()
+      for (const daemon of [here, there, here, there]) {
+        const { lost, early } = await trafficDuring(client, gateway, async () => reauthenticates(daemon, MAKE_BEFORE_BREAK))
+        t.diagnostic(`begun by ${daemon === espalier ? 'espalier' : 'charon'}: ${lost} lost, ${early.join(' and ')} early`)
+        if (daemon === charon) assert.equal(lost, 0)
+        else assert.equal(lost, early[0] + early[1])
+      }
+      await ends()
+    })
+
+    await t.test('both at once, make before break: charon would keep both for ever, espalier deletes one', async () => {
+      await begins()
+      for (let round = 0; round < 4; round++) {
+        const before = await Promise.all(both.map(listedSas))
+        const established = espalier.events('ike-established').length
+        const reauthenticated = both.map((peer) =>
+          peer.swanctl('--rekey', '--reauth', '--ike', peer === here ? 'gateway' : 'clients'),
+        )
+        await Promise.all(reauthenticated)
+        await Promise.all(both.map((peer, index) => renewed(peer, before[index]!)))
+        await pingBothWays(client, gateway)
+        t.diagnostic(`${espalier.events('ike-established').length - established} new IKE_SAs`)
+      }
+      await ends()
+    })
+
     await t.test('make before break with unique = replace: the old one goes once, and takes nothing with it', async () => {
       await here.configure(clientConfiguration(client, { ike: 'unique = replace' }))
       await there.configure(gatewayConfiguration({ ike: 'unique = replace' }))
@@ -134,3 +195,24 @@ for (const [role, names] of [
     })
   })
 }
+
+test('control: two charons, make before break under traffic', async (t) => {
+  const { gateway, inside } = await scene(t)
+  const [client] = inside
+  const settings = 'make_before_break = yes'
+  const both = await Promise.all([
+    Charon.start(client.host, { configuration: clientConfiguration(client), settings }),
+    Charon.start(gateway, { configuration: gatewayConfiguration(), settings }),
+  ])
+  const [here, there] = both
+  await here.swanctl('--initiate', '--child', 'net')
+  for (const daemon of [here, there, here, there]) {
+    const before = await Promise.all(both.map(listedSas))
+    const { lost, early } = await trafficDuring(client, gateway, async () => {
+      await daemon.swanctl('--rekey', '--reauth', '--ike', daemon === here ? 'gateway' : 'clients')
+      await Promise.all(both.map((peer, index) => renewed(peer, before[index]!)))
+    })
+    t.diagnostic(`begun by the ${daemon === here ? 'client' : 'gateway'}: ${lost} lost, ${early.join(' and ')} early`)
+    assert.equal(lost, early[0] + early[1])
+  }
+})
