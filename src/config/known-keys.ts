@@ -131,7 +131,10 @@ const CHILD: SectionRules = rules({
       '0',
       'ID of the XFRM interface that inbound policies and the inbound state belong to: a number, `%unique` for one for each CHILD_SA, `%unique-dir` for one for each direction; 0 for that of the connection.',
     ),
-    if_id_out: honoured('0', 'The same for outbound policies and the outbound state, written as in `if_id_in`.'),
+    if_id_out: honoured(
+      '0',
+      'The same for outbound policies and the outbound state, written as in `if_id_in`. No route is installed then: it would lead past the interface.',
+    ),
     label: refused('policies without the security label would apply to other traffic', isEmpty),
     label_mode: SILENT,
     tfc_padding: unhonoured('packets are not padded', isZero),
