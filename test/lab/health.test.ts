@@ -104,18 +104,24 @@ test('MTU: what list-sas says is what the kernel lets through, before and after 
   const home = await lab.host('home')
   const gateway = await lab.router('gateway')
   const between = await lab.router('between')
+  const far = await lab.router('far')
   const office = await lab.host('office')
   await lab.cable(home, 'uplink', '10.20.0.9/24', gateway, 'home', '10.20.0.1/24')
   await lab.cable(gateway, 'wan', ['10.2.0.2/24', '2001:db8:2::2/64'], between, 'left', ['10.2.0.1/24', '2001:db8:2::1/64'])
-  await lab.cable(between, 'right', ['192.0.2.2/24', '2001:db8:1::2/64'], office, 'wan', ['192.0.2.1/24', '2001:db8:1::1/64'])
+  await lab.cable(between, 'right', ['10.3.0.1/24', '2001:db8:3::1/64'], far, 'left', ['10.3.0.2/24', '2001:db8:3::2/64'])
+  await lab.cable(far, 'right', ['192.0.2.2/24', '2001:db8:1::2/64'], office, 'wan', ['192.0.2.1/24', '2001:db8:1::1/64'])
   await office.stub(
     'nets',
     SHAPES.flatMap(({ net }) => (net === null ? [] : [`10.10.${net}.1/24`])),
   )
   await home.route('default', '10.20.0.1')
   await gateway.route('default', '10.2.0.1')
+  await between.route('default', '10.3.0.2')
+  await far.route('default', '10.3.0.1')
   await office.route('default', '192.0.2.2')
   await gateway.run('ip', ['-6', 'route', 'add', 'default', 'via', '2001:db8:2::1'])
+  await between.run('ip', ['-6', 'route', 'add', 'default', 'via', '2001:db8:3::2'])
+  await far.run('ip', ['-6', 'route', 'add', 'default', 'via', '2001:db8:3::1'])
   await office.run('ip', ['-6', 'route', 'add', 'default', 'via', '2001:db8:1::2'])
   await Charon.start(office, { configuration: configuration('charon') })
   const espalier = await Espalier.start(gateway, { configuration: configuration('espalier') })
@@ -142,6 +148,7 @@ test('MTU: what list-sas says is what the kernel lets through, before and after 
     assert.equal(await toldMtu(home, '10.20.0.9', to, 1500), wide.get(name)!.mtu)
   }
   await between.run('ip', ['link', 'set', 'right', 'mtu', '1400'])
+  await far.run('ip', ['link', 'set', 'left', 'mtu', '1400'])
   for (const [name, narrow] of [
     ['gcm', 1346],
     ['gcm-udp', 1338],
