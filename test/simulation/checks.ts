@@ -6,7 +6,7 @@ import type { TraceEntry } from './network.ts'
 import type { SimulatedNode } from './node.ts'
 
 /** At any time: no mistake of our own came up, and books and kernel have the same. */
-export function checkNodes(nodes: readonly SimulatedNode[], checksBooks: boolean): void {
+export function checkNodes(nodes: Iterable<SimulatedNode>, checksBooks: boolean): void {
   for (const node of nodes) {
     if (node.broken !== null) throw node.broken.error
     if (!checksBooks || node.kernelOperationsPending > 0) continue
@@ -39,8 +39,14 @@ export function checkKernelsAgree(nodes: readonly SimulatedNode[]): void {
       ends.set(key, [...(ends.get(key) ?? []), `${state.direction} of ${node.name}`])
     }
   }
+  // What a kernel would not let go stands alone until the next deletion, with which it is tried again.
+  let left = nodes.reduce((sum, { gateway, kernel }) => {
+    const { states, leftovers } = gateway.books.installed
+    return sum + Math.max(0, Math.min(leftovers, kernel.counts.states - states))
+  }, 0)
   for (const [key, both] of ends) {
     const isPair = both.length === 2 && both.some((end) => end.startsWith('in ')) && both.some((end) => end.startsWith('out '))
+    if (!isPair && both.length === 1 && left-- > 0) continue
     assert.ok(isPair, `both ends of an SA exist: ${both.join(', ')} (${key.slice(65)})`)
   }
 }

@@ -32,7 +32,10 @@ export interface Driver {
   readonly isLong: boolean
   /** What was said, reported and delivered is kept. */
   readonly remembers: boolean
-  schedule(delay: Milliseconds, action: () => void): void
+  /** Something is about to happen at this node. */
+  touch(node: SimulatedNode): void
+  /** Something is to happen at this node. */
+  scheduleAt(node: SimulatedNode, delay: Milliseconds, action: () => void): void
   entropyFor(name: string): Entropy
   /** Bytes that must never be seen outside. */
   noteSecret(bytes: Uint8Array): void
@@ -209,6 +212,7 @@ export class SimulatedNode implements Attachment {
 
   receive(packet: Packet): void {
     if (this.isAsleep) return this.#driver.network.lose(packet, `${this.name} sleeps`)
+    this.#driver.touch(this)
     this.#driver.network.note('arrived', packet)
     const { source, destination, bytes, esp } = packet
     if (packet.protocol === 'esp')
@@ -259,7 +263,7 @@ export class SimulatedNode implements Attachment {
     if (this.#driver.kernelLatency === 0) return memory.perform(operations).then(told)
     this.kernelOperationsPending++
     return new Promise((resolve) => {
-      this.#driver.schedule(this.#driver.kernelLatency, () => {
+      this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {
         this.kernelOperationsPending--
         // Done when its time comes, not when it was asked for: the kernel may have changed meanwhile. It never rejects.
         void memory.perform(operations).then((outcomes) => resolve(told(outcomes)))
@@ -272,7 +276,7 @@ export class SimulatedNode implements Attachment {
     const exchange = this.#driver.isLong ? toyKeyExchange(group, entropy) : await promisedKeyExchange(group, entropy)
     const latency = this.#driver.keyExchangeLatency
     if (latency === 0) return exchange
-    const later = (): Promise<void> => new Promise((resolve) => this.#driver.schedule(latency, resolve))
+    const later = (): Promise<void> => new Promise((resolve) => this.#driver.scheduleAt(this, latency, resolve))
     await later()
     return { ...exchange, agree: (peerPublic) => later().then(() => exchange.agree(peerPublic)) }
   }
@@ -281,7 +285,7 @@ export class SimulatedNode implements Attachment {
   #handleRoam(): void {
     const { gateway } = this
     if ((gateway as Gateway | undefined) === undefined) return
-    this.#driver.schedule(this.#driver.kernelLatency, () => {
+    this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {
       if (gateway === this.gateway) gateway.handleRoam()
     })
   }
@@ -289,7 +293,7 @@ export class SimulatedNode implements Attachment {
   #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {
     // News travel by netlink: they are read some time after they happened.
     this.kernelOperationsPending++
-    this.#driver.schedule(this.#driver.kernelLatency, () => {
+    this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {
       this.kernelOperationsPending--
       if (memory === this.kernel) this.gateway.handleKernelEvent(event)
     })

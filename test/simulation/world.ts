@@ -12,6 +12,7 @@ import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND, DeadlineHeap, type Milliseconds } from '../../src/base/time.ts'
 import type { IkeKeys } from '../../src/crypto/keys.ts'
 import type { Gateway, GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import type { IkeSa } from '../../src/ike/sa.ts'
 import type { Session } from '../../src/ike/session.ts'
 import { checkDestroyed, checkEmpty, checkKernelsAgree, checkNodes, checkSecrecy } from './checks.ts'
 import { SimulatedClock } from './clock.ts'
@@ -22,6 +23,8 @@ import { echoRequest, SimulatedNode, type Driver } from './node.ts'
 
 interface Scheduled {
   readonly action: () => void
+  /** It does nothing to any node but those that say so themselves (Driver.touch). */
+  readonly isQuiet: boolean
 }
 
 /** Longer than any exchange takes to be given up (165 s), with its cleaning up. */
@@ -55,8 +58,8 @@ export class World implements Driver {
   expectsAgreement = true
   /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
   checksBooks = true
-  /** What must hold in this world after every step, besides what must in all. */
-  readonly checks: (() => void)[] = []
+  /** What must hold in this world after every step, besides what must in all: at the nodes where anything may have happened. */
+  readonly checks: ((touched: Iterable<SimulatedNode>) => void)[] = []
   /** What must hold after every step in a scenario. */
   readonly invariants: (() => void)[] = []
   readonly #secrets = new Map<string, Uint8Array>()
@@ -65,12 +68,16 @@ export class World implements Driver {
   #stepsAtOnce = 0
   #settled = 0
   readonly #queue = new DeadlineHeap<Scheduled>()
+  /** Nodes at which anything may have happened since the last checks. */
+  readonly #touched = new Set<SimulatedNode>()
+  /** When they do something by themselves, as it was when they were last touched; only in long worlds. */
+  readonly #wakesAt = new Map<SimulatedNode, Milliseconds>()
 
   constructor(seed: string, { isLong = false, remembers = true }: WorldOptions = {}) {
     this.seed = seed
     this.isLong = isLong
     this.remembers = remembers
-    this.network = new Network(this.clock, this.entropyFor('network'), (delay, action) => this.schedule(delay, action))
+    this.network = new Network(this.clock, this.entropyFor('network'), (delay, action) => this.#schedule(delay, action, true))
     this.network.keepsTrace = remembers
   }
 
@@ -95,7 +102,28 @@ export class World implements Driver {
   }
 
   schedule(delay: Milliseconds, action: () => void): void {
-    this.#queue.add(this.clock.now() + delay, { action }, 'event')
+    this.#schedule(delay, action, false)
+  }
+
+  /** Part of Driver. */
+  scheduleAt(node: SimulatedNode, delay: Milliseconds, action: () => void): void {
+    this.#schedule(
+      delay,
+      () => {
+        this.touch(node)
+        action()
+      },
+      true,
+    )
+  }
+
+  #schedule(delay: Milliseconds, action: () => void, isQuiet: boolean): void {
+    this.#queue.add(this.clock.now() + delay, { action, isQuiet }, 'event')
+  }
+
+  /** Part of Driver. */
+  touch(node: SimulatedNode): void {
+    this.#touched.add(node)
   }
 
   entropyFor(name: string): Dice {
@@ -110,60 +138,85 @@ export class World implements Driver {
 
   /** When something happens next, or null when nothing ever will by itself. */
   nextTime(): Milliseconds | null {
-    let next = this.#queue.next()
-    for (const node of this.nodes) {
-      if (node.isAsleep) continue
-      for (const at of [node.gateway.nextDeadline(), node.kernel.nextTimeout()]) {
-        if (at !== null && (next === null || at < next)) next = at
-      }
-    }
-    return next
+    let next = this.#queue.next() ?? Infinity
+    for (const node of this.nodes) if (!node.isAsleep) next = Math.min(next, this.#wakeOf(node))
+    return next === Infinity ? null : next
+  }
+
+  #wakeOf(node: SimulatedNode): Milliseconds {
+    return (this.isLong ? this.#wakesAt.get(node) : undefined) ?? wakeOf(node)
   }
 
   /** Lets the next thing happen, and all that follows from it at once. False when there is nothing to wait for. */
   async step(): Promise<boolean> {
     const next = this.nextTime()
     if (next === null) return false
+    this.#handle(next)
+    await this.settle()
+    return true
+  }
+
+  /** Returns whether anything can follow at once: not when a packet came from one link to the next. */
+  #handle(next: Milliseconds): boolean {
     if (next > this.clock.now()) this.#stepsAtOnce = 0
     assert(++this.#stepsAtOnce < STEPS_AT_ONCE, 'time goes on: no deadline is set for now, again and again')
     // A node that slept has deadlines in the past.
     this.clock.moveTo(Math.max(next, this.clock.now()))
     this.#handleNext()
-    await this.settle()
-    return true
+    return !this.isLong || this.#touched.size > 0
   }
 
   #handleNext(): void {
     const now = this.clock.now()
     const scheduled = this.#queue.take(now)
-    if (scheduled !== null) return scheduled.owner.action()
-    for (const node of this.nodes) {
-      if (node.isAsleep) continue
-      if ((node.gateway.nextDeadline() ?? Infinity) <= now) return node.gateway.handleDeadlines()
-      if ((node.kernel.nextTimeout() ?? Infinity) <= now) return node.kernel.handleTimeout()
+    if (scheduled !== null) {
+      if (!scheduled.owner.isQuiet) this.#touchAll()
+      return scheduled.owner.action()
     }
+    for (const node of this.nodes) {
+      if (node.isAsleep || this.#wakeOf(node) > now) continue
+      this.touch(node)
+      if ((node.gateway.nextDeadline() ?? Infinity) <= now) return node.gateway.handleDeadlines()
+      return node.kernel.handleTimeout()
+    }
+  }
+
+  #touchAll(): void {
+    for (const node of this.nodes) this.touch(node)
   }
 
   /** Waits until no promise has anything left to do, and checks what must hold at any time. */
   async settle(): Promise<void> {
+    this.#touchAll()
+    await this.#settle()
+  }
+
+  /** The same after something happened at the nodes that were touched, and at no others. */
+  async #settle(): Promise<void> {
+    if (!this.isLong) this.#touchAll()
     // Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
     // loop costs more, and is needed only where a scenario waits for two things at once.
     await Promise.resolve()
     await new Promise<void>((resolve) =>
       this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0 ? process.nextTick(resolve) : void setImmediate(resolve),
     )
-    for (const node of this.nodes) {
-      for (const { sa } of node.sessions()) {
-        if (sa.keys === null || this.#keys.has(sa.keys)) continue
-        this.#keys.set(sa.keys, node.gateway)
-        if (!this.remembers) continue
-        for (const secret of Object.values(sa.keys))
-          if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
-      }
+    const touched = this.#touched
+    for (const node of touched) {
+      for (const { sa } of node.sessions()) this.#noteKeys(sa, node)
+      this.#wakesAt.set(node, wakeOf(node))
     }
-    checkNodes(this.nodes, this.checksBooks)
+    checkNodes(touched, this.checksBooks)
     for (const invariant of this.invariants) invariant()
-    for (const check of this.checks) check()
+    for (const check of this.checks) check(touched)
+    touched.clear()
+  }
+
+  #noteKeys({ keys }: IkeSa, { gateway }: SimulatedNode): void {
+    if (keys === null || this.#keys.has(keys)) return
+    this.#keys.set(keys, gateway)
+    if (!this.remembers) return
+    for (const secret of Object.values(keys))
+      if (secret !== null && typeof secret === 'object') this.noteSecret(secret.dangerouslyReveal())
   }
 
   /** Lets `duration` pass. */
@@ -173,7 +226,7 @@ export class World implements Driver {
     for (;;) {
       const next = this.nextTime()
       if (next === null || next > end) break
-      await this.step()
+      if (this.#handle(next)) await this.#settle()
     }
     this.clock.moveTo(end)
   }
@@ -185,7 +238,7 @@ export class World implements Driver {
     while (!isReached()) {
       const next = this.nextTime()
       assert(next !== null && next <= end, `it comes to this: ${what}`)
-      await this.step()
+      if (this.#handle(next)) await this.#settle()
     }
   }
 
@@ -306,6 +359,11 @@ export class World implements Driver {
     )
     return [`at ${this.clock.toString()}, seed ${this.seed}`, ...wire, ...reports].join('\n')
   }
+}
+
+/** When a node does something by itself; Infinity if never. */
+function wakeOf({ gateway, kernel }: SimulatedNode): Milliseconds {
+  return Math.min(gateway.nextDeadline() ?? Infinity, kernel.nextTimeout() ?? Infinity)
 }
 
 /** SIMULATION_SEED plays another run, or a failed one again. */

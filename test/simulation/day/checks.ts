@@ -26,8 +26,8 @@ export class StepChecks {
     this.#plan = plan
   }
 
-  readonly check = (): void => {
-    for (const node of this.#plan.nodes) {
+  readonly check = (touched: Iterable<SimulatedNode>): void => {
+    for (const node of touched) {
       const sessions = node.sessions()
       if (node.gateway.scheduledCount > sessions.length * DEADLINES_PER_IKE_SA + TIMEOUTS_MAX)
         assert.fail(`${node.name} has ${node.gateway.scheduledCount} deadlines for ${sessions.length} IKE_SAs`)

@@ -190,9 +190,11 @@ function clientSide(site: Site, lives: Lives): ConnectionWords {
   }
 }
 
-function common(site: Site, { ike, reauth }: Lives, rekeys: boolean): ConnectionWords {
+function common(site: Site, { ike, reauth, makeBeforeBreak }: Lives, rekeys: boolean): ConnectionWords {
   const over = Math.max(4 * MINUTE, ike / 10)
-  return { encap: site.encap, lifetime: { rekey: rekeys ? ike : 0, reauth: rekeys ? reauth : 0, over, rand: ike / 5 } }
+  // Who broke a tunnel to make it anew goes on trying, and so may its peer, when it finds out.
+  const unique = reauth > 0 && !makeBeforeBreak ? 'replace' : 'no'
+  return { unique, encap: site.encap, lifetime: { rekey: rekeys ? ike : 0, reauth: rekeys ? reauth : 0, over, rand: ike / 5 } }
 }
 
 function childrenOf(
