@@ -41,6 +41,8 @@ export interface HostAddress {
 export interface HostNetwork {
   /** Those that peers may know us by: of interfaces that are up and not to be ignored, for more than their link, to stay. */
   addresses(): readonly HostAddress[]
+  /** Whether it is one of an interface that is to be ignored: nothing is heard there, and no way leads by it. */
+  isIgnored(address: IpAddress): boolean
   /** Whether what is sent from our address `local` to `remote` leaves by the interface that has that address. */
   reaches(local: IpAddress, remote: IpAddress): Promise<boolean>
   /** Octets, IP header included, that a packet from our address `local` to `remote` may have; null where that is not known. */

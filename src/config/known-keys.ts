@@ -451,8 +451,11 @@ const CHARON: SectionRules = rules({
     ),
     install_virtual_ip: honoured('yes', 'Put virtual addresses that peers give us on the interface that leads to the peer.'),
     install_virtual_ip_on: unhonoured('virtual addresses are on the interface that leads to the peer'),
-    interfaces_ignore: refused('IKE would be answered on these interfaces', isEmpty),
-    interfaces_use: refused('IKE would be answered on other interfaces, too', isEmpty),
+    interfaces_ignore: honoured(
+      '',
+      'Interfaces, separated by commas, that are treated as if they were not there: IKE is neither answered nor sent there.',
+    ),
+    interfaces_use: honoured('', 'The same the other way round: interfaces that alone are used.'),
     make_before_break: honoured(
       'yes',
       'Reauthenticate by making the new IKE_SA first and deleting the old one afterwards; `no` deletes first.',

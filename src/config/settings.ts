@@ -30,6 +30,7 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
   const port = (text: string): number => parseInteger(text, 0, 65535)
   const count = (text: string): number => parseInteger(text, 0, MAXIMUM_COUNT)
   const seconds = (text: string): number => parseInteger(text, 0, MAXIMUM_SECONDS) * SECOND
+  const names = (text: string): readonly string[] => text.split(/[\s,]+/).filter((name) => name !== '')
   const protection = read('dos_protection', parseBoolean, true)
   const cookieThreshold = read('cookie_threshold', count, DEFAULT_IKE_SETTINGS.cookieThreshold)
   const cookieThresholdIp = read('cookie_threshold_ip', count, DEFAULT_IKE_SETTINGS.cookieThresholdIp)
@@ -83,6 +84,8 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     fragmentSizeV4: read('fragment_size_v4', octets, 0) || fragmentSize || 576,
     fragmentSizeV6: read('fragment_size_v6', octets, 0) || fragmentSize || 1280,
     maxPacket: read('max_packet', octets, DEFAULT_IKE_SETTINGS.maxPacket),
+    interfacesIgnore: read('interfaces_ignore', names, DEFAULT_IKE_SETTINGS.interfacesIgnore),
+    interfacesUse: read('interfaces_use', names, DEFAULT_IKE_SETTINGS.interfacesUse),
     preferBestPath: read('prefer_best_path', parseBoolean, DEFAULT_IKE_SETTINGS.preferBestPath),
     checkCurrentPath: read('check_current_path', parseBoolean, DEFAULT_IKE_SETTINGS.checkCurrentPath),
     replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),

@@ -131,7 +131,7 @@ class RunningDaemon {
         ),
     )
     this.#host = await openHost(
-      configuration.settings.routingTable,
+      configuration.settings,
       () => this.#gateway?.handleRoam(),
       (sentence) => this.#write(daemonLine('warn', sentence, 'network-trouble', {}, 'knl')),
     )

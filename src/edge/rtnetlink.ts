@@ -81,6 +81,8 @@ class RtnetlinkHost implements OpenHostNetwork {
   #links: ReadonlyMap<number, LinkFacts> = new Map()
   #all: readonly AddressFacts[] = []
   #addresses: readonly HostAddress[] = []
+  /** By their text; empty where nothing is ignored. */
+  #ignored: ReadonlySet<string> = new Set()
   #requests: RawNetlinkSocket | null = null
   #events: RawNetlinkSocket | null = null
   #eventsLost = 0
@@ -109,7 +111,12 @@ class RtnetlinkHost implements OpenHostNetwork {
     return this.#addresses
   }
 
+  isIgnored(address: IpAddress): boolean {
+    return this.#ignored.size > 0 && this.#ignored.has(address.toString())
+  }
+
   async reaches(local: IpAddress, remote: IpAddress): Promise<boolean> {
+    if (this.isIgnored(local)) return false
     const owner = this.#all.find(({ address }) => address.equals(local))
     const link = owner === undefined ? undefined : this.#links.get(owner.interfaceIndex)
     if (link === undefined || !link.isUp) return false
@@ -175,6 +182,11 @@ class RtnetlinkHost implements OpenHostNetwork {
       )
       this.#all = addresses.flatMap((message) => (message.type === RTM.NEWADDR ? (decodeAddress(message) ?? []) : []))
       this.#addresses = this.#all.flatMap((facts) => this.#regular(facts))
+      this.#ignored = new Set(
+        this.#all
+          .filter(({ interfaceIndex }) => this.#options.isIgnored(this.#links.get(interfaceIndex)?.name ?? ''))
+          .map(({ address }) => address.toString()),
+      )
     }
   }
 

@@ -59,6 +59,7 @@ export class Gateway {
   readonly #initiations: Initiations
   readonly #timeouts: Timeouts
   readonly #roaming: Roaming
+  readonly #host: HostNetwork
   readonly #tunnelRoutes: TunnelRoutes | null
   #ikeSas = 0
   #childSas = 0
@@ -77,11 +78,13 @@ export class Gateway {
     this.#tunnelRoutes =
       ports.tunnels === undefined ? null : new TunnelRoutes(ports.tunnels, ports.host, () => this.configured.settings, upstream)
     const host = this.#withoutVirtual(ports.host)
+    this.#host = host
     this.books = new Books(ports.kernel)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
     const separations = new Separations(ports.flows ?? null)
     this.traps = new Traps({
       network: ports.network,
+      host,
       ports: ports.ports,
       books: this.books,
       separations,
@@ -149,6 +152,7 @@ export class Gateway {
   #withoutVirtual(host: HostNetwork): HostNetwork {
     return {
       addresses: () => host.addresses().filter(({ address }) => this.#tunnelRoutes?.isVirtual(address) !== true),
+      isIgnored: (address) => host.isIgnored(address),
       reaches: (local, remote) => host.reaches(local, remote),
       mtu: (local, remote) => host.mtu(local, remote),
     }
@@ -199,6 +203,8 @@ export class Gateway {
   }
 
   handleDatagram(datagram: Datagram): void {
+    // strongSwan: as if there were no such interface.
+    if (this.#host.isIgnored(datagram.local.address)) return
     this.#shard.handleDatagram(datagram)
   }
 

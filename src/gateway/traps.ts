@@ -29,7 +29,7 @@ import { KernelError, type KernelEvent } from '../kernel/vocabulary.ts'
 import { resolveTemplate, type SelectorTemplate, type TrafficSelector } from '../negotiate/selectors.ts'
 import type { Open } from './initiations.ts'
 
-export interface TrapEnvironment extends Pick<Environment, 'network' | 'ports'> {
+export interface TrapEnvironment extends Pick<Environment, 'network' | 'host' | 'ports'> {
   readonly books: Books
   readonly separations: SeparationKeeper
   readonly open: Open

@@ -289,6 +289,9 @@ export interface IkeSettings {
   readonly fragmentSizeV6: number
   /** Octets that a message which comes in fragments may have. */
   readonly maxPacket: number
+  /** Names of interfaces: nothing is heard of those that are ignored, and if any are to be used, of no others. */
+  readonly interfacesIgnore: readonly string[]
+  readonly interfacesUse: readonly string[]
   /** A path that works is left for a better one (MOBIKE). */
   readonly preferBestPath: boolean
   /** A path that seems to work after routes have changed is tried. */
@@ -325,6 +328,8 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   fragmentSizeV4: 1280,
   fragmentSizeV6: 1280,
   maxPacket: 10_000,
+  interfacesIgnore: [],
+  interfacesUse: [],
   preferBestPath: false,
   checkCurrentPath: false,
 }

@@ -86,7 +86,7 @@ async function attemptOnce(session: Session, child: ChildConnection | null, aske
 
 /** The ends of an IKE_SA to come; throws NotInitiated. `before`: where it went the last time, to go there again if nothing better is found (strongSwan). */
 export async function endpointsOf(
-  env: Pick<Environment, 'network' | 'ports'>,
+  env: Pick<Environment, 'network' | 'host' | 'ports'>,
   connection: Connection,
   before: Way | null,
 ): Promise<Way> {
@@ -105,7 +105,7 @@ export async function endpointsOf(
     const local =
       ownAddresses.find((address) => address.family === remote.family) ??
       (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
-    if (local !== null) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
+    if (local !== null && !env.host.isIgnored(local)) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
   }
   if (before !== null) return before
   throw new NotInitiated(

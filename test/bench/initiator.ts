@@ -116,7 +116,7 @@ const settings = { ...DEFAULT_IKE_SETTINGS, retransmitTimeout: 1000, deleteRekey
 const shard = new Shard(
   {
     network,
-    host: { addresses: () => [], reaches: () => Promise.resolve(true), mtu: () => Promise.resolve(null) },
+    host: { addresses: () => [], isIgnored: () => false, reaches: () => Promise.resolve(true), mtu: () => Promise.resolve(null) },
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),

@@ -19,6 +19,7 @@ test('news is gathered for 100 ms, longer where there are very many IKE_SAs, and
   )
   const host = {
     addresses: () => addresses.map((text) => ({ address: IpAddress.parse(text), interface: 'eth0' })),
+    isIgnored: () => false,
     reaches: () => Promise.resolve(true),
     mtu: () => Promise.resolve(null),
   }

@@ -51,6 +51,7 @@ function follow(node: SimulatedNode, settings: { readonly installRoutes?: boolea
   const network = new NotedNetwork()
   const host = {
     addresses: () => node.addresses.map((address) => ({ address, interface: 'eth0' })),
+    isIgnored: () => false,
     reaches: () => Promise.resolve(true),
     mtu: () => Promise.resolve(1500),
   }

@@ -20,6 +20,8 @@ export class Interfaces {
   readonly #owner: Attachment
   readonly #changed: () => void
   readonly #all: SimulatedInterface[] = []
+  /** Names, as charon.interfaces_ignore has them. */
+  readonly ignored = new Set<string>()
 
   /** `changed` hears of every change but the first interfaces. */
   constructor(owner: Attachment, changed: () => void) {
@@ -47,8 +49,13 @@ export class Interfaces {
     return this.#all.flatMap(usable)
   }
 
+  isIgnored(address: IpAddress): boolean {
+    return this.ignored.has(this.with(address)?.name ?? '')
+  }
+
   get hostAddresses(): readonly HostAddress[] {
-    return this.#all.flatMap((one) => usable(one).map((address) => ({ address, interface: one.name })))
+    const heeded = this.#all.filter(({ name }) => !this.ignored.has(name))
+    return heeded.flatMap((one) => usable(one).map((address) => ({ address, interface: one.name })))
   }
 
   /** Who has an address of ours. */

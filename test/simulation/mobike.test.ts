@@ -647,3 +647,27 @@ scenario(
     assert.ok(await flows(world, client, gateway))
   },
 )
+
+scenario(
+  'an interface that is to be ignored: nothing is heard there, nobody is told of it, no way leads by it',
+  async (world) => {
+    const gateway = addGateway(world)
+    plug(world, gateway, GATEWAY_ELSEWHERE)
+    gateway.interfaces.ignored.add('eth1')
+    const client = addClient(world, { remoteAddresses: [GATEWAY_ELSEWHERE, GATEWAY] })
+    const error = await world.failure(client.gateway.initiate('home', 'net'))
+    assert.equal(error.code, 'PEER_SILENT')
+    assert.deepEqual(gateway.lines, [])
+    const other = addClient(world, {}, { name: 'other', address: SECOND_ADDRESS })
+    await world.initiate(other)
+    assert.deepEqual(other.session.sa.mobike!.peerAddresses.map(String), [GATEWAY])
+    other.interfaces.ignored.add('eth0')
+    assert.equal((await world.failure(other.gateway.initiate('home', 'net'))).code, 'NO_ROUTE')
+  other.interfaces.ignored.clear()
+    gateway.interfaces.set('eth0', { isUp: false })
+    await world.pass(SECOND)
+    assert.ok(gateway.session.sa.isStale)
+    gateway.interfaces.set('eth0', { isUp: true })
+    await world.pass(SECOND)
+  },
+)

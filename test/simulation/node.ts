@@ -134,6 +134,7 @@ export class SimulatedNode implements Attachment {
         },
         host: {
           addresses: () => this.interfaces.hostAddresses,
+          isIgnored: (address) => this.interfaces.isIgnored(address),
           reaches: (local, remote) => Promise.resolve(this.interfaces.reaches(local, remote)),
           mtu: () => Promise.resolve(this.mtu),
         },
