@@ -6,7 +6,7 @@ import type { IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ExchangeType } from '../iana/ikev2.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
-import { hostRange, isAt, isHost, type Whereabouts } from '../kernel/relocation.ts'
+import { hostRange, isAt, isHost, whereaboutsOf, type Whereabouts } from '../kernel/relocation.ts'
 import { encapsulates, type NatFacts } from '../nat/detection.ts'
 import { afterMove, mappingTime, remoteAfterMapping, remoteAfterMessage, type MoveFacts } from '../nat/moves.ts'
 import type { MoveCause, Way } from '../nat/path.ts'
@@ -50,14 +50,14 @@ export async function moveEndpoints(session: Session, to: Way & { readonly nat?:
   const keepsOther = nat.here !== sa.nat.here || !to.local.equals(from.local)
   sa.nat = nat
   if (keepsOther) startKeepalives(session)
-  await moveChildren(session, from)
+  await moveChildren(session)
 }
 
 /**
  * The kernel has them where the IKE_SA is now, all that there are. One that it cannot have there is replaced by one that
  * is made there; one that it lost on the way, as if its time were over.
  */
-async function moveChildren(session: Session, from: Way): Promise<void> {
+async function moveChildren(session: Session): Promise<void> {
   const { sa, env } = session
   const encapsulated = encapsulates(sa.nat)
   const to: Whereabouts = {
@@ -70,7 +70,7 @@ async function moveChildren(session: Session, from: Way): Promise<void> {
   )
   if (moving.length === 0) return
   const relocations = moving.map((child) => {
-    const selectors = movedSelectors(child, from, sa)
+    const selectors = movedSelectors(session, child)
     const dynamic = {
       local: selectors.local !== child.localSelectors,
       remote: selectors.remote !== child.remoteSelectors,
@@ -96,14 +96,21 @@ interface Selectors {
   readonly remote: readonly TrafficSelector[]
 }
 
-/** A selector that is the address of an end is so because it is that end's (`dynamic`), and follows it (strongSwan). */
-function movedSelectors({ localSelectors, remoteSelectors }: ChildSa, from: Way, to: Way): Selectors {
-  const local = followed(localSelectors, from.local.address, to.local.address)
-  const remote = followed(remoteSelectors, from.remote.address, to.remote.address)
+/**
+ * A selector that is the address of an end is so because it is that end's (`dynamic`), and follows it (strongSwan); but
+ * not to traffic that another peer has.
+ */
+function movedSelectors({ sa, env }: Session, child: ChildSa): Selectors {
+  const { localSelectors, remoteSelectors, separation } = child
+  const from = whereaboutsOf(child.installed.inbound)
+  const local = followed(localSelectors, from.local, sa.local.address)
+  const remote = followed(remoteSelectors, from.remote, sa.remote.address)
   const families = new Set([...local, ...remote].map(({ range }) => range.family))
   const before = new Set([...localSelectors, ...remoteSelectors].map(({ range }) => range.family))
   // No packet goes from one family into the other: an inner address of the old one stays what it is.
-  return families.size > before.size ? { local: localSelectors, remote: remoteSelectors } : { local, remote }
+  const isMixed = families.size > before.size
+  const isKept = isMixed || env.traffic.holder(claimOf(local, remote, separation), sa) !== null
+  return isKept ? { local: localSelectors, remote: remoteSelectors } : { local, remote }
 }
 
 function followed(selectors: readonly TrafficSelector[], from: IpAddress, to: IpAddress): readonly TrafficSelector[] {
@@ -170,7 +177,7 @@ export function handleMapping(
 /** For a piece of work: what could not be done at its time is done now. */
 export async function handleMoveDeadline(session: Session): Promise<void> {
   await followMapping(session)
-  await moveChildren(session, session.sa)
+  await moveChildren(session)
 }
 
 /** For a piece of work: the peer is followed to where its ESP last came from, if it was not too often of late. */

@@ -5,6 +5,7 @@ import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { SECOND, type Milliseconds } from '../../src/base/time.ts'
 import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
 import { probe } from '../../src/ike/liveness.ts'
+import { moveEndpoints } from '../../src/ike/moves.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { Operation } from '../../src/kernel/vocabulary.ts'
@@ -631,4 +632,28 @@ scenario('the delete of an IKE_SA that was replaced follows the peer as well', a
   client.sendPlain(packet(HOME_HOST, OFFICE_HOST))
   await world.outcome(rekeyed)
   await assertOne(world, { client, gateway })
+})
+
+scenario('selectors do not follow to traffic that another peer has', async (world) => {
+  const words = { mode: 'transport', local: ['dynamic'], remote: ['dynamic'] } as const
+  const gateway = addGateway(world, words)
+  const other = addClient(world, { ...words, localId: 'other@example.org' }, { name: 'other' })
+  await world.initiate(other)
+  const nat = world.addNat('router', '192.0.2.1')
+  const client = addClient(world, words, { behind: nat })
+  await world.initiate(client)
+  const [first, second] = gateway.sessions().map(({ sa }) => sa)
+  assert.ok(first !== undefined && second !== undefined)
+  const session = gateway.sessions()[1]!
+  const before = gateway.kernel.policies().filter(({ selector }) => selector.source.contains(other.address))
+  // Where the other one is, if it could be believed.
+  const place = { local: second.local, remote: new Endpoint(other.address, second.remote.port) }
+  await world.outcome(session.run(() => moveEndpoints(session, place, 'mobike')))
+  assert.deepEqual(second.children[0]!.remoteSelectors.map(formatSelector), ['192.0.2.1/32'])
+  assert.deepEqual(
+    gateway.kernel.policies().filter(({ selector }) => selector.source.contains(other.address)),
+    before,
+  )
+  assert.ok(await world.ping(other, CLIENT, GATEWAY))
+  world.expectsAgreement = false
 })
