@@ -114,7 +114,8 @@ export class Exchanges {
    * goes at once.
    */
   tryWays(ways: readonly Way[] | null): void {
-    if (ways === null && this.#ways === null) return
+    // However often routes change: what is being tried is not tried sooner, or for longer, for that.
+    if (isSame(ways, this.#ways)) return
     this.#ways = ways
     this.beginAgain()
   }
@@ -353,6 +354,14 @@ export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: 
   const { exchangeType, messageId, payloads, length, isReassembled, local, remote } = received
   const facts: MessageFacts = { sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
   return { event: 'message-received', ...facts, isReassembled }
+}
+
+function isSame(some: readonly Way[] | null, others: readonly Way[] | null): boolean {
+  if (some === null || others === null) return some === others
+  return (
+    some.length === others.length &&
+    some.every((way, i) => way.local.equals(others[i]!.local) && way.remote.equals(others[i]!.remote))
+  )
 }
 
 /** Whether an answer came along this way; a NAT may have given the peer's end another port. */

@@ -663,7 +663,7 @@ scenario(
     assert.deepEqual(other.session.sa.mobike!.peerAddresses.map(String), [GATEWAY])
     other.interfaces.ignored.add('eth0')
     assert.equal((await world.failure(other.gateway.initiate('home', 'net'))).code, 'NO_ROUTE')
-  other.interfaces.ignored.clear()
+    other.interfaces.ignored.clear()
     gateway.interfaces.set('eth0', { isUp: false })
     await world.pass(SECOND)
     assert.ok(gateway.session.sa.isStale)
@@ -671,3 +671,20 @@ scenario(
     await world.pass(SECOND)
   },
 )
+
+scenario('routes that keep changing while a way is looked for make it neither more frequent nor longer', async (world) => {
+  const { client } = await twoWays(world, { dpdDelay: 0 })
+  const untap = world.network.tap((packet) => (packet.source.address.equals(client.address) ? [packet] : []))
+  const mark = world.mark
+  client.interfaces.set('eth0', { isUp: false })
+  for (let i = 0; i < 400; i++) {
+    // The same, told again.
+    client.gateway.handleRoam()
+    await world.pass(100)
+  }
+  untap()
+  assert.equal(world.countSent('INFORMATIONAL request', mark), 11)
+  assert.match(client.said('request-given-up'), /giving up after 10 path probings/)
+  assert.deepEqual(client.sessions(), [])
+  world.expectsAgreement = false
+})
