@@ -9,6 +9,7 @@
  */
 import { Reader } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
+import type { Milliseconds } from '../base/time.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
@@ -63,8 +64,11 @@ export async function respondInformational(
   return { payloads: answer.length === 0 ? [] : [childDelete(answer)], closes: null }
 }
 
-/** Deletes the IKE_SA with the peer and closes it, whether or not the peer answers. */
-export async function deleteIkeSa(session: Session, reason: CloseReason): Promise<void> {
+/**
+ * Deletes the IKE_SA with the peer and closes it, whether or not the peer answers; `grace` later, if another one carries
+ * its traffic: what the peer sent on it before it answered may be overtaken by the answer, and is still let in.
+ */
+export async function deleteIkeSa(session: Session, reason: CloseReason, grace: Milliseconds = 0): Promise<void> {
   if (session.sa.state !== 'established' && session.sa.state !== 'rekeyed') return session.close(reason)
   session.sa.state = 'deleting'
   session.env.report({ event: 'delete-sent', sa: session.sa, child: null })
@@ -73,8 +77,11 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
     if (isPeerSilent(error) && session.tasks.running === 'expire-ike') return session.losePeer()
+    return session.close(reason)
   }
-  await session.close(reason)
+  if (grace === 0) return session.close(reason)
+  for (const child of session.sa.children) await session.stopChild(child)
+  session.setDeadline('over', session.env.clock.now() + grace)
 }
 
 /**
@@ -83,7 +90,7 @@ export async function deleteIkeSa(session: Session, reason: CloseReason): Promis
  */
 export async function endLife(session: Session): Promise<void> {
   const { sa, env } = session
-  if (sa.state !== 'established') return session.close('rekeyed')
+  if (sa.state !== 'established') return session.close(sa.state === 'deleting' ? 'deleted-by-us' : 'rekeyed')
   env.report({ event: 'ike-expired', sa })
   // There is no way to the peer, and nobody knows when there will be.
   if (sa.isStale) return session.close('deleted-by-us')

@@ -47,7 +47,8 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
     if (old.sa.state === 'established') postpone(old, 'failed', retryDelay(env.entropy))
     return null
   }
-  void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+  const grace = env.settings().deleteRekeyedDelay
+  void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us', grace), 'delete-ike')
   return settle(renewed, old)
 }
 

@@ -46,7 +46,8 @@ for (const who of SIDES) {
     scenarioOverSeeds(`the ${who} makes before it breaks, unique = ${unique}: no packet is lost`, 3, async (world) => {
       const both = await tunnel(world, { unique })
       for (let i = 0; i < 3; i++) {
-        both[who].session.enqueue(() => reauthenticate(both[who].session))
+        const session = standing(both[who])
+        session.enqueue(() => reauthenticate(session))
         assert.equal(await lostIn(world, both, 300), 0)
       }
       for (const node of [both.client, both.gateway]) assert.equal(node.eventsOf('ike-established').length, 4)
@@ -54,6 +55,26 @@ for (const who of SIDES) {
     })
   }
 }
+
+scenario('what the answer to the delete overtakes is let in', async (world) => {
+  const both = await tunnel(world)
+  both.client.session.enqueue(() => reauthenticate(both.client.session))
+  const before = both.client.delivered.length
+  let sent = 0
+  // ESP takes its time, IKE does not.
+  world.network.tap((one) => {
+    if (one.esp === null || one.source.address.equals(both.client.address)) return [one]
+    world.schedule(30, () => void both.client.receive(one))
+    return []
+  })
+  for (; sent < 300; sent++) {
+    assert.equal(both.gateway.sendPlain(packet(OFFICE_HOST, HOME_HOST)), 'protected')
+    await world.pass(1)
+  }
+  await world.pass(SECOND)
+  assert.equal(both.client.delivered.length - before, sent)
+  await assertOne(world, both)
+})
 
 /** What the CHILD_SAs of an IKE_SA carry. */
 function carried(node: SimulatedNode): readonly string[] {

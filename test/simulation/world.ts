@@ -336,7 +336,10 @@ export class World implements Driver {
           .sessions()
           .every(
             ({ sa, exchanges }) =>
-              !exchanges.isWaiting && sa.state !== 'rekeyed' && sa.children.every(({ dueAt }) => dueAt === null),
+              !exchanges.isWaiting &&
+              sa.state !== 'rekeyed' &&
+              sa.state !== 'deleting' &&
+              sa.children.every(({ dueAt }) => dueAt === null),
           ),
     )
   }
