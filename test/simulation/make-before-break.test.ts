@@ -64,7 +64,7 @@ scenario('what the answer to the delete overtakes is let in', async (world) => {
   // ESP takes its time, IKE does not.
   world.network.tap((one) => {
     if (one.esp === null || one.source.address.equals(both.client.address)) return [one]
-    world.schedule(30, () => void both.client.receive(one))
+    world.schedule(30, () => both.client.receive(one))
     return []
   })
   for (; sent < 300; sent++) {
