@@ -51,14 +51,15 @@ export interface Plan {
 
 export function planDay(world: World): Plan {
   const dice = world.entropyFor('day')
-  const traits = throwTraits(dice)
-  world.network.defaultLink = { ...traits.link }
+  const thrown = throwTraits(dice)
   world.kernelLatency = dice.chance(0.6) ? 0 : dice.chance(0.5) ? 0.05 : dice.below(50)
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
-  const lives = throwLives(dice, traits.isCalm)
+  const lives = throwLives(dice, thrown.isCalm)
   // A packet that is overtaken by the delete of the IKE_SA it was sent in finds nobody.
-  if (traits.isCalm && lives.reauth > 0) world.network.defaultLink.jitter = 0
+  const keepsOrder = thrown.isCalm && lives.reauth > 0
+  const traits = keepsOrder ? { ...thrown, link: { ...thrown.link, jitter: 0 } } : thrown
+  world.network.defaultLink = { ...traits.link }
   const childCount = dice.chance(0.75) ? 1 : 2
   const sites = Array.from({ length: clientCount }, (_, i) => throwSite(i, childCount, dice))
 
