@@ -133,7 +133,7 @@ test('what cannot be is refused by name, with the rest loaded', async (t) => {
   const place = await Place.of(t)
   const broken =
     connection('home') +
-    connection('marked').replace('net {', 'net { mark_in = 7\n') +
+    connection('labelled').replace('net {', 'net { label = secret\n') +
     connection('slip', 'rekey_tim = 1h') +
     connection('unready', 'rekey_time = soon')
   await place.write('swanctl.conf', file(broken))
@@ -142,7 +142,7 @@ test('what cannot be is refused by name, with the rest loaded', async (t) => {
   assert.deepEqual(
     stderr.split('\n').filter((line) => line !== ''),
     [
-      `loading connection 'marked' failed: not supported: mark_in, config discarded: connections.marked.children.net.mark_in: not supported: policies without the mark would apply to other traffic`,
+      `loading connection 'labelled' failed: not supported: label, config discarded: connections.labelled.children.net.label: not supported: policies without the security label would apply to other traffic`,
       `loading connection 'slip' failed: unknown option: rekey_tim, config discarded: connections.slip.rekey_tim: unknown key 'rekey_tim'; did you mean 'rekey_time'?`,
       `loading connection 'unready' failed: invalid value for: rekey_time, config discarded: connections.unready.rekey_time: expected a time such as 90, 90s, 5m, 4h or 1d, not 'soon'`,
       `loaded 1 of 4 connections, 3 failed to load, 0 unloaded`,
