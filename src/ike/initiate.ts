@@ -105,7 +105,8 @@ export async function endpointsOf(
     const local =
       ownAddresses.find((address) => address.family === remote.family) ??
       (ownAddresses.length === 0 ? await env.network.sourceFor(remote) : null)
-    if (local !== null && !env.host.isIgnored(local)) return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
+    if (local !== null && !env.host.isIgnored(local))
+      return { local: new Endpoint(local, port), remote: new Endpoint(remote, connection.remotePort) }
   }
   if (before !== null) return before
   throw new NotInitiated(
