@@ -144,7 +144,9 @@ test('edge case 48: ESP in UDP to a bare SA is counted by the kernel as a mismat
   const lines = espalier.daemon.lines.length
   await counted(gateway, 'XfrmInStateMismatch', () => send(router, 4500, [unsealedEsp(spi)]))
   await pingBothWays(outside, gateway)
-  assert.deepEqual(espalier.daemon.lines.slice(lines), [])
+  // The route above is news, too, and may be told of now.
+  const said = espalier.daemon.lines.slice(lines).filter((line) => !line.includes('"event":"roamed"'))
+  assert.deepEqual(said, [])
 })
 
 test("edge case 12: the NAT makes an outside 500 of charon's 4500", async (t) => {
