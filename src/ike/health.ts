@@ -103,7 +103,7 @@ export class HealthWatch {
   }
 
   async #look(): Promise<void> {
-    const hasCounted = await this.#countMismatches()
+    const counting = this.#countMismatches()
     const count = this.#mismatch === null ? Math.ceil((this.#watched.size * INTERVAL_MOST) / PERIOD) : AT_ONCE
     await Promise.all(
       this.#take(Math.min(count, AT_ONCE)).map((watched) =>
@@ -111,7 +111,7 @@ export class HealthWatch {
         this.#lookAt(watched).catch((error: unknown) => watched.session.run(() => watched.session.breakDown(error))),
       ),
     )
-    if (hasCounted && this.#mismatch !== null) this.#search(this.#mismatch)
+    if ((await counting) && this.#mismatch !== null) this.#search(this.#mismatch)
   }
 
   #take(count: number): readonly Watched[] {
