@@ -73,8 +73,8 @@ class PoolBook {
   existing(key: string, requested: IpAddress, peer: string): number | null {
     const account = this.#accounts.get(key)
     if (account === undefined) return null
-    const wanted = isUnspecified(requested) ? null : offsetOf(this.pool, requested)
-    const shared = account.online.find((lease) => lease.peer === peer && (isUnspecified(requested) || lease.offset === wanted))
+    const wanted = requested.isAny ? null : offsetOf(this.pool, requested)
+    const shared = account.online.find((lease) => lease.peer === peer && (requested.isAny || lease.offset === wanted))
     return shared?.offset ?? null
   }
 
@@ -231,9 +231,4 @@ const FINDERS: readonly ((book: PoolBook, key: string, requested: IpAddress, pee
 
 function found(offset: number | null, origin: Lease['origin']): Found | null {
   return offset === null ? null : { offset, origin }
-}
-
-/** 0.0.0.0 and ::, which ask for any address. */
-export function isUnspecified(address: IpAddress): boolean {
-  return address.bytes.every((byte) => byte === 0)
 }

@@ -9,8 +9,8 @@ import { RawNetlinkSocket } from 'netlink/dist/raw.js'
 import { messageOf } from '../base/errors.ts'
 import type { Family, IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
-import { decodeWay, encodeAddressChange, encodeRouteChange, encodeRuleChange, encodeWayQuery } from '../kernel/host-changes.ts'
-import { NETLINK_ROUTE } from '../kernel/rtnetlink.ts'
+import { decodeWay, encodeAddressChange, encodeRouteChange, encodeRuleChange } from '../kernel/host-changes.ts'
+import { encodeRouteQuery, NETLINK_ROUTE } from '../kernel/rtnetlink.ts'
 import { readMessages, type ReceivedMessage } from '../kernel/xfrm/attributes.ts'
 import { LITTLE_ENDIAN, NLMSG_ERROR } from '../kernel/xfrm/constants.ts'
 import { structAt, XfrmFormatError } from '../kernel/xfrm/structs.ts'
@@ -71,7 +71,8 @@ class RtnetlinkTunnels implements OpenTunnelNetwork {
   }
 
   async wayTo(local: IpAddress, remote: IpAddress): Promise<NextHop | null> {
-    const { message } = await this.#ask((sequence) => encodeWayQuery(local, remote, sequence))
+    const query = { local, remote, interfaceIndex: null, asUsed: true } as const
+    const { message } = await this.#ask((sequence) => encodeRouteQuery(query, sequence))
     return message === null ? null : decodeWay(message)
   }
 

@@ -5,7 +5,6 @@
  *   HDR, SK { IDi, AUTH, CP(CFG_REQUEST), SAi2, TSi, TSr }  -->
  *                    <--  HDR, SK { IDr, AUTH, CP(CFG_REPLY), SAr2, TSi, TSr }
  */
-import { isUnspecified } from '../address/leases.ts'
 import { formatIdentity, identityKey } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
 import { IpAddress } from '../base/ip.ts'
@@ -80,7 +79,7 @@ export function requestAddresses({ sa }: Session): Payload | null {
 /** What we were given, if we asked; none if the responder says nothing of addresses. */
 export function acceptAddresses({ sa }: Session, answer: readonly Payload[]): void {
   if (sa.virtualAddresses.length === 0) return
-  sa.virtualAddresses = addressesIn(answer, CpType.CFG_REPLY).filter((address) => !isUnspecified(address))
+  sa.virtualAddresses = addressesIn(answer, CpType.CFG_REPLY).filter((address) => !address.isAny)
 }
 
 /** What the peer asks for, or gives: unspecified for any address of a family. Attributes of other lengths are passed over. */
@@ -100,7 +99,7 @@ function addressIn({ type, value }: WireAttribute): IpAddress | null {
 }
 
 function addressAttribute(address: IpAddress): WireAttribute {
-  const isAny = isUnspecified(address)
+  const { isAny } = address
   if (address.family === 4) return { type: CpAttribute.INTERNAL_IP4_ADDRESS, value: isAny ? new Uint8Array() : address.bytes }
   const value = isAny ? new Uint8Array() : Uint8Array.from([...address.bytes, IPV6_PREFIX_LENGTH])
   return { type: CpAttribute.INTERNAL_IP6_ADDRESS, value }

@@ -17,7 +17,6 @@ const RTM_NEWADDR = 20
 const RTM_DELADDR = 21
 const RTM_NEWROUTE = 24
 const RTM_DELROUTE = 25
-const RTM_GETROUTE = 26
 const RTM_NEWRULE = 32
 const RTM_DELRULE = 33
 
@@ -32,7 +31,6 @@ const FOREVER = 0xffff_ffff
 /** struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, 1 byte each; flags u32. */
 const RTMSG_LENGTH = 12
 const RTA_DST = 1
-const RTA_SRC = 2
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PREFSRC = 7
@@ -122,19 +120,7 @@ export function encodeRuleChange(
 }
 const NLM_F_EXCL = 0x200
 
-/** Asks how a packet from `local` gets to `remote`. */
-export function encodeWayQuery(local: IpAddress, remote: IpAddress, sequence: number): Uint8Array {
-  const message = new RequestMessage(RTM_GETROUTE, NLM_F_REQUEST, sequence, RTMSG_LENGTH)
-  const bits = remote.bytes.length * 8
-  message.view.setUint8(16, familyNumber(remote.family))
-  message.view.setUint8(17, bits)
-  message.view.setUint8(18, bits)
-  message.put(message.attribute(RTA_DST, remote.bytes.length), remote.bytes)
-  message.put(message.attribute(RTA_SRC, local.bytes.length), local.bytes)
-  return message.finish()
-}
-
-/** The answer; null for one that leads nowhere. */
+/** The answer to a route query (rtnetlink.ts); null for one that leads nowhere. */
 export function decodeWay({ type, payload }: ReceivedMessage): NextHop | null {
   if (type !== RTM_NEWROUTE) return null
   const attributes = readAttributes(payload, RTMSG_LENGTH)

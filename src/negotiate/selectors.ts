@@ -54,8 +54,7 @@ export function resolveTemplate(template: SelectorTemplate, addresses: readonly 
 }
 
 function rangeOf(address: IpAddress): IpRange {
-  const isUnspecified = address.bytes.every((byte) => byte === 0)
-  return isUnspecified ? IpRange.ofPrefix(address, 0) : new IpRange(address, address)
+  return address.isAny ? IpRange.ofPrefix(address, 0) : new IpRange(address, address)
 }
 
 /**

@@ -5,7 +5,7 @@
  *
  * Of the lines of an event one carries the event's name and its facts as fields. Secrets are no part of any event.
  */
-import { isUnspecified, type Lease } from '../address/leases.ts'
+import type { Lease } from '../address/leases.ts'
 import { formatIdentity, type Identity } from '../auth/identity.ts'
 import type { SecretKind } from '../auth/secrets.ts'
 import { unreachable } from '../base/assert.ts'
@@ -1092,7 +1092,7 @@ function spi(value: number): string {
 
 function wordAddress(speaker: Speaker, { sa, requested, lease }: Event<'address-answered'>): void {
   const peer = sa.remoteId === null ? '%any' : formatIdentity(sa.remoteId)
-  const asked = isUnspecified(requested) ? (requested.family === 4 ? '%any' : '%any6') : requested.toString()
+  const asked = requested.isAny ? (requested.family === 4 ? '%any' : '%any6') : requested.toString()
   speaker.add('ike', 1, () => `peer requested virtual IP ${asked}`)
   if (lease !== null) speaker.add('cfg', 1, () => leaseSentence(lease))
   speaker.tell(
