@@ -7,6 +7,8 @@ import { EspalierError } from '../base/errors.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import {
   DEFAULT_CONNECTION,
+  DEFAULT_LOCAL,
+  DEFAULT_REMOTE,
   type ChildConnection,
   type Connection,
   type IkeLifetime,
@@ -91,8 +93,8 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
       by: values.read<string | null>('mediated_by', parsePrintable, null),
       peer: id('mediation_peer'),
     },
-    local,
-    remote,
+    local: [local],
+    remote: [remote],
     children,
   }
 }
@@ -152,14 +154,18 @@ function wholeSeconds(time: Milliseconds): Milliseconds {
 
 function readLocal(values: Values): LocalAuthentication | null {
   const round = readRound(values, 'local')
-  return round === null ? null : { method: 'psk', id: round.read('id', parseOwnIdentity, null) }
+  return round === null ? null : { ...DEFAULT_LOCAL, method: 'psk', id: round.read('id', parseOwnIdentity, null) }
 }
 
 function readRemote(values: Values): RemoteAuthentication | null {
   const round = readRound(values, 'remote')
   return round === null
     ? null
-    : { method: 'psk', id: round.read<IdentityPattern>('id', notCutShort(parseIdentityPattern), { kind: 'any' }) }
+    : {
+        ...DEFAULT_REMOTE,
+        method: 'psk',
+        id: round.read<IdentityPattern>('id', notCutShort(parseIdentityPattern), { kind: 'any' }),
+      }
 }
 
 /** The one round of authentication on this side, if it is by pre-shared key. Nothing weaker or other is ever put in the place of what was asked for. */

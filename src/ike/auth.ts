@@ -29,7 +29,7 @@ import {
 } from './child.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import { goesChildless, isChildless } from './childless.ts'
-import type { ChildConnection } from './connection.ts'
+import { firstRounds, type ChildConnection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -59,9 +59,9 @@ export async function initiateAuth(
   const { connection, suite, keys } = sa
   assert(connection !== null && opening !== null && suite !== null && keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
   const prf = createPrf(suite.prf)
-  const localId = connection.local.id ?? identityOfAddress(sa.local.address)
+  const localId = firstRounds(connection).local.id ?? identityOfAddress(sa.local.address)
   sa.localId = localId
-  const expected = connection.remote.id
+  const expected = firstRounds(connection).remote.id
   const secret = secretToProve(
     session,
     localId,
@@ -263,7 +263,7 @@ function authenticatedResponder(session: Session, prf: Prf, opening: Opening, lo
   if (idr === null || auth === null) throw misbehaved('an IKE_AUTH response without IDr or AUTH payload')
   const remoteId: Identity = { type: idr.idType, data: idr.data.slice() }
   assert(sa.connection !== null, 'an initiator knows its connection')
-  if (matchIdentity(sa.connection.remote.id, remoteId) === 0)
+  if (matchIdentity(firstRounds(sa.connection).remote.id, remoteId) === 0)
     throw authenticationFailed(
       `constraint check failed: the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`,
     )

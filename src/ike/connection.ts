@@ -2,6 +2,7 @@
  * What we were told to do: a connection as swanctl.conf or a VICI client hands it to the life of an IKE_SA. Names follow
  * swanctl.conf; times are milliseconds. What is parsed here need not be honoured yet: config/known-keys.ts says what is.
  */
+import { assert } from '../base/assert.ts'
 import type { IpAddress, IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
@@ -61,8 +62,9 @@ export interface Connection {
   readonly aggressive: boolean
   readonly pull: boolean
   readonly mediation: { readonly isMediation: boolean; readonly by: string | null; readonly peer: Identity | null }
-  readonly local: LocalAuthentication
-  readonly remote: RemoteAuthentication
+  /** Rounds of authentication, in their order; one or more (RFC 4739). */
+  readonly local: readonly LocalAuthentication[]
+  readonly remote: readonly RemoteAuthentication[]
   readonly children: readonly ChildConnection[]
 }
 
@@ -74,15 +76,24 @@ export interface IkeLifetime {
   readonly rand: Milliseconds
 }
 
-/** Only pre-shared keys so far. `id` null: our IP address at the time. */
+/** One round of how we show who we are. */
 export interface LocalAuthentication {
-  readonly method: 'psk'
+  readonly method: 'psk' | 'pubkey'
+  /** Null: the subject of our certificate, else our IP address at the time. */
   readonly id: Identity | null
 }
+
+/** One round of what we want of the peer. */
 export interface RemoteAuthentication {
-  readonly method: 'psk'
+  readonly method: 'psk' | 'pubkey' | 'any'
   /** Pattern without restriction (%any) when not configured. */
   readonly id: IdentityPattern
+  /** Any one of these has to be shown by an attribute certificate. */
+  readonly groups: readonly Identity[]
+  /** OIDs, all of which the certificate has to have. */
+  readonly certificatePolicies: readonly string[]
+  /** What becomes of a certificate of which nothing is heard. */
+  readonly revocation: 'strict' | 'ifuri' | 'relaxed'
 }
 
 export interface ChildConnection {
@@ -163,6 +174,16 @@ export function isShunt(child: ChildConnection): child is ChildConnection & { re
   return child.mode === 'pass' || child.mode === 'drop'
 }
 
+/** The round that decides which connection it is: who the peer says it is first. */
+export function firstRounds({ local, remote }: Pick<Connection, 'local' | 'remote'>): {
+  readonly local: LocalAuthentication
+  readonly remote: RemoteAuthentication
+} {
+  const [ours, theirs] = [local[0], remote[0]]
+  assert(ours !== undefined && theirs !== undefined, 'a connection has a round of authentication on each side')
+  return { local: ours, remote: theirs }
+}
+
 export const NO_ACTION: Action = { trap: false, start: false }
 /** Matches every packet. */
 export const NO_MARK: Mark = { value: 0, mask: 0 }
@@ -199,6 +220,16 @@ export const DEFAULT_CONNECTION = {
   pull: true,
   mediation: { isMediation: false, by: null, peer: null },
 } as const satisfies Partial<Connection>
+
+/** The same for a round of authentication: strongSwan's is by public key. */
+export const DEFAULT_LOCAL = { method: 'pubkey', id: null } as const satisfies LocalAuthentication
+export const DEFAULT_REMOTE = {
+  method: 'pubkey',
+  id: { kind: 'any' },
+  groups: [],
+  certificatePolicies: [],
+  revocation: 'relaxed',
+} as const satisfies RemoteAuthentication
 
 /** The same for a child. */
 export const DEFAULT_CHILD = {

@@ -6,7 +6,7 @@ import { MATCH_ANY, matchIdentity, type Identity } from '../auth/identity.ts'
 import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Way } from '../nat/path.ts'
 import { chooseProposal, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
-import type { AddressPattern, Connection } from './connection.ts'
+import { firstRounds, type AddressPattern, type Connection } from './connection.ts'
 
 /** How well one side's address fits: not at all, like any other, exactly. A subnet is worth the length of its prefix. */
 const NO_MATCH = 0
@@ -81,9 +81,11 @@ export function connectionsFor(connections: readonly Connection[], claim: Claim)
   const chosen = toWireChosen(proposal, 1, new Uint8Array())
   const candidates: Candidate[] = []
   for (const connection of connections) {
-    const there = matchIdentity(connection.remote.id, remoteId)
+    // strongSwan: the first round alone decides.
+    const first = firstRounds(connection)
+    const there = matchIdentity(first.remote.id, remoteId)
     if (there === NO_MATCH) continue
-    const here = ownScore(connection.local.id, requestedId)
+    const here = ownScore(first.local.id, requestedId)
     if (here === NO_MATCH) continue
     const score = addressScore(connection, way)
     if (score === NO_MATCH || chooseProposal(connection.proposals, [chosen]) === null) continue

@@ -4,7 +4,7 @@
  */
 import { identitiesEqual, identityOfAddress, type Identity } from '../auth/identity.ts'
 import { sharedSecretsFor, type SharedSecret } from '../auth/secrets.ts'
-import type { Connection } from './connection.ts'
+import { firstRounds, type Connection } from './connection.ts'
 import type { Claim } from './matching.ts'
 
 export interface Selection {
@@ -35,5 +35,5 @@ export function selectConnection(
 
 /** Who we are towards a peer: who we are configured to be, else who it asks for, else our address. */
 export function ownIdentity(connection: Connection, { requestedId, way }: Claim): Identity {
-  return connection.local.id ?? requestedId ?? identityOfAddress(way.local.address)
+  return firstRounds(connection).local.id ?? requestedId ?? identityOfAddress(way.local.address)
 }

@@ -15,7 +15,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { assert } from '../base/assert.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
-import type { Connection } from './connection.ts'
+import { firstRounds, type Connection } from './connection.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure } from './failure.ts'
 import type { Session } from './session.ts'
@@ -29,7 +29,7 @@ export function isInitialContact(session: Session): boolean {
   assert(connection !== null, 'an initiator knows its connection')
   // One that renews another: the peer may be renewing it too, and would have to forget what it made.
   if (session.isRenewal || connection.unique === 'never') return false
-  const { id } = connection.remote
+  const { id } = firstRounds(connection).remote
   return id.kind === 'exact' && session.twinsWith(id.identity).length === 0
 }
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { formatIdentity } from '../../src/auth/identity.ts'
+import { formatIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import { DEFAULT_LOG_SETTINGS } from '../../src/config/log.ts'
 import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
@@ -12,6 +12,8 @@ import {
   DEFAULT_CHILD,
   DEFAULT_CONNECTION,
   DEFAULT_IKE_SETTINGS,
+  DEFAULT_LOCAL,
+  DEFAULT_REMOTE,
   type AddressPattern,
   type ChildConnection,
   type Connection,
@@ -81,8 +83,8 @@ describe('configurations of real gateways', () => {
       [['bern.example.ch'], ['198.51.100.7/32']],
     )
     assert.deepEqual(bern.proposals, [parseProposal('aes256gcm16-prfsha384-ecp384', 'ike'), ...defaultProposals('ike')])
-    assert.equal(formatIdentity(basel.local.id!), 'C=CH, O=Example AG, CN=Zürich')
-    assert.equal(basel.remote.id.kind === 'exact' && formatIdentity(basel.remote.id.identity), 'basel.example.ch')
+    assert.equal(formatIdentity(basel.local[0]!.id!), 'C=CH, O=Example AG, CN=Zürich')
+    assert.deepEqual(basel.remote[0]!.id, parseIdentityPattern('basel.example.ch'))
     assert.deepEqual(bern.children, basel.children)
     const [lan, voice] = bern.children as [ChildConnection, ChildConnection]
     assert.deepEqual(
@@ -131,7 +133,7 @@ describe('configurations of real gateways', () => {
     })
     assert.deepEqual(proposals, defaultProposals('ike'))
     assert.deepEqual(
-      [formatIdentity(local.id!), remote.id.kind === 'wildcard' && remote.id.text],
+      [formatIdentity(local[0]!.id!), remote[0]!.id.kind === 'wildcard' && remote[0]!.id.text],
       ['me@example.org', '*.example.org'],
     )
     assert.deepEqual(children[0]!.remoteSelectors.map(selectorText), ['0.0.0.0/0', '::/0'])
@@ -153,7 +155,7 @@ describe('configurations of real gateways', () => {
     assert.deepEqual([...errors, ...warnings], [])
     const { connections, secrets, settings } = loaded.configuration!
     assert.deepEqual(connections[0]!.remoteAddresses.map(addressText), ['10.0.0.5/32', '10.0.1.1-10.0.1.99', '%any6'])
-    assert.equal(formatIdentity(connections[0]!.local.id!), '@#0a0b0c')
+    assert.equal(formatIdentity(connections[0]!.local[0]!.id!), '@#0a0b0c')
     const { proposals, localSelectors, remoteSelectors, ...rsync } = connections[0]!.children[0]!
     const { localSelectors: _local, remoteSelectors: _remote, ...defaults } = DEFAULT_CHILD
     assert.deepEqual(rsync, { ...defaults, name: 'rsync', mode: 'transport', replayWindow: 0, copyDf: false, copyEcn: false })
@@ -473,8 +475,8 @@ describe('values', () => {
       ...DEFAULT_CONNECTION,
       name: 'c',
       proposals: defaultProposals('ike'),
-      local: { method: 'psk', id: null },
-      remote: { method: 'psk', id: { kind: 'any' } },
+      local: [{ ...DEFAULT_LOCAL, method: 'psk' }],
+      remote: [{ ...DEFAULT_REMOTE, method: 'psk' }],
       children: [{ ...DEFAULT_CHILD, name: 'net', proposals: defaultProposals('esp') }],
     })
   })
@@ -486,7 +488,7 @@ describe('values', () => {
 
   test('%any as our identity is our address', () => {
     assert.equal(
-      only(load('connections {\n c {\n local { auth = psk\n id = %any\n }\n remote { auth = psk\n }\n }\n}')).local.id,
+      only(load('connections {\n c {\n local { auth = psk\n id = %any\n }\n remote { auth = psk\n }\n }\n}')).local[0]!.id,
       null,
     )
   })

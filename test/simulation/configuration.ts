@@ -11,6 +11,8 @@ import {
   DEFAULT_CHILD,
   DEFAULT_CONNECTION,
   DEFAULT_IKE_SETTINGS,
+  DEFAULT_LOCAL,
+  DEFAULT_REMOTE,
   type AddressPattern,
   type ChildConnection,
   type ChildLifetime,
@@ -102,8 +104,8 @@ export function connection(words: ConnectionWords): Connection {
     pools: words.pools ?? [],
     interfaceIdIn: words.defaultInterfaceId ?? 0,
     interfaceIdOut: words.defaultInterfaceId ?? 0,
-    local: { method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) },
-    remote: { method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') },
+    local: [{ ...DEFAULT_LOCAL, method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) }],
+    remote: [{ ...DEFAULT_REMOTE, method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') }],
     children: (words.children ?? [words]).map(child),
   }
 }

@@ -44,7 +44,7 @@ export const connectionCommands: Handlers = {
 
 /** strongSwan's keys in its order. */
 function connectionSection(connection: Connection): ViciSection {
-  const { lifetime, dpdDelay, dpdTimeout, ppk, local, remote } = connection
+  const { lifetime, dpdDelay, dpdTimeout, ppk } = connection
   return section(
     ['local_addrs', addresses(connection.localAddresses)],
     ['remote_addrs', addresses(connection.remoteAddresses)],
@@ -58,8 +58,10 @@ function connectionSection(connection: Connection): ViciSection {
     ['dpd_timeout', dpdTimeout === 0 ? null : seconds(dpdTimeout)],
     ['ppk_id', ppk.id === null ? null : formatIdentity(ppk.id)],
     ['ppk_required', ppk.isRequired ? 'yes' : null],
-    ['local-1', roundSection(local.id === null ? null : formatIdentity(local.id))],
-    ['remote-1', roundSection(patternText(remote.id))],
+    ...connection.local.map(
+      ({ id }, index) => [`local-${index + 1}`, roundSection(id === null ? null : formatIdentity(id))] as const,
+    ),
+    ...connection.remote.map(({ id }, index) => [`remote-${index + 1}`, roundSection(patternText(id))] as const),
     ['children', section(...connection.children.map((child) => [child.name, childSection(child)] as const))],
   )
 }
