@@ -74,6 +74,27 @@ export interface TunnelNetwork {
   removeRoute(route: TunnelRoute): Promise<string | null>
 }
 
+/** Who has or had an address: what tells the identity from every other, and its text for people. */
+export interface LeaseHolder {
+  readonly key: string
+  readonly name: string
+}
+
+/** That an identity has, or had last, this address of a pool. */
+export interface KeptLease {
+  readonly pool: string
+  readonly address: IpAddress
+  readonly holder: LeaseHolder
+}
+
+/** What outlives us of who has which virtual address. */
+export interface LeaseStore {
+  /** As it was when we started, in the order in which it was told. */
+  readonly kept: readonly KeptLease[]
+  /** It is different now: `leases` tells how, when it is time to write, which is not at each change. */
+  changed(leases: () => readonly KeptLease[]): void
+}
+
 export interface Kernel {
   readonly capabilities: KernelCapabilities
   /** Performs the operations in order; each has its own outcome, a refused one does not stop the rest. Never rejects. */
@@ -89,6 +110,24 @@ export interface Flows {
   keepApart(mark: number): Promise<void>
   /** No more. What goes wrong is told by the edge. */
   letGo(mark: number): void
+}
+
+/** Something that others offer for fetching: revocation lists, answers about certificates. */
+export interface FetchRequest {
+  /** POSTed; without it the URI is got. */
+  readonly post?: { readonly body: Uint8Array; readonly contentType: string }
+  /** Octets: a larger answer is refused. */
+  readonly limit: number
+  /** For all of it, from the name's resolution to the last octet. */
+  readonly timeout: Milliseconds
+}
+
+export interface Fetcher {
+  /**
+   * What is at a URI of http or file, as it is there. What is fetched so is signed, so that nothing secret or secured is
+   * asked of the way. Rejects with an EspalierError whose sentence says why, but not of which URI.
+   */
+  fetch(uri: string, request: FetchRequest): Promise<Uint8Array>
 }
 
 export interface Clock {
