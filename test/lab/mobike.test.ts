@@ -126,7 +126,7 @@ for (const [clientKind, gatewayKind] of [
       // Two signs of life, so that there is something to compare with.
       await pause(9000)
       const before = await port()
-      await router.run('conntrack', ['-F'])
+      await router.forget()
       const after = await eventually('another port', async () => ((await port()) === before ? undefined : port()), PATIENCE_MS)
       t.diagnostic(`the port was ${before}, and is ${after}`)
       await pingBothWays(client, gateway)

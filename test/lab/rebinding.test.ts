@@ -8,7 +8,7 @@ import { test, type TestContext } from 'node:test'
 
 import { Capture } from './support/capture.ts'
 import { Charon } from './support/charon.ts'
-import { Espalier } from './support/espalier.ts'
+import { Espalier, type LogLine } from './support/espalier.ts'
 import type { Router } from './support/network.ts'
 import { eventually } from './support/process.ts'
 import {
@@ -62,13 +62,34 @@ interface Rebinding {
   readonly what: string
   readonly first: 'ESP' | 'IKE'
   readonly forget: () => Promise<void>
-  /** The gateway is charon: counted to compare with. */
-  readonly isControl?: boolean
+  /** Of the gateway; without it the gateway is charon, which is counted to compare with. */
+  readonly moves?: Moves
+}
+
+/** What the gateway's log has of moves so far. */
+type Moves = () => readonly LogLine[]
+
+/**
+ * Packets by the dozen, an event for each, and one move: to the place that the peer was seen at. Where it was seen at two
+ * there may be two moves, never one back.
+ */
+function assertFollowed(moves: readonly LogLine[], first: 'ESP' | 'IKE', packets: readonly string[], last: string): void {
+  const seen = packets.flatMap((line) => {
+    const [, address, port] = new RegExp(`IP (\\S+)\\.(\\d+) > ${GATEWAY}\\.4500`).exec(line) ?? []
+    return address === undefined ? [] : `${address}[${port}]`
+  })
+  const followed = moves.map(({ remote }) => String(remote))
+  assert.equal(followed.at(-1), last, 'the last move is to where the gateway has its peer')
+  assert.equal(seen.at(-1), last, 'which is where it is')
+  assert.equal(new Set(followed).size, followed.length, `no move back: ${followed.join(', ')}`)
+  for (const place of followed) assert.ok(seen.includes(place), `${place} is a place that the peer was seen at`)
+  assert.equal(moves[0]?.['cause'], first === 'ESP' ? 'mapping' : 'ike-message')
 }
 
 /** Streams go both ways, or towards the client only when its IKE is to come first; the NAT forgets in between. */
 async function rebind(t: TestContext, { gateway }: Scene, { client, speak }: Side, how: Rebinding): Promise<void> {
   const before = await xfrmStates(gateway)
+  const movesBefore = how.moves?.().length ?? 0
   const [old] = await places(before)
   const capture = await Capture.start(gateway, 'wan', 'udp port 4500 and greater 100')
   const toClient = await startStream(gateway, OFFICE, client.host, client.home, 7801)
@@ -93,13 +114,14 @@ async function rebind(t: TestContext, { gateway }: Scene, { client, speak }: Sid
     `${how.what}, ${how.first} first: lost of the peer's ${ofClient === undefined ? 'none sent' : `${ofClient.missing.length} of ${ofClient.sent}`}; ` +
       `of ours ${ofGateway.missing.length} of ${ofGateway.sent}, ${late} of them after the first packet from the new mapping`,
   )
+  if (how.moves !== undefined) assertFollowed(how.moves().slice(movesBefore), how.first, packets, moved)
   // The last ones all arrive.
   assert.deepEqual(
     ofGateway.missing.filter((number) => number >= ofGateway.sent - 100),
     [],
   )
   const isNewAddress = address !== oldAddress
-  if (ofClient !== undefined && !isNewAddress && !how.isControl)
+  if (ofClient !== undefined && !isNewAddress && how.moves !== undefined)
     assert.equal(ofClient.missing.length, 0, 'nothing of the peer is lost')
   const after = await xfrmStates(gateway)
   // What was replaced a while ago may have gone meanwhile; nothing is new where nobody rekeyed.
@@ -129,22 +151,16 @@ for (const kind of ['charon', 'espalier'] as const) {
     const side: Side = { client, speak: () => peer.swanctl('--rekey', '--child', 'net') }
     const forget = (): Promise<void> => router.forget()
 
-    await rebind(t, place, side, { what: 'another port', first: 'ESP', forget })
-    // Packets by the dozen, an event for each, one move.
-    assert.equal(espalier.events('endpoints-moved').length, 1)
+    const moves: Moves = () => espalier.events('endpoints-moved')
+
+    await rebind(t, place, side, { what: 'another port', first: 'ESP', forget, moves })
     // Edge case 50, too: what is new of the rekeying, and what is old, is where the peer is.
-    await rebind(t, place, side, { what: 'another port', first: 'IKE', forget })
-    assert.equal(espalier.events('endpoints-moved').length, 2)
+    await rebind(t, place, side, { what: 'another port', first: 'IKE', forget, moves })
     const readdressed = async (): Promise<void> => {
       await readdress(router, ANOTHER)
       await router.forget()
     }
-    await rebind(t, place, side, { what: 'another address', first: 'ESP', forget: readdressed })
-    assert.equal(espalier.events('endpoints-moved').length, 3)
-    assert.deepEqual(
-      espalier.events('endpoints-moved').map(({ cause }) => cause),
-      ['mapping', 'ike-message', 'mapping'],
-    )
+    await rebind(t, place, side, { what: 'another address', first: 'ESP', forget: readdressed, moves })
     assert.deepEqual(espalier.events('kernel-refused'), [])
     await peer.stop()
     await espalier.event('ike-closed')
@@ -174,7 +190,8 @@ test('edge case 27: a peer that was called through a port forwarding, and comes 
     await router.nft('flush chain ip nat prerouting')
     await router.forget()
   }
-  await rebind(t, place, side, { what: 'another port, called by us', first: 'ESP', forget })
+  const moves: Moves = () => espalier.events('endpoints-moved')
+  await rebind(t, place, side, { what: 'another port, called by us', first: 'ESP', forget, moves })
   await espalier.stop()
   await assertKernelEmpty(gateway)
 })
@@ -189,11 +206,10 @@ test('what charon loses in the place of espalier, with the same configuration', 
   await peer.initiate('net')
   await pingBothWays(client, gateway)
   const side: Side = { client, speak: () => peer.swanctl('--rekey', '--child', 'net') }
-  const isControl = true
-  await rebind(t, place, side, { what: 'charon: another port', first: 'ESP', forget: () => router.forget(), isControl })
+  await rebind(t, place, side, { what: 'charon: another port', first: 'ESP', forget: () => router.forget() })
   const readdressed = async (): Promise<void> => {
     await readdress(router, ANOTHER)
     await router.forget()
   }
-  await rebind(t, place, side, { what: 'charon: another address', first: 'ESP', forget: readdressed, isControl })
+  await rebind(t, place, side, { what: 'charon: another address', first: 'ESP', forget: readdressed })
 })

@@ -267,8 +267,12 @@ export class Router extends Host {
     })
   }
 
-  /** Forgets every flow, as a router does that loses its power: the next packet from inside gets a new mapping. */
+  /**
+   * Forgets every UDP flow, as a router does that loses its power: the next packet from inside gets a new mapping. Those
+   * that there are, one by one: while a flush (`conntrack -F`) goes through the table, a flow that began anew behind its
+   * back is met and forgotten as well, and the next packet gets yet another mapping.
+   */
   async forget(): Promise<void> {
-    await this.run('conntrack', ['-F'])
+    await this.run('conntrack', ['-D', '-p', 'udp'])
   }
 }
