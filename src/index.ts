@@ -6,3 +6,7 @@ export { Gateway, type GatewayConfiguration, type GatewayPorts } from './gateway
 export type { IkeEvent } from './ike/events.ts'
 export type { Clock, Datagram, Entropy, Kernel, Network } from './ports.ts'
 export { linesOf, LogHub, loudnesses, Reporter, type Line } from './report/report.ts'
+export { readPrivateKey, type PrivateKey } from './crypto/private-key.ts'
+export { readCertificate, readCertificateFile, type Certificate } from './pki/certificate.ts'
+export { findPath, type PathFailure, type PathRequest, type PathResult } from './pki/path.ts'
+export { readPkcs12, type Pkcs12 } from './pki/pkcs12.ts'

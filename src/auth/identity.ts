@@ -10,7 +10,7 @@ import {
   formatDistinguishedName,
   hasWildcard,
   matchDistinguishedName,
-} from './distinguished-name.ts'
+} from '../pki/distinguished-name.ts'
 
 /** An ID payload's type (IANA IKEv2 ID types) and data. Type 0 with no data is strongSwan's `%any` and never sent. */
 export interface Identity {

@@ -216,6 +216,15 @@ export const AuthMethod = {
   DIGITAL_SIGNATURE: 14,
 } as const
 
+/** RFC 7427 4, RFC 8420 3: what SIGNATURE_HASH_ALGORITHMS lists. */
+export const HashAlgorithm = {
+  SHA1: 1,
+  SHA2_256: 2,
+  SHA2_384: 3,
+  SHA2_512: 4,
+  IDENTITY: 5,
+} as const
+
 /** RFC 7296 3.3.1 */
 export const ProtocolId = {
   NONE: 0,
