@@ -296,7 +296,7 @@ export type RoamFinding =
 
 /**
  * Of our own: cookie-mismatch, the answer is none to our request; unacceptable, the peer will not have these addresses;
- * unexpected-nat, there is a NAT on the way, which our connection forbids. Of the peer's: not-initiator, an UPDATE that
+ * unexpected-nat, there is a NAT on the way, which one of us forbids. Of the peer's: not-initiator, an UPDATE that
  * is not the peer's to send; nat-on-the-way, which it forbade itself; nat-forbidden, by our own connection.
  */
 export type UpdateFailure =

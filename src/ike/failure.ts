@@ -72,6 +72,9 @@ export function refusedByPeer(notifyType: number): ExchangeFailure {
   return refusal(notifyType, 'notify error')
 }
 
+/** The code of refusedByPeer(UNEXPECTED_NAT_DETECTED). */
+export const REFUSED_FOR_NAT = 'PEER_SAID_UNEXPECTED_NAT_DETECTED'
+
 /** The same about the CHILD_SA alone. */
 export function childRefusedByPeer(notifyType: number): ExchangeFailure {
   return refusal(notifyType, 'notify, no CHILD_SA built')

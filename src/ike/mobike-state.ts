@@ -32,16 +32,19 @@ export interface MobikeWork {
   readonly addresses: boolean
   /** Ways that the peer would not have. */
   readonly refused: readonly Way[]
+  /** How often in a row a NAT was found on the way that we are on, and is not to be there. */
+  readonly natsMet: number
 }
 
-export const NO_WORK: MobikeWork = { check: false, update: false, addresses: false, refused: [] }
+export const NO_WORK: MobikeWork = { check: false, update: false, addresses: false, refused: [], natsMet: 0 }
 
 export function merged(before: MobikeWork | null, more: Partial<MobikeWork>): MobikeWork {
-  const { check, update, addresses, refused } = before ?? NO_WORK
+  const { check, update, addresses, refused, natsMet } = before ?? NO_WORK
   return {
     check: check || more.check === true,
     update: update || more.update === true,
     addresses: addresses || more.addresses === true,
     refused: [...refused, ...(more.refused ?? [])],
+    natsMet: more.natsMet ?? natsMet,
   }
 }

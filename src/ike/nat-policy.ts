@@ -27,7 +27,7 @@ export function refuseFoundNat(session: Session): void {
   session.exchanges.request(ExchangeType.IKE_AUTH, [notify(NotifyType.UNEXPECTED_NAT_DETECTED)]).catch(() => {
     // Closing the IKE_SA abandons the request at once; that is meant.
   })
-  throw unwantedNat(session)
+  throw unwantedNat(session, session.sa.nat)
 }
 
 /** For a responder, of an IKE_AUTH request: the initiator found a NAT that it does not want, and says just that. */
@@ -38,7 +38,7 @@ export function heedRefusal({ payloads }: Received): void {
 
 /** For a responder that knows whom it talks to, and by that what both want. Throws UNEXPECTED_NAT_DETECTED. */
 export function checkNatPolicy(session: Session, request: Received): void {
-  if (forbids(session, session.sa.nat)) throw unwantedNat(session)
+  if (forbids(session, session.sa.nat)) throw unwantedNat(session, session.sa.nat)
   if (!meetsForbiddenNat(request.payloads, request, session.sa.connection?.publicAddresses ?? [])) return
   const { local, remote } = request
   throw new ExchangeFailure(
@@ -57,7 +57,7 @@ export function forbidNats({ sa: { connection, local, remote, nat } }: Session):
   return [noNatsAllowed({ local: new Endpoint(seen.address, local.port), remote })]
 }
 
-function unwantedNat({ sa: { connection, nat, local } }: Session): ExchangeFailure {
+export function unwantedNat({ sa: { connection, local } }: Session, nat: NatFacts): ExchangeFailure {
   assert(connection !== null, 'the wishes of a connection are checked when it is known')
   const found = [
     ...(nat.here

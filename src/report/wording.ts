@@ -175,7 +175,7 @@ function wordRoam(sa: IkeSa, finding: RoamFinding): string {
 const UPDATE_FAILURES: Readonly<Record<UpdateFailure, string>> = {
   'cookie-mismatch': 'COOKIE2 mismatch, closing IKE_SA',
   'unacceptable': 'the peer does not accept our new addresses (UNACCEPTABLE_ADDRESSES)',
-  'unexpected-nat': 'the peer found a NAT on the way, which is not allowed (UNEXPECTED_NAT_DETECTED)',
+  'unexpected-nat': 'there is a NAT on the way, which is not allowed (UNEXPECTED_NAT_DETECTED)',
   'not-initiator': 'refusing UPDATE_SA_ADDRESSES: it is the original initiator that says which addresses are used',
   'nat-on-the-way': 'refusing UPDATE_SA_ADDRESSES: the peer allows no NAT, and there is one on the way',
   'nat-forbidden': 'refusing UPDATE_SA_ADDRESSES: there is a NAT on the way, and the connection refuses NATs',
