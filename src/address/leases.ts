@@ -2,19 +2,15 @@
  * Who has which virtual address (strongSwan: mem_pool.c). A lease is online while an IKE_SA has it, and offline from
  * then on: the identity that had it gets it again, until its pool has no address left for somebody new.
  *
- * What is kept is bounded by the sizes of the pools, and only who has authenticated gets anything.
+ * What is kept is bounded by the sizes of the pools, and only who has authenticated gets anything. It can be told
+ * (`kept`) and given to the Leases of another time, which then know everybody again (lease-text.ts).
  */
 import { isDeepStrictEqual } from 'node:util'
 
 import { assert } from '../base/assert.ts'
 import type { Endpoint, IpAddress } from '../base/ip.ts'
+import type { KeptLease, LeaseHolder } from '../ports.ts'
 import { addressAt, offsetOf, type Pool, type PoolAttribute } from './pool.ts'
-
-/** Who has or had an address: what tells the identity from every other, and its text for people. */
-export interface LeaseHolder {
-  readonly key: string
-  readonly name: string
-}
 
 /** An address that an IKE_SA has for its peer; to be given back to the Leases it came from, once. */
 export interface Lease {
@@ -50,8 +46,9 @@ interface Account {
 
 class PoolBook {
   pool: Pool
-  /** Addresses from here on were never given away. */
+  /** Addresses from here on were never given away, but for those that were `kept`. */
   #unused = 0
+  readonly #kept = new Set<number>()
   #online = 0
   #offline = 0
   readonly #accounts = new Map<string, Account>()
@@ -87,7 +84,18 @@ class PoolBook {
     return this.#takeOffline(key, account, Math.max(at, 0))
   }
 
+  /** What another time had: all of them are away, the one that comes first for the longest. */
+  restore(leases: readonly KeptLease[]): void {
+    for (const { address, holder } of leases) {
+      const offset = offsetOf(this.pool, address)
+      if (offset === null || this.#kept.has(offset)) continue
+      this.#kept.add(offset)
+      this.#setAside(this.#accountOf(holder), offset)
+    }
+  }
+
   fresh(): number | null {
+    while (this.#kept.delete(this.#unused)) this.#unused++
     return this.#unused < this.pool.size ? this.#unused++ : null
   }
 
@@ -103,9 +111,7 @@ class PoolBook {
   }
 
   give(holder: LeaseHolder, offset: number, peer: string): void {
-    let account = this.#accounts.get(holder.key)
-    if (account === undefined) this.#accounts.set(holder.key, (account = { holder, online: [], offline: [] }))
-    account.online.push({ offset, peer })
+    this.#accountOf(holder).online.push({ offset, peer })
     this.#online++
   }
 
@@ -119,10 +125,7 @@ class PoolBook {
     this.#online--
     // The other of two IKE_SAs has it still.
     if (account.online.some((lease) => lease.offset === offset)) return
-    account.offline.push(offset)
-    this.#offline++
-    this.#away.delete(key)
-    this.#away.add(key)
+    this.#setAside(account, offset)
   }
 
   *leases(): Generator<LeaseStatus> {
@@ -131,6 +134,32 @@ class PoolBook {
         yield { address: addressAt(this.pool, offset), holder, isOnline: true }
       for (const offset of offline) yield { address: addressAt(this.pool, offset), holder, isOnline: false }
     }
+  }
+
+  /** Everybody's, whoever has been away longest first, those that are online last. */
+  *kept(): Generator<KeptLease> {
+    const pool = this.pool.name
+    const kept = (holder: LeaseHolder, offset: number): KeptLease => ({ pool, address: addressAt(this.pool, offset), holder })
+    for (const key of this.#away) {
+      const { holder, offline } = this.#accounts.get(key)!
+      for (const offset of offline) yield kept(holder, offset)
+    }
+    for (const { holder, online } of this.#accounts.values())
+      for (const offset of new Set(online.map((lease) => lease.offset))) yield kept(holder, offset)
+  }
+
+  #accountOf(holder: LeaseHolder): Account {
+    let account = this.#accounts.get(holder.key)
+    if (account === undefined) this.#accounts.set(holder.key, (account = { holder, online: [], offline: [] }))
+    return account
+  }
+
+  #setAside(account: Account, offset: number): void {
+    const { key } = account.holder
+    account.offline.push(offset)
+    this.#offline++
+    this.#away.delete(key)
+    this.#away.add(key)
   }
 
   #takeOffline(key: string, account: Account, at: number): number {
@@ -144,12 +173,26 @@ class PoolBook {
 
 export class Leases {
   readonly #pools = new Map<string, PoolBook>()
+  /** What another time had of pools that there are none of yet: a client may load them. */
+  readonly #kept = new Map<string, KeptLease[]>()
+  readonly #changed: () => void
+
+  /** `kept` as another time told it; `changed` hears of whatever makes a difference to what is to be kept. */
+  constructor(kept: readonly KeptLease[] = [], changed: () => void = () => undefined) {
+    this.#changed = changed
+    for (const lease of kept) {
+      const ofPool = this.#kept.get(lease.pool)
+      if (ofPool === undefined) this.#kept.set(lease.pool, [lease])
+      else ofPool.push(lease)
+    }
+  }
 
   /** Takes over a pool as it is configured now. Leases stay where its addresses stay (strongSwan: vici_attribute.c). */
   put(pool: Pool): PoolChange {
     const book = this.#pools.get(pool.name)
     if (book === undefined) {
-      this.#pools.set(pool.name, new PoolBook(pool))
+      this.#begin(pool, this.#kept.get(pool.name) ?? [])
+      this.#kept.delete(pool.name)
       return 'added'
     }
     if (isDeepStrictEqual(book.pool, pool)) return 'unchanged'
@@ -158,8 +201,14 @@ export class Leases {
       return 'updated'
     }
     if (book.online > 0) return 'refused'
-    this.#pools.set(pool.name, new PoolBook(pool))
+    this.#begin(pool, [...book.kept()])
     return 'replaced'
+  }
+
+  #begin(pool: Pool, kept: readonly KeptLease[]): void {
+    const book = new PoolBook(pool)
+    book.restore(kept)
+    this.#pools.set(pool.name, book)
   }
 
   /** False, and nothing happens, while addresses of it are in use. */
@@ -167,6 +216,7 @@ export class Leases {
     const book = this.#pools.get(name)
     if (book !== undefined && book.online > 0) return false
     this.#pools.delete(name)
+    this.#changed()
     return true
   }
 
@@ -186,6 +236,7 @@ export class Leases {
         const found = find(book, holder.key, requested, from)
         if (found === null) continue
         book.give(holder, found.offset, from)
+        this.#changed()
         return { pool: book.pool.name, address: addressAt(book.pool, found.offset), holder, origin: found.origin }
       }
     }
@@ -195,6 +246,12 @@ export class Leases {
   /** The IKE_SA has gone: the address waits for its identity to come back. */
   release(lease: Lease): void {
     this.#pools.get(lease.pool)?.release(lease.holder.key, lease.address)
+    this.#changed()
+  }
+
+  /** All that another time needs to know everybody again; of those who are not online, who has been away longest comes first. */
+  kept(): readonly KeptLease[] {
+    return [...[...this.#kept.values()].flat(), ...[...this.#pools.values()].flatMap((book) => [...book.kept()])]
   }
 
   /** What else who has these leases is told: the attributes of their pools, each pool's once. */

@@ -58,7 +58,6 @@ const silently = (...names: string[]): Record<string, Treatment> => Object.fromE
 const CERTIFICATES = 'certificates and public keys are not read yet'
 const CONSTRAINT =
   'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
-const POOL_SERVERS = 'clients are told of servers by their pool alone'
 const MEDIATION = 'mediation is not supported'
 
 const CHILD: SectionRules = rules({
@@ -96,8 +95,11 @@ const CHILD: SectionRules = rules({
       '0',
       'Up to how many are taken off `rekey_packets` at random. Unless given, `life_packets` less `rekey_packets`.',
     ),
-    updown: unhonoured('no script is run, so what it opens in the firewall stays closed'),
-    hostaccess: SILENT,
+    updown: honoured(
+      '',
+      'A command for the shell, run for each pair of selectors when a CHILD_SA begins and when it ends, as [gateway.md](gateway.md#scripts) says; not when it is rekeyed.',
+    ),
+    hostaccess: honoured('no', 'Whether that command is told `PLUTO_HOST_ACCESS=1`: traffic of this machine itself is to pass.'),
     mode: honoured(
       'tunnel',
       '`tunnel` or `transport`; `pass` lets the traffic leave and come in the clear, `drop` drops what nothing else wants, both without a peer, from `start_action = trap` or `swanctl --install` on. Other modes are refused.',
@@ -389,6 +391,47 @@ const SCRIPTS: SectionRules = whole(unhonoured('no scripts are run'))
 const TLS: SectionRules = whole(unhonoured('TLS-based EAP methods are not supported yet'))
 const TRUSTED_NETWORK = whole(unhonoured('Trusted Network Connect is not supported'))
 
+const ATTR: SectionRules = rules({
+  keys: {
+    load: SILENT,
+    ...Object.fromEntries(
+      POOL_ATTRIBUTES.filter((key) => !key.startsWith('split')).map((key) => [
+        key.replace('_', '-'),
+        honoured('', 'The same as in a pool, for every client that gets a virtual address.'),
+      ]),
+    ),
+    // Of IKEv1, where they stand here.
+    ...silently('split-include', 'split-exclude'),
+  },
+  prefixedKeys: Object.fromEntries(
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'].map((digit) => [
+      digit,
+      honoured('', 'An attribute that has this number: addresses, or any text.'),
+    ]),
+  ),
+})
+
+const RESOLVE: SectionRules = rules({
+  keys: {
+    load: honoured('yes', 'Whether name servers that a peer gives with a virtual address are put into the resolver.'),
+    file: honoured(
+      '/etc/resolv.conf',
+      'The file they are written to, where there is neither resolvconf(8) nor systemd-resolved.',
+    ),
+  },
+  sections: {
+    resolvconf: rules({
+      keys: {
+        path: honoured(
+          '',
+          'resolvconf(8), or another command of its kind, for the shell. Without it: `/sbin/resolvconf` if there is one, else `resolvectl` where systemd-resolved runs, else the file.',
+        ),
+        iface: honoured('lo.ipsec', 'The name under which it is told of them.'),
+      },
+    }),
+  },
+})
+
 const CHARON: SectionRules = rules({
   keys: {
     port: honoured('500', 'UDP port of IKE; 0 takes any.'),
@@ -427,10 +470,10 @@ const CHARON: SectionRules = rules({
     ),
     close_ike_on_child_failure: honoured('no', 'An IKE_SA goes when the CHILD_SA that was to come with it fails.'),
     delete_rekeyed_delay: honoured('5', 'Seconds for which packets are let in on a CHILD_SA that was replaced and deleted.'),
-    dns1: unhonoured(POOL_SERVERS),
-    dns2: unhonoured(POOL_SERVERS),
-    nbns1: unhonoured(POOL_SERVERS),
-    nbns2: unhonoured(POOL_SERVERS),
+    dns1: honoured('', 'A DNS server that every client is told of which gets a virtual address, whatever its pool says.'),
+    dns2: honoured('', 'Another one.'),
+    nbns1: honoured('', 'The same for WINS.'),
+    nbns2: honoured('', 'Another one.'),
     follow_redirects: unhonoured('redirects are not followed', isNo),
     fragment_size: honoured(
       '1280',
@@ -450,12 +493,16 @@ const CHARON: SectionRules = rules({
       'Give each network behind a tunnel a route, where we have an address on this side of the tunnel, which packets then have; with the MTU that fits.',
     ),
     install_virtual_ip: honoured('yes', 'Put virtual addresses that peers give us on the interface that leads to the peer.'),
-    install_virtual_ip_on: unhonoured('virtual addresses are on the interface that leads to the peer'),
+    install_virtual_ip_on: honoured('', 'Put them on the interface of this name instead, if there is one.'),
     interfaces_ignore: honoured(
       '',
       'Interfaces, separated by commas, that are treated as if they were not there: IKE is neither answered nor sent there.',
     ),
     interfaces_use: honoured('', 'The same the other way round: interfaces that alone are used.'),
+    lease_file: honoured(
+      '/var/lib/espalier/leases',
+      'Ours alone, charon does not know it. The file in which it outlives the daemon who has which virtual address of `pools`; `none` keeps none. Where systemd gives the daemon a `StateDirectory`, `leases` in that is the default. The directory is made, those above it are not.',
+    ),
     make_before_break: honoured(
       'yes',
       'Reauthenticate by making the new IKE_SA first and deleting the old one afterwards; `no` deletes first.',
@@ -527,6 +574,17 @@ const CHARON: SectionRules = rules({
     'journal': JOURNAL,
     'plugins': rules({
       sections: {
+        attr: ATTR,
+        resolve: RESOLVE,
+        updown: rules({
+          keys: {
+            load: honoured('yes', 'Whether the commands of `updown` in the children are run at all.'),
+            dns_handler: honoured(
+              'no',
+              'Whether name servers that a peer tells us are theirs (`PLUTO_DNS4_1` and so on), and not put into the resolver as below.',
+            ),
+          },
+        }),
         vici: rules({
           keys: {
             load: honoured('yes', 'Whether to listen for `swanctl` and other VICI clients at all.'),
@@ -539,8 +597,8 @@ const CHARON: SectionRules = rules({
       },
       otherSections: rules({
         keys: { load: SILENT },
-        otherKeys: unhonoured('espalier has no plugins'),
-        otherSections: whole(unhonoured('espalier has no plugins')),
+        otherKeys: unhonoured('espalier has no such plugin'),
+        otherSections: whole(unhonoured('espalier has no such plugin')),
       }),
     }),
     'start-scripts': SCRIPTS,

@@ -16,6 +16,7 @@ import { readSecrets } from './secret.ts'
 import { readControl, readSettings } from './settings.ts'
 import { DEFAULT_CONTROL_SOCKET, type StreamAddress } from './stream-address.ts'
 import { readSyntaxTree } from './syntax.ts'
+import { DEFAULT_SYSTEM_SETTINGS, readSystem, type SystemSettings } from './system.ts'
 
 export interface Configuration {
   readonly connections: readonly Connection[]
@@ -25,6 +26,7 @@ export interface Configuration {
   readonly log: LogSettings
   /** Where VICI clients find us; null: nowhere. */
   readonly control: StreamAddress | null
+  readonly system: SystemSettings
 }
 
 /** swanctl.conf's sections as they are written, for who hands them on to a daemon. */
@@ -89,16 +91,27 @@ export function loadSettings(sources: Omit<Sources, 'swanctlDir'>): {
   return { settings: errors.length === 0 ? settings : null, log, control, errors, warnings: inOrder(report.warnings) }
 }
 
-type FromStrongswan = Pick<Configuration, 'settings' | 'log' | 'control'>
+type FromStrongswan = Pick<Configuration, 'settings' | 'log' | 'control' | 'system'>
 type FromSwanctl = Omit<Configuration, keyof FromStrongswan>
 const NOTHING: FromSwanctl = { connections: [], secrets: [], pools: [] }
 
 function readStrongswan(sources: Omit<Sources, 'swanctlDir'>, report: Report): FromStrongswan {
   const tree = readTree(sources.strongswanConf, sources.files, report)
-  if (tree === null) return { settings: DEFAULT_IKE_SETTINGS, log: DEFAULT_LOG_SETTINGS, control: DEFAULT_CONTROL_SOCKET }
+  if (tree === null)
+    return {
+      settings: DEFAULT_IKE_SETTINGS,
+      log: DEFAULT_LOG_SETTINGS,
+      control: DEFAULT_CONTROL_SOCKET,
+      system: DEFAULT_SYSTEM_SETTINGS,
+    }
   checkSection(withoutTemplates(tree, STRONGSWAN, report), STRONGSWAN, '', report)
   const { root } = tree
-  return { settings: readSettings(root, report), log: readLogSettings(root, report), control: readControl(root, report) }
+  return {
+    settings: readSettings(root, report),
+    log: readLogSettings(root, report),
+    control: readControl(root, report),
+    system: readSystem(root, report),
+  }
 }
 
 function readSwanctl(tree: Tree, settings: IkeSettings, report: Report): FromSwanctl {

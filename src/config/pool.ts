@@ -23,6 +23,31 @@ const ATTRIBUTES: Readonly<Record<string, readonly [number, number]>> = {
   split_exclude: [CpAttribute.UNITY_LOCAL_LAN, CpAttribute.UNITY_LOCAL_LAN],
 }
 
+/** strongSwan: SERVER_MAX, how many of each kind `charon.dns1` and so on can name. */
+const SERVERS_MAX = 2
+
+/** What clients are told whatever their pool is: charon.dns1, dns2, nbns1, nbns2 (strongSwan: attr_provider.c). */
+export function readServers(layers: readonly Values[]): readonly PoolAttribute[] {
+  const keys = Array.from({ length: SERVERS_MAX }, (_, at) => ['dns', 'nbns'].map((kind) => ({ kind, key: `${kind}${at + 1}` })))
+  return keys.flat().flatMap(({ kind, key }) => {
+    const layer = layers.find((values) => values.has(key))
+    return layer?.read<PoolAttribute | null>(key, (text) => parseServer(kind, text), null) ?? []
+  })
+}
+
+/** The same as charon.plugins.attr has it: attributes by name or number. Split networks are IKEv1's there. */
+export function readAttributes(layers: readonly Values[]): readonly PoolAttribute[] {
+  const keys = new Set(
+    layers.flatMap((values) => values.keys((key) => Object.hasOwn(ATTRIBUTES, key.replace('-', '_')) || /^\d/.test(key))),
+  )
+  return [...keys]
+    .filter((key) => !key.startsWith('split-'))
+    .flatMap((key) => {
+      const layer = layers.find((values) => values.has(key))
+      return layer?.readList(key, (text) => parseAttribute(key.replace('-', '_'), text), []) ?? []
+    })
+}
+
 /** Null if it has no addresses; the report says why. */
 export function readPool(section: ResolvedSection, report: Report): Pool | null {
   const values = new Values(section, `pools.${section.name}`, false, report)
@@ -69,6 +94,11 @@ function parseAttribute(key: string, text: string): PoolAttribute {
     if (!(error instanceof RangeError)) throw error
     throw invalid(`expected an address, not '${text}'`)
   }
+}
+
+function parseServer(kind: string, text: string): PoolAttribute {
+  if (IpAddress.tryParse(text) === null) throw invalid(`expected an address, not '${text}'`)
+  return parseAttribute(kind, text)
 }
 
 function prefixLength(text: string): number {

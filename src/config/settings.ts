@@ -4,6 +4,8 @@
 import { SECOND } from '../base/time.ts'
 import { DEFAULT_IKE_SETTINGS, type IkeSettings } from '../ike/connection.ts'
 import type { Report } from './check.ts'
+import { isLoaded, pluginLayers, readFirst } from './plugins.ts'
+import { readAttributes, readServers } from './pool.ts'
 import type { ResolvedSection } from './references.ts'
 import { Values } from './section-values.ts'
 import { DEFAULT_CONTROL_SOCKET, parseStreamAddress, type StreamAddress } from './stream-address.ts'
@@ -23,10 +25,8 @@ const MAXIMUM_WORD = 0xffff_ffff
 /** Reads `charon-systemd` first, `charon` for what is not there, and the defaults for the rest. */
 export function readSettings(root: ResolvedSection, report: Report): IkeSettings {
   const layers = ['charon-systemd', 'charon'].map((name) => Values.of(root, name, report))
-  const read = <Value>(key: string, parse: (text: string) => Value, fallback: Value): Value => {
-    const layer = layers.find((values) => values.has(key))
-    return layer === undefined ? fallback : layer.read(key, parse, fallback)
-  }
+  const read = readFirst(layers)
+  const updown = pluginLayers(root, 'updown', report)
   const port = (text: string): number => parseInteger(text, 0, 65535)
   const count = (text: string): number => parseInteger(text, 0, MAXIMUM_COUNT)
   const seconds = (text: string): number => parseInteger(text, 0, MAXIMUM_SECONDS) * SECOND
@@ -71,6 +71,14 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     initLimitJobLoad: read('init_limit_job_load', count, DEFAULT_IKE_SETTINGS.initLimitJobLoad),
     installRoutes: read('install_routes', parseBoolean, DEFAULT_IKE_SETTINGS.installRoutes),
     installVirtualAddresses: read('install_virtual_ip', parseBoolean, DEFAULT_IKE_SETTINGS.installVirtualAddresses),
+    virtualAddressesOn: read<string | null>(
+      'install_virtual_ip_on',
+      (text) => text || null,
+      DEFAULT_IKE_SETTINGS.virtualAddressesOn,
+    ),
+    attributes: [...readServers(layers), ...readAttributes(pluginLayers(root, 'attr', report))],
+    runsUpdown: isLoaded(updown),
+    updownHandlesNameServers: readFirst(updown)('dns_handler', parseBoolean, DEFAULT_IKE_SETTINGS.updownHandlesNameServers),
     routingTable: read('routing_table', (text) => parseInteger(text, 1, MAXIMUM_WORD), DEFAULT_IKE_SETTINGS.routingTable),
     routingTablePriority: read(
       'routing_table_prio',
@@ -98,17 +106,7 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
 
 /** charon.plugins.vici: where VICI clients find us; null where they are not to. */
 export function readControl(root: ResolvedSection, report: Report): StreamAddress | null {
-  const layers = ['charon-systemd', 'charon'].flatMap((name) =>
-    Values.of(root, name, report)
-      .sections((inner) => inner === 'plugins')
-      .flatMap((plugins) => plugins.sections((inner) => inner === 'vici')),
-  )
-  const isWanted = layers.find((values) => values.has('load'))?.read('load', parseLoad, true) ?? true
-  const address = layers.find((values) => values.has('socket'))?.read('socket', parseStreamAddress, DEFAULT_CONTROL_SOCKET)
-  return isWanted ? (address ?? DEFAULT_CONTROL_SOCKET) : null
-}
-
-/** strongSwan: a plugin's priority or a boolean, and 0 is no. */
-function parseLoad(text: string): boolean {
-  return /^-?\d+$/.test(text) ? Number(text) !== 0 : parseBoolean(text)
+  const layers = pluginLayers(root, 'vici', report)
+  const address = readFirst(layers)('socket', parseStreamAddress, DEFAULT_CONTROL_SOCKET)
+  return isLoaded(layers) ? address : null
 }

@@ -8,6 +8,7 @@ import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { NftFlows } from '../edge/flows.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
+import type { LeaseFile } from '../edge/lease-file.ts'
 import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
 import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
@@ -27,6 +28,7 @@ import { daemonFacts, openControl, type Control } from './control.ts'
 import { openHost } from './host.ts'
 import type { KernelKind } from './kernel-kind.ts'
 import { openKernel, type OpenKernel } from './kernel.ts'
+import { openLeaseStore } from './lease-store.ts'
 import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
@@ -56,7 +58,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
   logs.configure(loaded.configuration.log)
   // From here on, for whoever sees that we have started may stop us at once.
   const stopSignal = nextStopSignal()
-  const running = new RunningDaemon(options.kernel, paths, logs)
+  const running = new RunningDaemon(options, paths, logs)
   try {
     await running.start(loaded.configuration)
   } catch (error) {
@@ -79,6 +81,7 @@ function nextStopSignal(): Promise<string> {
 
 class RunningDaemon {
   readonly #kind: KernelKind
+  readonly #environment: DaemonOptions['environment']
   readonly #paths: ConfigurationPaths
   readonly #logs: Logs
   readonly #write: (line: Line) => void
@@ -86,6 +89,7 @@ class RunningDaemon {
   #network: UdpNetwork | null = null
   #host: OpenHostNetwork | null = null
   #tunnels: OpenTunnelNetwork | null = null
+  #leaseFile: LeaseFile | null = null
   #gateway: Gateway | null = null
   #control: Control | null = null
   readonly #counters = new Counters()
@@ -100,8 +104,9 @@ class RunningDaemon {
     onTrouble: (sentence) => this.#write(daemonLine('warn', sentence, 'kernel-trouble', {}, 'knl')),
   })
 
-  constructor(kind: KernelKind, paths: ConfigurationPaths, logs: Logs) {
-    this.#kind = kind
+  constructor({ kernel, environment }: DaemonOptions, paths: ConfigurationPaths, logs: Logs) {
+    this.#kind = kernel
+    this.#environment = environment
     this.#paths = paths
     this.#logs = logs
     this.#write = logs.hub.write
@@ -138,6 +143,9 @@ class RunningDaemon {
     this.#tunnels = await openTunnels(this.#kind, configuration.settings, (sentence) =>
       this.#write(daemonLine('warn', sentence, 'network-trouble', {}, 'knl')),
     )
+    this.#leaseFile = openLeaseStore(configuration.system, this.#environment, (sentence) =>
+      this.#write(daemonLine('warn', sentence, 'lease-file-trouble')),
+    )
     const { port, portNatT } = this.#network
     const reporter = new Reporter(() => systemClock.now(), this.#logs.hub)
     this.#gateway = new Gateway(
@@ -151,6 +159,7 @@ class RunningDaemon {
         // A kernel in memory has no packets to keep apart.
         ...(this.#kind === 'netlink' ? { flows: this.#flows } : {}),
         ...(this.#tunnels === null ? {} : { tunnels: this.#tunnels }),
+        ...(this.#leaseFile === null ? {} : { leaseStore: this.#leaseFile }),
         ports: { port, portNatT },
       },
       configuration,
@@ -245,6 +254,7 @@ class RunningDaemon {
   async close(): Promise<void> {
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
       this.#write(daemonLine('error', error.message, 'kernel-refused'))
+    await this.#leaseFile?.flush()
     await this.#flows.close()
     // Last of those who are spoken with: its clients hear of the end of every SA.
     await this.#control?.close()

@@ -20,7 +20,18 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import { MappingLifetimes } from '../nat/adaptive.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
-import type { Clock, Datagram, Entropy, Flows, HostNetwork, Kernel, KeyExchanges, Network, TunnelNetwork } from '../ports.ts'
+import type {
+  Clock,
+  Datagram,
+  Entropy,
+  Flows,
+  HostNetwork,
+  Kernel,
+  KeyExchanges,
+  LeaseStore,
+  Network,
+  TunnelNetwork,
+} from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
 import { Initiations } from './initiations.ts'
@@ -44,6 +55,8 @@ export interface GatewayPorts {
   readonly flows?: Flows
   /** None: tunnels get neither routes nor virtual addresses (a kernel in memory). */
   readonly tunnels?: TunnelNetwork
+  /** None: who has which virtual address is forgotten with us. */
+  readonly leaseStore?: LeaseStore
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
 }
@@ -51,7 +64,7 @@ export interface GatewayPorts {
 export class Gateway {
   readonly books: Books
   readonly traffic = new TrafficClaims()
-  readonly leases = new Leases()
+  readonly leases: Leases
   readonly configured: Configured
   readonly control: Control
   readonly traps: Traps
@@ -71,6 +84,8 @@ export class Gateway {
     upstream: (event: IkeEvent) => void,
     armed: (at: Milliseconds) => void,
   ) {
+    const { leaseStore } = ports
+    this.leases = new Leases(leaseStore?.kept, () => leaseStore?.changed(() => this.leases.kept()))
     const report = (event: IkeEvent): void => {
       upstream(event)
       this.#tunnelRoutes?.handle(event)

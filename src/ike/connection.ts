@@ -2,6 +2,7 @@
  * What we were told to do: a connection as swanctl.conf or a VICI client hands it to the life of an IKE_SA. Names follow
  * swanctl.conf; times are milliseconds. What is parsed here need not be honoured yet: config/known-keys.ts says what is.
  */
+import type { PoolAttribute } from '../address/pool.ts'
 import { assert } from '../base/assert.ts'
 import type { IpAddress, IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -307,6 +308,13 @@ export interface IkeSettings {
   /** Whether tunnels get routes, and virtual addresses of ours their place; the table of the routes and the priority of its rule. */
   readonly installRoutes: boolean
   readonly installVirtualAddresses: boolean
+  /** Name of the interface that gets virtual addresses of ours; null: that which leads to the peer. */
+  readonly virtualAddressesOn: string | null
+  /** What every client is told that gets an address, besides what its pool says. */
+  readonly attributes: readonly PoolAttribute[]
+  /** Whether scripts of children are run, and name servers that peers tell us are theirs to install. */
+  readonly runsUpdown: boolean
+  readonly updownHandlesNameServers: boolean
   readonly routingTable: number
   readonly routingTablePriority: number
   /** How long what the peer sent on a CHILD_SA is let in after that was replaced and deleted. */
@@ -351,6 +359,10 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   replayWindow: 32,
   installRoutes: true,
   installVirtualAddresses: true,
+  virtualAddressesOn: null,
+  attributes: [],
+  runsUpdown: true,
+  updownHandlesNameServers: false,
   routingTable: 220,
   routingTablePriority: 220,
   deleteRekeyedDelay: 5_000,

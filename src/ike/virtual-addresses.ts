@@ -57,7 +57,11 @@ export function answerConfiguration(session: Session, request: readonly Payload[
     )
   }
   if (sa.leases.length === 0) return null
-  const attributes = [...sa.leases.map(({ address }) => addressAttribute(address)), ...env.leases.attributesOf(sa.leases)]
+  const attributes = [
+    ...sa.leases.map(({ address }) => addressAttribute(address)),
+    ...env.leases.attributesOf(sa.leases),
+    ...env.settings().attributes,
+  ]
   return { kind: 'CP', cpType: CpType.CFG_REPLY, attributes: attributes.slice(0, MAX_CP_ATTRIBUTES) }
 }
 

@@ -101,6 +101,76 @@ test('a pool in use keeps its addresses: others are refused, other attributes ar
   assert.equal(leases.remove('a'), false)
 })
 
+test('what was kept is known again: who had an address gets it, others get those that nobody had, then those of who was away longest', () => {
+  const before = new Leases()
+  before.put(pool('a', '10.3.0.1', 4))
+  const [x, y, z] = ['x', 'y', 'z'].map((name, i) => before.acquire(['a'], who(name), ANY, at(i))!)
+  before.release(z!)
+  before.release(x!)
+  const kept = before.kept()
+  assert.deepEqual(
+    kept.map(({ address, holder }) => `${address.toString()} ${holder.name}`),
+    ['10.3.0.3 z', '10.3.0.1 x', '10.3.0.2 y'],
+  )
+  const after = new Leases(kept)
+  // The pool comes later, by a client perhaps, and until then nothing is lost.
+  assert.deepEqual(after.kept(), kept)
+  assert.equal(after.put(pool('a', '10.3.0.1', 4)), 'added')
+  assert.deepEqual(after.kept(), kept)
+  assert.deepEqual(
+    after.pools().map(({ online, offline }) => [online, offline]),
+    [[0, 3]],
+  )
+  const again = after.acquire(['a'], who('y'), ANY, at(9))
+  assert.deepEqual([text(again), again?.origin], [y!.address.toString(), 'returned'])
+  assert.equal(text(after.acquire(['a'], who('new'), ANY, at(9))), '10.3.0.4')
+  const taken = after.acquire(['a'], who('newer'), ANY, at(9))
+  assert.deepEqual([text(taken), taken?.origin], ['10.3.0.3', { takenFrom: who('z') }])
+})
+
+test('of what was kept only the addresses count that the pool has now; between them others are given out', () => {
+  const kept = ['10.3.0.2', '10.3.0.4', '10.9.0.1', 'fd00::1'].map((address) => ({
+    pool: 'a',
+    address: IpAddress.parse(address),
+    holder: who(address),
+  }))
+  const leases = new Leases([...kept, { ...kept[0]!, holder: who('second') }])
+  leases.put(pool('a', '10.3.0.1', 4))
+  assert.deepEqual(
+    leases.leasesOf('a').map(({ address, holder, isOnline }) => [address.toString(), holder.name, isOnline]),
+    [
+      ['10.3.0.2', '10.3.0.2', false],
+      ['10.3.0.4', '10.3.0.4', false],
+    ],
+  )
+  const given = ['p', 'q', 'r'].map((name, i) => text(leases.acquire(['a'], who(name), ANY, at(i))))
+  assert.deepEqual(given, ['10.3.0.1', '10.3.0.3', '10.3.0.2'])
+})
+
+test('whoever keeps them hears of every change', () => {
+  let changes = 0
+  const leases = new Leases([], () => changes++)
+  leases.put(pool('a', '10.3.0.1', 1))
+  const lease = leases.acquire(['a'], who('x'), ANY, at(1))!
+  assert.equal(changes, 1)
+  leases.release(lease)
+  assert.equal(changes, 2)
+  assert.equal(leases.remove('a'), true)
+  assert.equal(changes, 3)
+  assert.deepEqual(leases.kept(), [])
+})
+
+test('a pool that grows or moves keeps who had an address that it still has', () => {
+  const leases = new Leases()
+  leases.put(pool('a', '10.3.0.1', 2))
+  for (const lease of ['x', 'y'].map((name, i) => leases.acquire(['a'], who(name), ANY, at(i))!)) leases.release(lease)
+  assert.equal(leases.put(pool('a', '10.3.0.2', 5)), 'replaced')
+  assert.deepEqual(
+    leases.kept().map(({ address, holder }) => [address.toString(), holder.name]),
+    [['10.3.0.2', 'y']],
+  )
+})
+
 test('whatever comes and goes, no address has two holders and the counts are those of the list', () => {
   const step = fc.record({
     name: fc.constantFrom('u', 'v', 'w', 'x', 'y'),

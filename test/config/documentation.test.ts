@@ -31,6 +31,10 @@ const sections: [string, SectionRules][] = [
   ['pools.<name>', SWANCTL.sections.pools!.otherSections!],
   ['charon', STRONGSWAN.sections.charon!],
   ['charon.filelog.<name>', STRONGSWAN.sections.charon!.sections.filelog!.otherSections!],
+  ['charon.plugins.attr', STRONGSWAN.sections.charon!.sections.plugins!.sections.attr!],
+  ['charon.plugins.resolve', STRONGSWAN.sections.charon!.sections.plugins!.sections.resolve!],
+  ['charon.plugins.resolve.resolvconf', STRONGSWAN.sections.charon!.sections.plugins!.sections.resolve!.sections.resolvconf!],
+  ['charon.plugins.updown', STRONGSWAN.sections.charon!.sections.plugins!.sections.updown!],
   ['charon.plugins.vici', STRONGSWAN.sections.charon!.sections.plugins!.sections.vici!],
 ]
 

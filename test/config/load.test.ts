@@ -4,9 +4,11 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 
 import { formatIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
+import { IpAddress } from '../../src/base/ip.ts'
 import { DEFAULT_LOG_SETTINGS } from '../../src/config/log.ts'
 import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
+import { DEFAULT_SYSTEM_SETTINGS } from '../../src/config/system.ts'
 import { diskFiles } from '../../src/edge/files.ts'
 import {
   DEFAULT_CHILD,
@@ -175,6 +177,7 @@ describe('configurations of real gateways', () => {
       settings: DEFAULT_IKE_SETTINGS,
       log: DEFAULT_LOG_SETTINGS,
       control: { kind: 'unix', path: '/var/run/charon.vici' },
+      system: DEFAULT_SYSTEM_SETTINGS,
     })
   })
 
@@ -215,7 +218,6 @@ describe('configurations of real gateways', () => {
         'strongswan.conf:16 charon.plugins.eap-radius.servers',
         'swanctl/swanctl.conf:3 connections.all.version',
         'swanctl/swanctl.conf:23 connections.all.local.xauth_id',
-        'swanctl/swanctl.conf:31 connections.all.children.net.updown',
         'swanctl/swanctl.conf:42 connections.all.children.net.hw_offload',
         'swanctl/swanctl.conf:44 connections.all.children.net.start_action',
         'swanctl/swanctl.conf:47 connections.all.children.unreachable.start_action',
@@ -502,7 +504,7 @@ describe('values', () => {
     const text = `charon {
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retry_initiate_interval = 30\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
-      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n prefer_best_path = yes\n interfaces_ignore = eth0, eth1\n interfaces_use = eth2\n  check_current_path = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n install_routes = no\n install_virtual_ip = no\n routing_table = 221\n routing_table_prio = 222\n make_before_break = no\n inactivity_close_ike = yes\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
+      init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n close_ike_on_child_failure = yes\n prefer_best_path = yes\n interfaces_ignore = eth0, eth1\n interfaces_use = eth2\n  check_current_path = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n install_routes = no\n install_virtual_ip = no\n routing_table = 221\n routing_table_prio = 222\n make_before_break = no\n inactivity_close_ike = yes\n install_virtual_ip_on = lo\n dns1 = 10.0.0.1\n nbns1 = 10.0.0.2\n dns2 = fd00::1\n plugins { updown { load = no\n dns_handler = yes } }\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
     const loaded = load(child(''), text)
     assert.deepEqual(taken(loaded).settings, {
       port: 501,
@@ -527,6 +529,14 @@ describe('values', () => {
       deleteRekeyedDelay: 7_000,
       installRoutes: false,
       installVirtualAddresses: false,
+      virtualAddressesOn: 'lo',
+      attributes: [
+        { type: 3, value: IpAddress.parse('10.0.0.1').bytes },
+        { type: 4, value: IpAddress.parse('10.0.0.2').bytes },
+        { type: 10, value: IpAddress.parse('fd00::1').bytes },
+      ],
+      runsUpdown: false,
+      updownHandlesNameServers: true,
       routingTable: 221,
       routingTablePriority: 222,
       makeBeforeBreak: false,

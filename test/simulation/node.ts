@@ -13,7 +13,7 @@ import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
-import type { Entropy, Flows, Kernel, KeyExchange } from '../../src/ports.ts'
+import type { Entropy, Flows, KeptLease, Kernel, KeyExchange } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import { Interfaces } from './interfaces.ts'
@@ -79,6 +79,9 @@ export class SimulatedNode implements Attachment {
   /** The firewall of this machine gives answers the mark of what they answer, whoever gave that. */
   restoresMarks = false
   gateway!: Gateway
+  /** What it keeps of leases from one boot to the next, and how often that has changed. */
+  keptLeases: readonly KeptLease[] = []
+  leaseChanges = 0
   hub!: LogHub
   /** They hear of every event. */
   readonly listeners: ((event: IkeEvent) => void)[] = []
@@ -143,6 +146,14 @@ export class SimulatedNode implements Attachment {
         entropy,
         keyExchanges: { generate: (group) => this.#keyExchange(group, entropy) },
         flows: this.flows,
+        leaseStore: {
+          kept: this.keptLeases,
+          changed: (leases) => {
+            if (gateway !== this.gateway) return
+            this.leaseChanges++
+            this.keptLeases = leases()
+          },
+        },
         ports: this.ports,
       },
       this.configuration,

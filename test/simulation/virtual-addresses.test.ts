@@ -90,6 +90,38 @@ scenario('who comes back has its address again, others have not', async (world) 
   assert.deepEqual(addresses(bob), ['10.3.0.2'])
 })
 
+scenario('who comes back after the gateway has died without a word has its address again, new ones get others', async (world) => {
+  const gateway = gatewayWith(world)
+  const [alice, bob, carol] = ['alice', 'bob', 'carol'].map((name, at) =>
+    clientWith(world, { localId: name }, { name, address: `198.51.100.${7 + at}` }),
+  ) as [SimulatedNode, SimulatedNode, SimulatedNode]
+  await world.initiate(alice)
+  await world.initiate(bob)
+  gateway.boot()
+  for (const client of [alice, bob]) client.boot()
+  assert.deepEqual(leases(gateway), ['10.3.0.1 alice offline', '10.3.0.2 bob offline'])
+  for (const client of [carol, bob, alice]) await world.initiate(client)
+  assert.deepEqual([alice, bob, carol].map(addresses), [['10.3.0.1'], ['10.3.0.2'], ['10.3.0.3']])
+  for (const client of [alice, bob, carol]) assert.ok(await world.ping(client, addresses(client)[0]!, OFFICE_HOST))
+})
+
+scenario('what every client is told comes with its address, besides what the pool says', async (world) => {
+  const attributes = [{ type: CpAttribute.INTERNAL_IP4_NBNS, value: Uint8Array.of(10, 1, 0, 54) }]
+  const gateway = addGateway(world, { remote: ['dynamic'], pools: ['clients'] }, { pools: POOLS, settings: { attributes } })
+  await world.initiate(clientWith(world))
+  const told = gateway
+    .eventsOf('message-sent')
+    .flatMap(({ payloads }) => payloads.flatMap((payload) => (payload.kind === 'CP' ? payload.attributes : [])))
+  assert.deepEqual(
+    told.map(({ type, value }) => [type, value.join('.')]),
+    [
+      [CpAttribute.INTERNAL_IP4_ADDRESS, '10.3.0.1'],
+      [CpAttribute.INTERNAL_IP4_DNS, '10.1.0.53'],
+      [CpAttribute.INTERNAL_IP4_NBNS, '10.1.0.54'],
+    ],
+  )
+})
+
 scenario('a rekeyed IKE_SA has the addresses of the one before', async (world) => {
   const gateway = gatewayWith(world)
   const client = clientWith(world)

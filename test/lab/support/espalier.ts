@@ -89,6 +89,11 @@ export class Espalier {
   }
 }
 
-function environment(directory: string): { readonly STRONGSWAN_CONF: string; readonly SWANCTL_DIR: string } {
-  return { STRONGSWAN_CONF: join(directory, 'strongswan.conf'), SWANCTL_DIR: join(directory, 'swanctl') }
+/** As systemd would give it. */
+function environment(directory: string): Record<'STRONGSWAN_CONF' | 'SWANCTL_DIR' | 'STATE_DIRECTORY', string> {
+  return {
+    STRONGSWAN_CONF: join(directory, 'strongswan.conf'),
+    SWANCTL_DIR: join(directory, 'swanctl'),
+    STATE_DIRECTORY: join(directory, 'state'),
+  }
 }
