@@ -4,7 +4,9 @@
  */
 import type { Milliseconds } from './base/time.ts'
 import type { Endpoint, Family, IpAddress, IpRange } from './base/ip.ts'
+import type { PrivateKey } from './crypto/private-key.ts'
 import type { Secret } from './crypto/secret.ts'
+import type { SignatureScheme } from './crypto/signature-scheme.ts'
 import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
 
 /** What arrived on one of our UDP sockets, marker and all: `local` is the address and port it was sent to. */
@@ -149,6 +151,12 @@ export interface Entropy {
 export interface KeyExchanges {
   /** A fresh private value of a group that we do (crypto/algorithms.ts). */
   generate(group: number): Promise<KeyExchange>
+}
+
+/** Signatures, asked for rather than made: RSA takes milliseconds, which the edge spends in a thread. */
+export interface Signer {
+  /** Rejects with an EspalierError when the key does not sign so. */
+  sign(key: PrivateKey, scheme: SignatureScheme, data: Uint8Array): Promise<Uint8Array>
 }
 
 export interface KeyExchange {

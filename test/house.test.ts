@@ -43,6 +43,8 @@ const IMPURE = new Set(['main.ts', 'cli', 'daemon', 'edge'])
 const UPWARD_TYPES = [
   { from: 'ports.ts', to: 'kernel/vocabulary.ts', why: 'the Kernel port is spoken in operations, which are plain data' },
   { from: 'ports.ts', to: 'crypto/secret.ts', why: 'what a key exchange ends in comes back wrapped as any other secret' },
+  { from: 'ports.ts', to: 'crypto/private-key.ts', why: 'a signer is handed the key, which never leaves it' },
+  { from: 'ports.ts', to: 'crypto/signature-scheme.ts', why: 'and is told how to sign' },
 ]
 
 /** Node's modules that neither do I/O nor know time or chance, and who of the core may use the others. */
@@ -257,6 +259,8 @@ test('the rules see an upward import, and allow the types that are meant but not
   assert.deepEqual(grantsWithoutUse(planted({ 'ports.ts': '' })), [
     'nobody needs the exception for ports.ts and kernel/vocabulary.ts any more',
     'nobody needs the exception for ports.ts and crypto/secret.ts any more',
+    'nobody needs the exception for ports.ts and crypto/private-key.ts any more',
+    'nobody needs the exception for ports.ts and crypto/signature-scheme.ts any more',
   ])
 })
 
