@@ -5,7 +5,8 @@
  * has one made for itself alone.
  */
 import { EspalierError } from '../base/errors.ts'
-import { configuredTraffic, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
+import { ExchangeType, ProtocolId } from '../iana/ikev2.ts'
+import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
@@ -15,6 +16,16 @@ import type { Session, WantedChild } from './session.ts'
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
 export async function losePeer(session: Session): Promise<void> {
   await endWithActions(session, 'peer-silent', (child) => child.dpdAction)
+}
+
+/** There is no way to the peer that the IKE_SA may take: it is told, if it hears us, and what is to become of the rest is as if it were silent. */
+export async function leave(session: Session): Promise<void> {
+  const { sa, env, exchanges } = session
+  env.report({ event: 'delete-sent', sa, child: null })
+  exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }]).catch(() => {
+    // Closing the IKE_SA abandons the request at once; that is meant.
+  })
+  await endWithActions(session, 'failed', (child) => child.dpdAction)
 }
 
 /** The peer deleted the IKE_SA, and has its answer. */
@@ -50,7 +61,7 @@ function restart(session: Session, child: ChildSa): void {
 
 async function endWithActions(
   session: Session,
-  reason: 'peer-silent' | 'deleted-by-peer',
+  reason: 'peer-silent' | 'deleted-by-peer' | 'failed',
   kind: (child: ChildConnection) => Action,
 ): Promise<void> {
   const { sa, env } = session
@@ -83,17 +94,23 @@ async function endWithActions(
   else void reestablish(session, first, further).then(heir.resolve)
 }
 
-/** Another IKE_SA with the same peer, with these CHILD_SAs; null if it does not come about. What comes of it is reported. */
+/**
+ * Another IKE_SA with the same peer, with these CHILD_SAs; null if it does not come about. What comes of it is reported.
+ * The peer may do the same, or be reauthenticating the one that is lost to us: one is enough.
+ */
 async function reestablish(
   session: Session,
-  { connection, asked }: WantedChild,
+  { connection, asked = configuredTraffic(connection) }: WantedChild,
   others: readonly WantedChild[],
 ): Promise<Session | null> {
   const { sa, env } = session
+  const has = ({ sa: twin }: Session): boolean =>
+    twin.connection === sa.connection &&
+    twin.children.some((child) => child.state === 'installed' && child.expiry !== 'hard' && isCarriedBy(child, asked, twin))
   try {
-    const renewed = await session.initiateElsewhere(connection, asked ?? configuredTraffic(connection))
+    const renewed = await session.initiateElsewhere(connection, asked, () => session.twins.find(has) ?? null)
     await Promise.all(others.map((child) => addChild(renewed, child.connection, child.asked).catch(told)))
-    return renewed
+    return session.settle(renewed)
   } catch (error) {
     // What became of an IKE_SA was reported when it did.
     if (error instanceof NotInitiated && sa.connection !== null)

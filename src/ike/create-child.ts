@@ -45,6 +45,8 @@ export interface MadeChild {
   readonly offer: ChildOffer
   readonly agreed: Agreement
   readonly contributions: ChildContributions
+  /** The peer has deleted it already: that came before its answer, which was lost. */
+  readonly isOver: boolean
 }
 
 /** The initiator's side: another CHILD_SA. Throws an EspalierError after everything of it is gone, with the peer too. */
@@ -52,9 +54,7 @@ export async function createChild(session: Session, connection: ChildConnection,
   const { sa } = session
   if (sa.state !== 'established')
     throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
-  const child = await installMade(session, await requestChild(session, connection, null, asked))
-  session.adopt(child)
-  return child
+  return adoptMade(session, await requestChild(session, connection, null, asked), null)
 }
 
 /**
@@ -147,6 +147,7 @@ export async function requestChild(
 ): Promise<MadeChild> {
   const { env, exchanges } = session
   const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old), old?.separation)
+  const deleted = (session.deletedEarly = new Set<number>())
   let answer: Received | null = null
   try {
     let group = preferredGroup(connection.proposals, old === null ? null : childSuiteOf(old.proposal).ke)
@@ -178,6 +179,7 @@ export async function requestChild(
           offer,
           agreed,
           contributions: { nonceInitiator: nonce, nonceResponder: peerNonce.data.slice(), sharedSecret },
+          isOver: deleted.has(agreed.outboundSpi),
         }
       } finally {
         keyExchange?.destroy()
@@ -190,11 +192,21 @@ export async function requestChild(
     // The responder believes in a CHILD_SA that we could not take (RFC 7296 1.4.1).
     else if (answer !== null && find(answer.payloads, 'SA') !== null) await ask(session, [childDelete([offer.inboundSpi])])
     throw error
+  } finally {
+    session.deletedEarly = null
   }
 }
 
-/** Installs what the exchange made, both directions. Throws KernelError after the peer was told to forget it. */
-export async function installMade(session: Session, made: MadeChild): Promise<ChildSa> {
+/** Installs what the exchange made, another CHILD_SA or one in the place of `old`. Throws KernelError after the peer was told to forget it. */
+export async function adoptMade(session: Session, made: MadeChild, old: ChildSa | null): Promise<ChildSa> {
+  const child = await installMade(session, made)
+  session.adopt(child, old)
+  if (made.isOver) session.loseChild(child)
+  return child
+}
+
+/** Both directions. */
+async function installMade(session: Session, made: MadeChild): Promise<ChildSa> {
   try {
     return await installChild(session, made.agreed, made.contributions)
   } catch (error) {

@@ -24,6 +24,9 @@ import { ask } from './liveness.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
+/** Our limit: CHILD_SAs that the peer deletes and we do not know, while we wait for one; a peer in order names that one. */
+const DELETED_EARLY_MAX = 64
+
 /** The responder's side of any INFORMATIONAL. `closes` tells that the IKE_SA ends once the answer has left. */
 export async function respondInformational(
   session: Session,
@@ -45,7 +48,10 @@ export async function respondInformational(
       const child = sa.children.find(
         ({ outboundSpi, state }) => spi.length === 4 && outboundSpi === new Reader(spi).u32() && state !== 'deleted',
       )
-      if (child === undefined) continue
+      if (child === undefined) {
+        noteEarlyDelete(session, spi)
+        continue
+      }
       env.report({ event: 'delete-received', sa, child })
       if (child.state === 'rekeyed' || child.successor !== null) await session.retireChild(child)
       else await followChildDelete(session, child)
@@ -62,6 +68,14 @@ export async function respondInformational(
     return { payloads: [], closes: 'failed' }
   }
   return { payloads: answer.length === 0 ? [] : [childDelete(answer)], closes: null }
+}
+
+/**
+ * The peer deletes a CHILD_SA that we do not know. Perhaps it has just made it, at our request, and its answer has not
+ * come to us: requests of the two sides do not wait for each other. Then there is one that is over when it begins.
+ */
+function noteEarlyDelete({ deletedEarly }: Session, spi: Uint8Array): void {
+  if (deletedEarly !== null && spi.length === 4 && deletedEarly.size < DELETED_EARLY_MAX) deletedEarly.add(new Reader(spi).u32())
 }
 
 /**

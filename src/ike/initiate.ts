@@ -12,7 +12,7 @@ import type { AddressPattern, ChildConnection, Connection } from './connection.t
 import { tryCreateChild } from './create-child.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
-import { NotInitiated } from './failure.ts'
+import { NotInitiated, REFUSED_FOR_NAT } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './keepalive.ts'
 import type { Session } from './session.ts'
@@ -26,6 +26,8 @@ export interface InitiationOptions {
   readonly otherwise?: Way
   /** Unless it is what the child is configured with. */
   readonly asked?: AskedTraffic
+  /** An IKE_SA that the peer has begun, if it has what is to be made; asked before another try. */
+  readonly standIn?: () => Session | null
 }
 
 /**
@@ -41,7 +43,8 @@ export async function initiate(
   options: InitiationOptions = {},
 ): Promise<Session> {
   let found = options.otherwise ?? null
-  for (let attempt = 1; ; attempt++) {
+  let natsMet = 0
+  for (let attempt = 1; ;) {
     found = options.between ?? (await endpointsOf(env, connection, found))
     const { local, remote } = found
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
@@ -54,9 +57,13 @@ export async function initiate(
     const session = open(local, remote)
     const failure = await attemptOnce(session, child, options.asked)
     if (failure === null) return session
+    // One packet that was changed on the way looks like a NAT, too (RFC 4555 3.9).
+    if (failure.code === REFUSED_FOR_NAT && natsMet++ < env.settings().retransmitTries && !isStopping()) continue
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
-    env.report({ event: 'initiating-again', sa: session.sa, attempt: attempt + 1, tries: connection.keyingTries })
+    const other = options.standIn?.() ?? null
+    if (other !== null) return other
+    env.report({ event: 'initiating-again', sa: session.sa, attempt: ++attempt, tries: connection.keyingTries })
   }
 }
 

@@ -49,7 +49,7 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
   }
   const grace = env.settings().deleteRekeyedDelay
   void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us', grace), 'delete-ike')
-  return settle(renewed, old)
+  return settleRivals(renewed, old)
 }
 
 /** The same; none is left if no other one came about. */
@@ -57,7 +57,7 @@ async function breakBeforeMake(session: Session, children: readonly ChildSa[]): 
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
   const renewed = await makeAnew(session, children)
-  if (renewed !== null) return settle(renewed, session)
+  if (renewed !== null) return settleRivals(renewed, session)
   fail(session, 'failed', null)
   return null
 }
@@ -85,7 +85,7 @@ async function makeAnew(session: Session, children: readonly ChildSa[]): Promise
  * If the peer made one as well in the same moment, that of the responder of the old one goes. Whoever of the two is done
  * last finds the other. Returns the one that stays.
  */
-function settle(renewed: Session, old: Session): Session {
+export function settleRivals(renewed: Session, old: Session): Session {
   const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, old))
   if (rival === undefined) return renewed
   const [superfluous, staying] = old.sa.originalRole === 'responder' ? [renewed, rival] : [rival, renewed]
@@ -95,8 +95,10 @@ function settle(renewed: Session, old: Session): Session {
 
 /** The peer made it since there was the old one: in the same moment as we did, or before the peer's delete came to us. */
 function isRival({ sa }: Session, renewed: Session, old: Session): boolean {
-  const isSameTraffic = sa.children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
-  return sa.originalRole === 'responder' && sa.created > old.sa.created && isSameTraffic
+  const { children } = sa
+  const isSameTraffic = children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
+  // One without CHILD_SAs is there for something else.
+  return sa.originalRole === 'responder' && sa.created > old.sa.created && children.length > 0 && isSameTraffic
 }
 
 /** It may have been rekeyed meanwhile. */

@@ -13,7 +13,7 @@ import type { Entropy } from '../ports.ts'
 import { followEarlierDelete } from './actions.ts'
 import { sameTraffic } from './asked-traffic.ts'
 import { childDelete } from './child.ts'
-import { createChild, disown, installMade, requestChild, type MadeChild } from './create-child.ts'
+import { adoptMade, createChild, disown, requestChild, type MadeChild } from './create-child.ts'
 import { ExchangeFailure, notNow } from './failure.ts'
 import { ask } from './liveness.ts'
 import { compareNonces, lowestNonce } from './nonces.ts'
@@ -60,7 +60,7 @@ async function yieldToPeer(session: Session, child: ChildSa, made: MadeChild): P
 }
 
 async function replace(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
-  session.adopt(await installMade(session, made), child)
+  await adoptMade(session, made, child)
   // If the peer made one as well, it is about to delete that.
   const redundant = child.successor
   child.successor = null

@@ -70,6 +70,8 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     return
   }
   const rival = endRekey(session)
+  // The peer has decided first, and shown it by using its own (confirmByUse).
+  if (sa.state !== 'established') return discard(successor)
   if (rival !== null && compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0) {
     // If that is gone again, the peer is about to delete the old one as well.
     if (isThere(rival)) takeOver(session, rival.session)

@@ -25,10 +25,22 @@ import { Turns } from './turns.ts'
 export interface SessionKeeper {
   /** A new IKE_SA that is to replace the one of `session`, in the tables so that messages reach it. */
   successorOf(session: Session, role: Role): Session
+  /** The peer deleted this CHILD_SA before we had it: as if it did now. */
+  childLost(session: Session, child: ChildSa): Promise<void>
   /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
   initiateAnew(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
-  /** The same as its connection says, or between those endpoints if it names nobody. */
-  initiateElsewhere(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
+  /**
+   * The same as its connection says, or between those endpoints if it names nobody. It is not tried again when `standIn`
+   * finds another IKE_SA, which is what it resolves to then.
+   */
+  initiateElsewhere(
+    session: Session,
+    child: ChildConnection,
+    asked: AskedTraffic,
+    standIn: () => Session | null,
+  ): Promise<Session>
+  /** If the peer has made another as well in the place of `old`, one of the two goes; the one that stays (reauthenticate.ts). */
+  settle(renewed: Session, old: Session): Session
   /** Its peer is silent: closes it, and does what the dpd_action of its CHILD_SAs says (actions.ts). */
   peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
@@ -120,6 +132,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** What MOBIKE has to find out or to tell (mobike.ts), null if nothing. */
   mobikeWork: MobikeWork | null = null
   ikeRekey: IkeRekey | null = null
+  /** While our request for a CHILD_SA is under way: SPIs of those that the peer deletes and we do not know. */
+  deletedEarly: Set<number> | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
   /** The IKE_SA that has replaced this one by a rekey. */
@@ -302,8 +316,13 @@ export class Session implements DeadlineOwner, WireDeadlines {
   }
 
   /** The same with the peer wherever its connection finds it. */
-  initiateElsewhere(child: ChildConnection, asked: AskedTraffic): Promise<Session> {
-    return this.#keeper.initiateElsewhere(this, child, asked)
+  initiateElsewhere(child: ChildConnection, asked: AskedTraffic, standIn: () => Session | null): Promise<Session> {
+    return this.#keeper.initiateElsewhere(this, child, asked, standIn)
+  }
+
+  /** `renewed` has come in the place of this one: the IKE_SA that stays, if the peer has made one as well. */
+  settle(renewed: Session): Session {
+    return this.#keeper.settle(renewed, this)
   }
 
   /** The peer does not answer: the end. */
@@ -382,6 +401,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.#keeper.childAdopted(this, child)
     if (replaced === null) env.report({ event: 'child-established', sa, child })
     else env.report({ event: 'child-rekeyed', sa, old: replaced, child })
+  }
+
+  /** The peer deleted it before we had it, which is followed when what is under way waits for the wire. */
+  loseChild(child: ChildSa): void {
+    this.enqueue(() => this.#keeper.childLost(this, child))
   }
 
   /** Sets the deadline for the next of the CHILD_SAs that something is due of. */

@@ -18,10 +18,10 @@ import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
-import { isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
+import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
-import { followDelete, losePeer } from './actions.ts'
+import { followChildDelete, followDelete, losePeer } from './actions.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -47,7 +47,7 @@ import { connectionsBetween } from './matching.ts'
 import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
 import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
-import { reauthenticate } from './reauthenticate.ts'
+import { reauthenticate, settleRivals } from './reauthenticate.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
@@ -509,12 +509,30 @@ export class Shard implements SessionKeeper {
     { sa: { connection, local, remote } }: Session,
     child: ChildConnection,
     asked: AskedTraffic,
+    standIn: () => Session | null,
   ): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stood has a connection')
     return this.initiate(connection, child, undefined, {
-      otherwise: { local, remote: new Endpoint(remote.address, connection.remotePort) },
+      // As if for the first time: the ports are those that IKE_SA_INIT goes between.
+      otherwise: {
+        local: new Endpoint(local.address, initialLocalPort(connection.localPort, connection.remotePort, this.#env.ports)),
+        remote: new Endpoint(remote.address, connection.remotePort),
+      },
       asked,
+      standIn,
     })
+  }
+
+  /** Part of SessionKeeper. */
+  settle(renewed: Session, old: Session): Session {
+    return settleRivals(renewed, old)
+  }
+
+  /** Part of SessionKeeper. */
+  async childLost(session: Session, child: ChildSa): Promise<void> {
+    if (!session.sa.children.includes(child)) return
+    this.#env.report({ event: 'delete-received', sa: session.sa, child })
+    await followChildDelete(session, child)
   }
 
   /** Part of SessionKeeper. */

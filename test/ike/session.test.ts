@@ -21,6 +21,8 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     successorOf: () => assert.fail('nothing is rekeyed here'),
     initiateAnew: () => assert.fail('nothing is reauthenticated here'),
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
+    settle: () => assert.fail('nothing is made anew here'),
+    childLost: () => assert.fail('nothing is deleted here'),
     peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
     runMobike: () => assert.fail('there is no MOBIKE here'),

@@ -14,7 +14,7 @@ import type { ChildWords } from './configuration.ts'
 import { summaryOf, type Packet } from './packet.ts'
 import { addClient, addGateway, flows } from './places.ts'
 import { assertOne, current, standing, type Both } from './standing.ts'
-import { scenario, type World } from './world.ts'
+import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
 async function tunnel(world: World, words: Parameters<typeof addClient>[1] = {}): Promise<Both> {
   const gateway = addGateway(world)
@@ -290,4 +290,98 @@ scenario('a CHILD_SA asked for while the peer rekeys the IKE_SA is made in the n
     standing(client).sa.children.map(({ connection }) => connection.name),
     ['net', 'lab'],
   )
+})
+
+scenarioOverSeeds(
+  'both rekey the IKE_SA, and the peer uses its own before its answer to ours comes: ours goes',
+  6,
+  async (world) => {
+    const both = await tunnel(world)
+    const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA response 0')
+    const nodes = [both.gateway, both.client]
+    const rekeyed = Promise.all(nodes.map((node) => standing(node).runExchange(rekeyIkeSa, 'rekey-ike')))
+    const child = current(both.client)
+    // In the new IKE_SA, whose nonces decide which one that is.
+    const used = standing(both.client).runExchange((session) => rekeyChild(session, child), 'rekey-child')
+    await world.pass(SECOND)
+    heal()
+    await world.outcome(Promise.all([rekeyed, used]))
+    await world.pass(5 * MINUTE)
+    await assertOne(world, both)
+  },
+)
+
+scenario('a CHILD_SA is gone again when the answer that made it comes at last: nothing is left of it', async (world) => {
+  const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+  const client = addClient(world, { children: CHILDREN })
+  await world.initiate(client)
+  const heal = losing(world, gateway, (summary) => summary === 'CREATE_CHILD_SA response 2')
+  const added = addChild(standing(client), standing(client).sa.connection!.children[1]!)
+  await world.until(() => standing(gateway).sa.children.length === 2, 'the gateway has made it')
+  const filter = { ike: null, ikeId: null, child: 'lab', childId: null }
+  await world.outcome(gateway.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+  heal()
+  await world.outcome(added)
+  await world.pass(SECOND)
+  for (const node of [client, gateway]) assert.equal(current(node).connection.name, 'net')
+  assert.match(client.said('delete-received'), /^received DELETE for ESP CHILD_SA with SPI /)
+})
+
+scenario(
+  'what one side has rekeyed is thrown away by the kernel of the other before its answer comes: there is one',
+  async (world) => {
+    const both = await tunnel(world)
+    const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA response 0')
+    const old = current(both.gateway)
+    const rekeyed = standing(both.gateway).runExchange((session) => rekeyChild(session, old), 'rekey-child')
+    await world.until(() => standing(both.client).sa.children.length === 2, 'the client has the new one')
+    const { inboundSpi, reqid } = standing(both.client).sa.children[1]!
+    const { spi, source, destination } = both.client.kernel.states().find((state) => state.spi === inboundSpi)!
+    both.client.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard: true })
+    await world.pass(SECOND)
+    heal()
+    await world.outcome(rekeyed)
+    await world.pass(10 * SECOND)
+    await assertOne(world, both)
+  },
+)
+
+for (const late of ['client', 'gateway'] as const) {
+  for (const isHopeless of [true, false]) {
+    scenario(
+      `both lose the other, and make an IKE_SA each in its place, the ${late} ${isHopeless ? 'in vain at first' : 'a little later'}: one stays`,
+      async (world) => {
+        const words = { dpdAction: 'start', keyingTries: 0 }
+        const both = { gateway: addGateway(world, words), client: addClient(world, words) }
+        await world.initiate(both.client)
+        const heal = losing(world, both[late], (summary) => summary === 'IKE_SA_INIT request 0')
+        await world.outcome(Promise.all([both.client, both.gateway].map((node) => standing(node).losePeer())))
+        await world.pass(isHopeless ? 5 * MINUTE : SECOND)
+        heal()
+        await world.pass(10 * MINUTE)
+        await assertOne(world, both)
+        assert.equal(both[late].eventsOf('initiating-again').length, 0)
+        assert.equal(both[late].eventsOf('ike-established').length, isHopeless ? 2 : 3)
+      },
+    )
+  }
+}
+
+scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none that is lost', async (world) => {
+  const gateway = addGateway(world, { dpdAction: 'start' })
+  const client = addClient(world, { remoteId: '%any' })
+  const lost = await world.initiate(client)
+  const other = await world.initiate(client)
+  await world.outcome(other.runExchange((session) => deleteChildSa(session, session.sa.children[0]!)))
+  const [atGateway] = gateway.sessions()
+  await world.outcome(Promise.all([lost.close('peer-silent'), atGateway!.losePeer()]))
+  await world.pass(MINUTE)
+  assert.deepEqual(
+    gateway.sessions().map(({ sa }) => [sa.role, sa.children.length]),
+    [
+      ['responder', 0],
+      ['initiator', 1],
+    ],
+  )
+  assert.ok(await flows(world, client, gateway))
 })
