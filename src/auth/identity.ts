@@ -125,6 +125,16 @@ export function identityOfAddress(address: IpAddress): Identity {
   return { type: address.family === 4 ? ID_IPV4_ADDR : ID_IPV6_ADDR, data: address.bytes }
 }
 
+/** ID_DER_ASN1_DN: what a certificate is about. `subject` is the DER of a Name. */
+export function identityOfSubject(subject: Uint8Array): Identity {
+  return { type: ID_DER_ASN1_DN, data: subject }
+}
+
+/** ID_KEY_ID: what a public key without a certificate goes by (strongSwan). */
+export function identityOfKey(fingerprint: Uint8Array): Identity {
+  return { type: ID_KEY_ID, data: fingerprint }
+}
+
 function parsePrefixed(type: number, prefix: string, text: string): Identity {
   if (text.startsWith('#')) {
     const data = hexData(text.slice(1))

@@ -3,10 +3,13 @@
  * swanctl.conf; times are milliseconds. What is parsed here need not be honoured yet: config/known-keys.ts says what is.
  */
 import type { PoolAttribute } from '../address/pool.ts'
+import { NO_CONSTRAINTS, type Constraints } from '../auth/constraints.ts'
 import { assert } from '../base/assert.ts'
 import type { IpAddress, IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
+import type { PublicKey } from '../crypto/public-key.ts'
+import type { Certificate } from '../pki/certificate.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import { DYNAMIC_SELECTOR, type SelectorTemplate } from '../negotiate/selectors.ts'
 
@@ -79,9 +82,15 @@ export interface IkeLifetime {
 
 /** One round of how we show who we are. */
 export interface LocalAuthentication {
-  readonly method: 'psk' | 'pubkey'
-  /** Null: the subject of our certificate, else our IP address at the time. */
+  /** any: none was asked for, which is a public key (strongSwan). */
+  readonly method: 'psk' | 'pubkey' | 'any'
+  /** Null: the subject of a certificate that we find for ourselves, else our IP address at the time. That of a certificate of `certificates` stands here. */
   readonly id: Identity | null
+  /** What we may show, best first. */
+  readonly certificates: readonly Certificate[]
+  readonly publicKeys: readonly PublicKey[]
+  /** What we sign with. */
+  readonly constraints: Constraints
 }
 
 /** One round of what we want of the peer. */
@@ -89,6 +98,15 @@ export interface RemoteAuthentication {
   readonly method: 'psk' | 'pubkey' | 'any'
   /** Pattern without restriction (%any) when not configured. */
   readonly id: IdentityPattern
+  /** If there are any: one of these certificates or public keys it has to be. */
+  readonly certificates: readonly Certificate[]
+  readonly publicKeys: readonly PublicKey[]
+  /** If there are any: one of these authorities has to be in the chain. */
+  readonly caCertificates: readonly Certificate[]
+  /** One authority in the chain has to be called this. */
+  readonly caId: IdentityPattern | null
+  /** Of the keys and signatures in the chain, and in AUTH. */
+  readonly constraints: Constraints
   /** Any one of these has to be shown by an attribute certificate. */
   readonly groups: readonly Identity[]
   /** OIDs, all of which the certificate has to have. */
@@ -223,10 +241,21 @@ export const DEFAULT_CONNECTION = {
 } as const satisfies Partial<Connection>
 
 /** The same for a round of authentication: strongSwan's is by public key. */
-export const DEFAULT_LOCAL = { method: 'pubkey', id: null } as const satisfies LocalAuthentication
+export const DEFAULT_LOCAL = {
+  method: 'pubkey',
+  id: null,
+  certificates: [],
+  publicKeys: [],
+  constraints: NO_CONSTRAINTS,
+} as const satisfies LocalAuthentication
 export const DEFAULT_REMOTE = {
   method: 'pubkey',
   id: { kind: 'any' },
+  certificates: [],
+  publicKeys: [],
+  caCertificates: [],
+  caId: null,
+  constraints: NO_CONSTRAINTS,
   groups: [],
   certificatePolicies: [],
   revocation: 'relaxed',
