@@ -4,6 +4,7 @@
 import { equalBytes, fromHex, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { IpAddress, IpRange } from '../base/ip.ts'
+import { printable } from '../base/printable.ts'
 import {
   encodeDistinguishedName,
   equalDistinguishedNames,
@@ -216,19 +217,6 @@ function describe(identity: Identity): string {
   if (range === null) return `{${type}}:#${toHex(data)}`
   if (type === ID_IPV4_ADDR || type === ID_IPV6_ADDR) return range.first.toString()
   return range.toString()
-}
-
-/** UTF-8 where it is valid, with control, format, private and line-breaking characters and backslashes escaped; else byte by byte. */
-function printable(bytes: Uint8Array): string {
-  const escape = (text: string): string => Array.from(utf8(text), (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    return text.replace(/[\p{C}\p{Zl}\p{Zp}\\]/gu, escape)
-  } catch {
-    return Array.from(bytes, (byte) =>
-      byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
-    ).join('')
-  }
 }
 
 /** Case-insensitive in ASCII. strongSwan refuses names with a NUL, which other software might read as shorter than they are. */

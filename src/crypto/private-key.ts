@@ -1,7 +1,7 @@
 /**
  * Private keys. They live in OpenSSL's KeyObjects, never in strings, and print as "private key, rsa 2048".
  */
-import { createPrivateKey, createPublicKey, sign, type KeyObject, type PrivateKeyInput } from 'node:crypto'
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto'
 import { inspect, promisify } from 'node:util'
 
 import { DerReader, Tag } from '../base/der.ts'
@@ -76,8 +76,13 @@ export function readPrivateKey(bytes: Uint8Array, passphrase: Secret | null): Pr
     throw new EspalierError('caller', 'KEY_NEEDS_PASSPHRASE', 'the private key is encrypted and there is no passphrase for it')
   const copy = Buffer.from(bytes)
   try {
-    const given = form.isEncrypted ? { passphrase: Buffer.from(passphrase!.dangerouslyReveal()) } : {}
-    return new PrivateKey(createPrivateKey({ key: copy, ...form.input, ...given }))
+    // Always a passphrase: without one OpenSSL would ask a terminal.
+    const opener = form.isEncrypted ? Buffer.from(passphrase!.dangerouslyReveal()) : Buffer.alloc(0)
+    try {
+      return new PrivateKey(createPrivateKey({ key: copy, ...form.input, passphrase: opener }))
+    } finally {
+      opener.fill(0)
+    }
   } catch (error) {
     if (error instanceof EspalierError) throw error
     if (form.isEncrypted && isWrongPassphrase(error))
@@ -88,15 +93,53 @@ export function readPrivateKey(bytes: Uint8Array, passphrase: Secret | null): Pr
   }
 }
 
-function formOf(bytes: Uint8Array): { readonly input: Omit<PrivateKeyInput, 'key'>; readonly isEncrypted: boolean } {
-  return notYet(bytes)
+interface Form {
+  readonly input: { readonly format: 'pem' } | { readonly format: 'der'; readonly type: 'pkcs1' | 'pkcs8' | 'sec1' }
+  readonly isEncrypted: boolean
 }
+
+/** Which form the bytes have; only the label of a PEM becomes a string. */
+function formOf(bytes: Uint8Array): Form {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (bytes[0] === Tag.SEQUENCE) return formOfDer(bytes)
+  let foreign: string | null = null
+  for (let at = buffer.indexOf(BEGIN); at >= 0; at = buffer.indexOf(BEGIN, at + BEGIN.length)) {
+    const label = buffer
+      .subarray(at + BEGIN.length, at + BEGIN.length + LONGEST_LABEL)
+      .toString('latin1')
+      .split('-----', 1)[0]!
+    const isEncrypted = label === 'ENCRYPTED PRIVATE KEY' || buffer.includes('Proc-Type: 4,ENCRYPTED', at)
+    if (PEM_LABELS.has(label)) return { input: { format: 'pem' }, isEncrypted }
+    if (label.endsWith('PRIVATE KEY')) foreign = label
+  }
+  if (foreign !== null)
+    throw new EspalierError('caller', 'KEY_UNSUPPORTED', `keys of the form ${JSON.stringify(foreign)} are not supported`)
+  throw malformed('the file holds no private key, neither PEM nor DER')
+}
+
+/** PKCS#8 { 0, algorithm, … }, encrypted PKCS#8 { algorithm, octets }, PKCS#1 { 0, modulus, … }, SEC1 { 1, octets, … }. */
+function formOfDer(bytes: Uint8Array): Form {
+  let second: number | null
+  try {
+    const reader = DerReader.inside(bytes)
+    if (reader.next().tag === Tag.SEQUENCE) return { input: { format: 'der', type: 'pkcs8' }, isEncrypted: true }
+    second = reader.peek()
+  } catch (error) {
+    throw malformed(`the private key is malformed ${messageOf(error)}`)
+  }
+  const type = second === Tag.SEQUENCE ? 'pkcs8' : second === Tag.INTEGER ? 'pkcs1' : 'sec1'
+  return { input: { format: 'der', type }, isEncrypted: false }
+}
+
+/** Padding that is wrong, or a key that is none: both are what another passphrase leaves (1 in 256 passes the padding). */
 function isWrongPassphrase(error: unknown): boolean {
-  return notYet(error)
+  const { code } = error as { code?: unknown }
+  return code !== 'ERR_OSSL_UNSUPPORTED' && code !== 'ERR_OSSL_EVP_UNSUPPORTED'
 }
 function malformed(message: string): EspalierError {
   return new EspalierError('caller', 'KEY_MALFORMED', message)
 }
-function notYet(...of: unknown[]): never {
-  throw new Error(`not yet ${of.length} ${Tag.NULL} ${typeof DerReader}`)
-}
+
+const BEGIN = '-----BEGIN '
+const LONGEST_LABEL = 64
+const PEM_LABELS = new Set(['PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'RSA PRIVATE KEY', 'EC PRIVATE KEY'])
