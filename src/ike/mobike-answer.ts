@@ -76,10 +76,11 @@ function refusalOf(
   const { sa } = session
   // RFC 4555 3.5: it is the initiator's to say. One packet would move a client that is nowhere near.
   if (isUpdate && sa.originalRole === 'initiator') return { why: 'not-initiator', notifyType: NotifyType.UNACCEPTABLE_ADDRESSES }
-  const isForbidden =
-    meetsForbiddenNat(request.payloads, request, sa.connection?.publicAddresses ?? []) ||
-    (isUpdate && hasHashes(request) && forbids(session, observedNatOf(session, request)))
-  if (isForbidden) return { why: 'nat-on-the-way', notifyType: NotifyType.UNEXPECTED_NAT_DETECTED }
+  const notifyType = NotifyType.UNEXPECTED_NAT_DETECTED
+  if (meetsForbiddenNat(request.payloads, request, sa.connection?.publicAddresses ?? []))
+    return { why: 'nat-on-the-way', notifyType }
+  if (isUpdate && hasHashes(request) && forbids(session, observedNatOf(session, request)))
+    return { why: 'nat-forbidden', notifyType }
   return null
 }
 

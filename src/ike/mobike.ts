@@ -11,12 +11,14 @@ import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
 import type { Way } from '../nat/path.ts'
+import { leave } from './actions.ts'
 import { isPeerSilent } from './exchange.ts'
+import { type ExchangeFailure, refusedByPeer } from './failure.ts'
 import { natDetection, observedNat } from './init.ts'
 import { ownAddressList } from './mobike-answer.ts'
 import { COOKIE2_LENGTH, echoes } from './mobike-payloads.ts'
 import { moveEndpoints } from './moves.ts'
-import { forbidNats, forbids } from './nat-policy.ts'
+import { forbidNats, forbids, unwantedNat } from './nat-policy.ts'
 import { noteMapping } from './nat-mapping.ts'
 import type { MobikeWork } from './mobike-state.ts'
 import { waysToPeer } from './roam.ts'
@@ -67,27 +69,45 @@ async function update(session: Session, work: MobikeWork): Promise<void> {
     return session.close('failed')
   }
   const refused = findErrorNotify(answer.payloads)
+  if (refused?.notifyType === NotifyType.UNEXPECTED_NAT_DETECTED)
+    return meetNat(session, work, refusedByPeer(NotifyType.UNEXPECTED_NAT_DETECTED))
   if (refused !== null) {
-    const isNat = refused.notifyType === NotifyType.UNEXPECTED_NAT_DETECTED
-    env.report({ event: 'update-failed', sa, why: isNat ? 'unexpected-nat' : 'unacceptable' })
-    return tryElsewhere(session, [...work.refused, { local: sa.local, remote: sa.remote }])
+    env.report({ event: 'update-failed', sa, why: 'unacceptable' })
+    await tryElsewhere(session, work)
+    return
   }
   noteMapping(session, answer)
   if (findNotify(answer.payloads, NotifyType.NAT_DETECTION_SOURCE_IP) === null) return
   const nat = observedNat(session, answer, sa.connection?.forceEncapsulation ?? false)
-  if (forbids(session, nat)) {
-    env.report({ event: 'update-failed', sa, why: 'unexpected-nat' })
-    return tryElsewhere(session, [...work.refused, { local: sa.local, remote: sa.remote }])
-  }
+  if (forbids(session, nat)) return meetNat(session, work, unwantedNat(session, nat))
   if (nat.supported) await moveEndpoints(session, { local: sa.local, remote: sa.remote, nat }, 'mobike')
 }
 
-/** RFC 4555 3.5: the initiator may use other addresses, or those it has until the peer is silent. */
-async function tryElsewhere(session: Session, refused: readonly Way[]): Promise<void> {
+/**
+ * There is a NAT on this way, and one of us wants none. One changed packet would look the same, so the peer is asked as
+ * often as for an answer (RFC 4555 3.9), then along its other ways. If there is none without a NAT, the peer stays where
+ * no packet of ours reaches it, and sends where we are not: the IKE_SA goes.
+ */
+async function meetNat(session: Session, work: MobikeWork, why: ExchangeFailure): Promise<void> {
+  const { sa, env } = session
+  const natsMet = work.natsMet + 1
+  if (natsMet <= env.settings().retransmitTries)
+    return session.wantMobike({ update: true, addresses: work.addresses, refused: work.refused, natsMet })
+  env.report({ event: 'update-failed', sa, why: 'unexpected-nat' })
+  if (await tryElsewhere(session, work)) return
+  env.report({ event: 'ike-failed', sa, error: why })
+  await leave(session)
+}
+
+/** RFC 4555 3.5: the initiator may use other addresses, or those it has until the peer is silent. False if there are none. */
+async function tryElsewhere(session: Session, work: MobikeWork): Promise<boolean> {
+  const { sa } = session
+  const refused: readonly Way[] = [...work.refused, { local: sa.local, remote: sa.remote }]
   const isRefused = (way: Way): boolean =>
     refused.some(({ local, remote }) => local.equals(way.local) && remote.equals(way.remote))
   const others = (await waysToPeer(session)).filter((way) => !isRefused(way))
-  if (others.length === 0) return
+  if (others.length === 0) return false
   session.exchanges.tryWays(others)
   session.wantMobike({ check: true, refused })
+  return true
 }

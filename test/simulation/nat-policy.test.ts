@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 
 import { toHex, Writer } from '../../src/base/bytes.ts'
-import { IpAddress } from '../../src/base/ip.ts'
+import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
 import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
 import { findErrorNotify, findNotify, notify } from '../../src/message/ikev2/find.ts'
+import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
 import type { Payload } from '../../src/message/ikev2/payload.ts'
 import type { NatFacts } from '../../src/nat/detection.ts'
 import type { ConnectionWords } from './configuration.ts'
@@ -257,28 +258,90 @@ scenario(
     assert.deepEqual([sa.remote.toString(), inUdp(gateway)], [`${CLIENT}[4500]`, [false, false]])
     assert.deepEqual(
       gateway.eventsOf('update-failed').map(({ why }) => why),
-      ['nat-on-the-way'],
+      ['nat-forbidden'],
     )
     assert.equal(findErrorNotify(await update(3)), null)
     assert.deepEqual([sa.remote.toString(), inUdp(gateway)], [`${CLIENT}[40000]`, [false, false]])
   },
 )
 
+/** A second interface of the client's, behind a NAT, and the first one goes down. */
+async function roamBehindNat(world: World, client: SimulatedNode): Promise<void> {
+  const nat = world.addNat('router', '192.0.2.1')
+  client.interfaces.add('eth1', [IpAddress.parse('192.168.1.7')], nat.inside, { ...world.network.defaultLink })
+  await world.initiate(client)
+  client.interfaces.set('eth0', { isUp: false })
+}
+
+/** So often is it asked again whether there is a NAT. */
+const AGAIN = DEFAULT_IKE_SETTINGS.retransmitTries
+
+function updatesOf(client: SimulatedNode): number {
+  const said = client.eventsOf('message-sent').filter(({ isResponse }) => !isResponse)
+  return said.filter(({ payloads }) => findNotify(payloads, NotifyType.UPDATE_SA_ADDRESSES) !== null).length
+}
+
 scenario(
-  'nat = refuse at an initiator that roams to where a NAT is in the way: the peer is not moved, ESP does not go in UDP',
+  'nat = refuse at an initiator that roams to where a NAT is in the way: it asks again, then ends the IKE_SA and says why',
   async (world) => {
     const gateway = addGateway(world)
     const client = addClient(world, { nat: 'refuse' })
-    const nat = world.addNat('router', '192.0.2.1')
-    client.interfaces.add('eth1', [IpAddress.parse('192.168.1.7')], nat.inside, { ...world.network.defaultLink })
-    await world.initiate(client)
-    client.interfaces.set('eth0', { isUp: false })
+    await roamBehindNat(world, client)
     await world.pass(60 * SECOND)
+    assert.equal(updatesOf(client), 1 + AGAIN)
     assert.deepEqual(
       client.eventsOf('update-failed').map(({ why }) => why),
       ['unexpected-nat'],
     )
-    assert.deepEqual(inUdp(client), [false, false])
-    assert.equal(gateway.session.sa.remote.toString(), `${CLIENT}[4500]`)
+    // The peer knows NO_NATS_ALLOWED, and saw it first.
+    assert.match(whyFailed(client), TOLD)
+    assert.deepEqual(
+      client.eventsOf('ike-closed').map(({ reason }) => reason),
+      ['failed'],
+    )
+    // The peer is told, by the way that it hears us on.
+    assertNothing(client, gateway)
   },
 )
+
+scenario(
+  'nat = refuse at a responder whose peer roams behind a NAT: the update is refused, asked again, and the initiator gives up',
+  async (world) => {
+    const gateway = addGateway(world, { nat: 'refuse' })
+    const client = addClient(world)
+    await roamBehindNat(world, client)
+    await world.pass(60 * SECOND)
+    assert.deepEqual(
+      gateway.eventsOf('update-failed').map(({ why }) => why),
+      Array.from({ length: 1 + AGAIN }, () => 'nat-forbidden'),
+    )
+    assert.equal(gateway.eventsOf('endpoints-moved').length, 0)
+    assert.match(whyFailed(client), TOLD)
+    assertNothing(client, gateway)
+  },
+)
+
+scenario('a NAT that is met once is asked for again, and one that is gone by then is none', async (world) => {
+  const gateway = addGateway(world, { nat: 'refuse' })
+  const client = addClient(world)
+  await world.initiate(client)
+  // As if a packet had been changed on its way: what we are told once, by whoever it is, is not what we go by.
+  const { session } = client
+  const own = session.sa.local
+  session.sa.local = new Endpoint(IpAddress.parse('198.51.100.99'), own.port)
+  session.wantMobike({ update: true })
+  session.sa.local = own
+  await world.pass(10 * SECOND)
+  assert.equal(gateway.eventsOf('update-failed').length, 1)
+  assert.equal(updatesOf(client), 2)
+  assert.equal(client.eventsOf('update-failed').length, 0)
+  assert.ok(await flows(world, client, gateway))
+})
+
+scenario('a responder with nat = refuse is asked a few times, and not for ever', async (world) => {
+  addGateway(world, { nat: 'refuse' })
+  const nat = world.addNat('router', '192.0.2.1')
+  const client = addClient(world, {}, { address: '192.168.1.7', behind: nat })
+  await assert.rejects(world.outcome(client.gateway.initiate('home', 'net')), TOLD)
+  assert.equal(client.eventsOf('ike-initiating').length, 1 + AGAIN)
+})
