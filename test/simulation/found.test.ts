@@ -298,13 +298,17 @@ scenarioOverSeeds(
   async (world) => {
     const both = await tunnel(world)
     const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA response 0')
+    // Its delete of the old one would tell as much.
+    const healLater = losing(world, both.client, (summary) => summary === 'INFORMATIONAL request 3')
     const nodes = [both.gateway, both.client]
     const rekeyed = Promise.all(nodes.map((node) => standing(node).runExchange(rekeyIkeSa, 'rekey-ike')))
     const child = current(both.client)
-    // In the new IKE_SA, whose nonces decide which one that is.
+    // In the new IKE_SA; the nonces decide whose that is.
     const used = standing(both.client).runExchange((session) => rekeyChild(session, child), 'rekey-child')
     await world.pass(SECOND)
     heal()
+    await world.pass(6 * SECOND)
+    healLater()
     await world.outcome(Promise.all([rekeyed, used]))
     await world.pass(5 * MINUTE)
     await assertOne(world, both)
