@@ -104,7 +104,9 @@ test('NO_NATS_ALLOWED has 12 octets or 36, source before destination, and tells 
 
 test('work is added up, and hashes are not inherited: they are made of SPIs', () => {
   const work = merged(merged(null, { update: true }), { check: true, refused: [] })
-  assert.deepEqual(work, { check: true, update: true, addresses: false, refused: [] })
+  assert.deepEqual(work, { check: true, update: true, addresses: false, refused: [], natsMet: 0 })
+  // Whoever met one on this way has said so last.
+  assert.equal(merged(merged(null, { natsMet: 2 }), { check: true }).natsMet, 2)
   assert.equal(inherited(null), null)
   const state = { ...NEW_MOBIKE_STATE, peerAddresses: [CURRENT], destinationHash: new Uint8Array(20) }
   assert.deepEqual(inherited(state), { peerAddresses: [CURRENT], destinationHash: null })
