@@ -474,7 +474,7 @@ const CHARON: SectionRules = rules({
     dns2: honoured('', 'Another one.'),
     nbns1: honoured('', 'The same for WINS.'),
     nbns2: honoured('', 'Another one.'),
-    follow_redirects: unhonoured('redirects are not followed', isNo),
+    follow_redirects: honoured('yes', 'A gateway may send us to another one (RFC 5685).'),
     fragment_size: honoured(
       '1280',
       'Octets of an IP datagram, headers and all, from which on an IKE message goes in fragments; 0 for 576 over IPv4 and 1280 over IPv6. At least 128 octets of IKE are in each.',

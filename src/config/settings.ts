@@ -65,6 +65,7 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     cookieThresholdIp: protection ? cookieThresholdIp : 0,
     blockThreshold: protection ? blockThreshold : 0,
     closeIkeOnChildFailure: read('close_ike_on_child_failure', parseBoolean, DEFAULT_IKE_SETTINGS.closeIkeOnChildFailure),
+    followRedirects: read('follow_redirects', parseBoolean, DEFAULT_IKE_SETTINGS.followRedirects),
     ikeSaLimit: read('ikesa_limit', count, DEFAULT_IKE_SETTINGS.ikeSaLimit),
     halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),
     initLimitHalfOpen: read('init_limit_half_open', count, DEFAULT_IKE_SETTINGS.initLimitHalfOpen),

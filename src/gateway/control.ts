@@ -6,16 +6,20 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 
+import { matchIdentity, type IdentityPattern } from '../auth/identity.ts'
 import { EspalierError } from '../base/errors.ts'
+import type { IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import { isShunt, type ChildConnection, type Connection, type IkeSettings } from '../ike/connection.ts'
 import { addChild } from '../ike/create-child.ts'
 import { deleteChildSa, deleteIkeSa, deleteUnheard } from '../ike/delete.ts'
 import { reauthenticate } from '../ike/reauthenticate.ts'
+import { redirectPeer } from '../ike/redirect.ts'
 import { rekeyChild } from '../ike/rekey-child.ts'
 import { rekeyIkeSa } from '../ike/rekey-ike.ts'
 import { isStanding, type ChildSa, type IkeSa } from '../ike/sa.ts'
 import type { Session } from '../ike/session.ts'
+import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { Open } from './initiations.ts'
 import { TIMED_OUT, type Timeouts } from './timeouts.ts'
 import type { PoliciesInForce, Traps } from './traps.ts'
@@ -32,6 +36,14 @@ export interface SaFilter {
   readonly ikeId: number | null
   readonly child: string | null
   readonly childId: number | null
+}
+
+/** Whom to send elsewhere: all that is given must fit; null = any. */
+export interface RedirectSelector {
+  readonly ike: string | null
+  readonly ikeId: number | null
+  readonly peerAddresses: IpRange | null
+  readonly peerId: IdentityPattern | null
 }
 
 /** How long to wait: for the end, that long, or not at all. */
@@ -194,6 +206,18 @@ export class Control {
       else if (child === null) void session.runExchange(rekeyIkeSa, 'rekey-ike')
       else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
     }
+    return found.length
+  }
+
+  /** Sets going that clients are sent to another gateway (RFC 5685), and tells how many IKE_SAs that are (strongSwan). */
+  redirect(selector: RedirectSelector, gateway: GatewayIdentity): number {
+    const { ike, ikeId, peerAddresses, peerId } = selector
+    const found = this.#controlled.sessions().filter(({ sa }) => {
+      const isThere = peerAddresses === null || peerAddresses.contains(sa.remote.address)
+      const isWho = peerId === null || (sa.remoteId !== null && matchIdentity(peerId, sa.remoteId) > 0)
+      return fitsIke(sa, { ike, ikeId }) && isThere && isWho
+    })
+    for (const session of found) void session.runExchange((current) => redirectPeer(current, gateway), 'redirect')
     return found.length
   }
 

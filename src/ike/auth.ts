@@ -41,6 +41,7 @@ import { connectionsFor, type Claim } from './matching.ts'
 import { agreeOnMobike, mobikeSupport } from './mobike-answer.ts'
 import { checkNatPolicy, forbidNats, heedRefusal } from './nat-policy.ts'
 import type { Opening } from './opening.ts'
+import { throwIfRedirected } from './redirection.ts'
 import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
@@ -91,6 +92,7 @@ export async function initiateAuth(
     rejectUnknownCritical(answer)
     throwOnFatalNotify(answer)
     sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
+    throwIfRedirected(answer.payloads, null)
     agreeOnMobike(session, answer)
   } catch (error) {
     if (offer !== null) await withdrawChild(session, offer)

@@ -326,6 +326,8 @@ export interface IkeSettings {
   readonly blockThreshold: number
   /** IKE_SAs from which on strangers may begin no more; 0 = any number. */
   readonly ikeSaLimit: number
+  /** We go where a gateway sends us (RFC 5685). */
+  readonly followRedirects: boolean
   /** An IKE_SA whose CHILD_SA of IKE_AUTH fails goes with it. */
   readonly closeIkeOnChildFailure: boolean
   readonly halfOpenTimeout: Milliseconds
@@ -381,6 +383,7 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   cookieThresholdIp: 3,
   blockThreshold: 5,
   ikeSaLimit: 0,
+  followRedirects: true,
   closeIkeOnChildFailure: false,
   halfOpenTimeout: 30_000,
   initLimitHalfOpen: 0,

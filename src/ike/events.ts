@@ -12,6 +12,7 @@ import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import type { MoveCause, Way } from '../nat/path.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { HealthReason, HealthState, Repair } from '../nat/health.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -114,6 +115,18 @@ export type IkeEvent =
   | { readonly event: 'mapping-changed'; readonly sa: IkeSa }
   /** Of an update of addresses: the peer's answer does not let it be; or what the peer wanted is not done. */
   | { readonly event: 'update-failed'; readonly sa: IkeSa; readonly why: UpdateFailure }
+  /** The gateway sends us to another one; `redirect-failed`: nothing came of it. */
+  | { readonly event: 'redirected'; readonly sa: IkeSa; readonly gateway: GatewayIdentity }
+  | { readonly event: 'redirect-failed'; readonly sa: IkeSa; readonly error: EspalierError }
+  | { readonly event: 'redirect-ignored'; readonly sa: IkeSa; readonly why: 'malformed' | 'gateway' | 'busy' }
+  /** We send a client to another gateway, or cannot; or it comes from another one. */
+  | { readonly event: 'redirecting'; readonly sa: IkeSa; readonly gateway: GatewayIdentity }
+  | {
+      readonly event: 'redirect-impossible'
+      readonly sa: IkeSa
+      readonly why: 'initiator' | 'unsupported' | 'not-established'
+    }
+  | { readonly event: 'came-redirected'; readonly sa: IkeSa; readonly from: GatewayIdentity }
   /** The peer was silent, and tries are left. */
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */

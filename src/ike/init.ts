@@ -25,6 +25,7 @@ import { ExchangeFailure, misbehaved, NoProposalChosen, refusedByPeer } from './
 import { groupDemanded, otherGroupWanted, preferredGroup } from './groups.ts'
 import { refuseFoundNat } from './nat-policy.ts'
 import { newNonce } from './nonces.ts'
+import { redirectSupport, takesRedirect, throwIfRedirected } from './redirection.ts'
 import type { Session } from './session.ts'
 
 /** An honest peer asks for a cookie and another group once each, and may repeat the cookie when its secret changes. */
@@ -49,9 +50,11 @@ export async function initiateInit(session: Session): Promise<void> {
         { kind: 'Nonce', data: nonce },
         ...natDetection(session),
         ...fragmentationSupport(connection.fragmentation !== 'no'),
+        ...redirectSupport(session),
       ])
       const initiatorMessage = exchanges.outstandingBytes
       const answer = await waiting
+      throwIfRedirected(answer.payloads, nonce)
       const demand = demandOf(answer, connection, keyExchange.group)
       if (demand === null) return await acceptAnswer(session, connection, { initiatorMessage, nonce, keyExchange }, answer)
       if ('cookie' in demand) {
@@ -200,6 +203,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   adoptKeys(session, request.suite, secret, request.peerNonce, nonce)
   sa.nat = observedNat(session, request.received, forced, publicAddresses)
   env.report({ event: 'nat-detected', sa })
+  sa.takesRedirect = takesRedirect(session, request.received.payloads)
   // Which connection it is turns out in IKE_AUTH; one that sends no fragments may take some in.
   sa.fragmentation =
     supportsFragmentation(request.received) && request.candidates.some(({ fragmentation }) => fragmentation !== 'no')

@@ -4,6 +4,7 @@
  */
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
+import { formatGateway, type GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { Way } from '../nat/path.ts'
 import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
@@ -15,15 +16,25 @@ import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated, REFUSED_FOR_NAT } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { startKeepalives } from './keepalive.ts'
+import {
+  addressPatternOf,
+  NOT_REDIRECTED,
+  Redirected,
+  REDIRECTED_PORT,
+  redirectionsOf,
+  type Redirections,
+} from './redirection.ts'
 import type { Session } from './session.ts'
 
 /** What an initiation needs of the shard: a new IKE_SA of the connection, entered in the table. */
-export type OpenSession = (local: Endpoint, remote: Endpoint) => Session
+export type OpenSession = (local: Endpoint, remote: Endpoint, redirections: Redirections) => Session
 
 export interface InitiationOptions {
   /** The two ends, whatever the connection says; or if it names nobody, or nobody who is found. */
   readonly between?: Way
   readonly otherwise?: Way
+  /** How it comes to be begun there. */
+  readonly redirections?: Redirections
   /** Unless it is what the child is configured with. */
   readonly asked?: AskedTraffic
   /** An IKE_SA that the peer has begun, if it has what is to be made; asked before another try. */
@@ -43,9 +54,11 @@ export async function initiate(
   options: InitiationOptions = {},
 ): Promise<Session> {
   let found = options.otherwise ?? null
+  let redirections = options.redirections ?? NOT_REDIRECTED
+  let redirectedTo: Way | null = null
   let natsMet = 0
   for (let attempt = 1; ;) {
-    found = options.between ?? (await endpointsOf(env, connection, found))
+    found = redirectedTo ?? options.between ?? (await endpointsOf(env, connection, found))
     const { local, remote } = found
     // Looking up addresses takes its time; whoever stopped the gateway meanwhile believes that all IKE_SAs are known.
     if (isStopping())
@@ -54,15 +67,23 @@ export async function initiate(
         'SHUTTING_DOWN',
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
-    const session = open(local, remote)
+    const session = open(local, remote, redirections)
     const failure = await attemptOnce(session, child, options.asked)
     if (failure === null) return session
+    if (failure instanceof Redirected) {
+      redirections = redirectionsOf(session)
+      redirectedTo = await wayTo(env, connection, failure.gateway)
+      continue
+    }
     // One packet that was changed on the way looks like a NAT, too (RFC 4555 3.9).
     if (failure.code === REFUSED_FOR_NAT && natsMet++ < env.settings().retransmitTries && !isStopping()) continue
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
     const other = options.standIn?.() ?? null
     if (other !== null) return other
+    // Where we were sent nobody answers: back to the beginning (strongSwan).
+    redirectedTo = null
+    redirections = options.redirections ?? NOT_REDIRECTED
     env.report({ event: 'initiating-again', sa: session.sa, attempt: ++attempt, tries: connection.keyingTries })
   }
 }
@@ -84,11 +105,32 @@ async function attemptOnce(session: Session, child: ChildConnection | null, aske
         throw error
       }
       failure = error
-      if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })
+      if (error instanceof Redirected) env.report({ event: 'redirected', sa, gateway: error.gateway })
+      else if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })
       await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
     }
   }, 'initiation')
   return failure
+}
+
+/** The ends of an IKE_SA with the gateway that another one sends us to. Throws NotInitiated. */
+export async function wayTo(
+  env: Pick<Environment, 'network' | 'host' | 'ports'>,
+  connection: Connection,
+  gateway: GatewayIdentity,
+): Promise<Way> {
+  try {
+    const there = { ...connection, remoteAddresses: [addressPatternOf(gateway)], remotePort: REDIRECTED_PORT }
+    return await endpointsOf(env, there, null)
+  } catch (error) {
+    if (!(error instanceof NotInitiated)) throw error
+    throw new NotInitiated(
+      'peer-incompatible',
+      error.code,
+      `unable to resolve gateway ID '${formatGateway(gateway)}', or to reach it: redirect failed`,
+      { cause: error },
+    )
+  }
 }
 
 /** The ends of an IKE_SA to come; throws NotInitiated. `before`: where it went the last time, to go there again if nothing better is found (strongSwan). */

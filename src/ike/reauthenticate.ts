@@ -9,7 +9,8 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
-import { sameTrafficElsewhere } from './asked-traffic.ts'
+import { sameTrafficElsewhere, type AskedTraffic } from './asked-traffic.ts'
+import type { ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
@@ -39,7 +40,7 @@ export function reauthenticate(session: Session): void {
 /** Resolves to the IKE_SA that is left in the place of the old one; null if that stays, or none is left. */
 async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   const { env } = session
-  const renewed = await makeAnew(session, children)
+  const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
   const old = lastOf(session)
   if (renewed === null) {
     old.isReauthenticating = false
@@ -56,24 +57,27 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
 async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
-  const renewed = await makeAnew(session, children)
+  const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
   if (renewed !== null) return settleRivals(renewed, session)
   fail(session, 'failed', null)
   return null
 }
 
+/** Begins an IKE_SA, with a CHILD_SA if there was any. */
+type Begin = (child: ChildConnection | null, asked: AskedTraffic | undefined) => Promise<Session>
+
 /**
- * The IKE_SA between the same two, with these CHILD_SAs, which carry what they carried (strongSwan: recreate_sa); null
- * if it did not come about.
+ * An IKE_SA from the beginning, with these CHILD_SAs, which carry what they carried (strongSwan: recreate_sa); null if it
+ * did not come about.
  */
-async function makeAnew(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
+export async function makeAnew(session: Session, children: readonly ChildSa[], begin: Begin): Promise<Session | null> {
   const { sa } = session
   const isFirst = (child: ChildSa, at: number): boolean =>
     children.findIndex(({ connection, traffic }) => connection === child.connection && traffic === child.traffic) === at
   const [first, ...others] = children.filter(isFirst)
-  if (first === undefined) return null
   try {
-    const renewed = await session.initiateAnew(first.connection, sameTrafficElsewhere(first, sa))
+    const asked = first === undefined ? undefined : sameTrafficElsewhere(first, sa)
+    const renewed = await begin(first?.connection ?? null, asked)
     await Promise.all(others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
     return renewed
   } catch (error) {
@@ -102,7 +106,7 @@ function isRival({ sa }: Session, renewed: Session, old: Session): boolean {
 }
 
 /** It may have been rekeyed meanwhile. */
-function lastOf(session: Session): Session {
+export function lastOf(session: Session): Session {
   let last = session
   while (last.successor !== null) last = last.successor
   return last

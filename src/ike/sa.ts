@@ -61,6 +61,8 @@ export class IkeSa {
   isStale = false
   /** Both sides have said that they take in fragments (RFC 7383 2.3). */
   fragmentation = false
+  /** The client can be sent to another gateway (RFC 5685). */
+  takesRedirect = false
   suite: Suite | null = null
   /** What `suite` was chosen as. */
   proposal: ChosenTransforms | null = null

@@ -8,6 +8,7 @@ import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
+import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { ProbeFlow } from '../nat/adaptive.ts'
 import type { Way } from '../nat/path.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
@@ -18,6 +19,7 @@ import type { CloseReason } from './events.ts'
 import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
+import { NOT_REDIRECTED, type Redirections } from './redirection.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
 
@@ -28,7 +30,14 @@ export interface SessionKeeper {
   /** The peer deleted this CHILD_SA before we had it: as if it did now. */
   childLost(session: Session, child: ChildSa): Promise<void>
   /** Begins another IKE_SA with a CHILD_SA (initiate.ts), between the endpoints of `session`, whatever its connection says. */
-  initiateAnew(session: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session>
+  initiateAnew(session: Session, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session>
+  /** The same with the gateway that the one of `session` sent us to. */
+  initiateRedirected(
+    session: Session,
+    gateway: GatewayIdentity,
+    child: ChildConnection | null,
+    asked: AskedTraffic | undefined,
+  ): Promise<Session>
   /**
    * The same as its connection says, or between those endpoints if it names nobody. It is not tried again when `standIn`
    * finds another IKE_SA, which is what it resolves to then.
@@ -68,6 +77,7 @@ export type Task =
   | 'delete-child'
   | 'rekey-ike'
   | 'reauth-ike'
+  | 'redirect'
   | 'delete-ike'
   /** The same at the end of its time, which nobody has asked for. */
   | 'expire-ike'
@@ -140,6 +150,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   successor: Session | null = null
   /** The IKE_SA that this one has replaced by a rekey, while that is not over. */
   elder: Session | null = null
+  /** How it came to be where it is (redirection.ts). */
+  redirections: Redirections = NOT_REDIRECTED
   /** It is made from the beginning to replace another, which may not be gone. */
   isRenewal = false
   /** Another IKE_SA is being made from the beginning, to replace this one. */
@@ -310,9 +322,14 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return successor
   }
 
-  /** Another IKE_SA with the same peer, from the beginning, with one CHILD_SA. Rejects with an EspalierError. */
-  initiateAnew(child: ChildConnection, asked: AskedTraffic): Promise<Session> {
+  /** Another IKE_SA with the same peer, from the beginning, with one CHILD_SA if any. Rejects with an EspalierError. */
+  initiateAnew(child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
     return this.#keeper.initiateAnew(this, child, asked)
+  }
+
+  /** The same with the gateway that this one sent us to. */
+  initiateRedirected(gateway: GatewayIdentity, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
+    return this.#keeper.initiateRedirected(this, gateway, child, asked)
   }
 
   /** The same with the peer wherever its connection finds it. */
@@ -363,6 +380,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.heir = this.heir
     successor.espSeen = this.espSeen
     successor.sa.virtualAddresses = sa.virtualAddresses
+    successor.sa.takesRedirect = sa.takesRedirect
+    successor.redirections = this.redirections
     successor.sa.leases = sa.leases
     sa.leases = []
     for (const child of sa.children) {

@@ -18,6 +18,7 @@ import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
@@ -40,7 +41,7 @@ import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
-import { initiate, type InitiationOptions } from './initiate.ts'
+import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
 import { connectionsBetween } from './matching.ts'
@@ -48,6 +49,8 @@ import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
 import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
 import { reauthenticate, settleRivals } from './reauthenticate.ts'
+import { heedRedirect } from './redirect.ts'
+import { redirectionsOf } from './redirection.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
@@ -123,8 +126,9 @@ export class Shard implements SessionKeeper {
     opened?: (session: Session) => void,
     options: InitiationOptions = {},
   ): Promise<Session> {
-    const open = (local: Endpoint, remote: Endpoint): Session => {
+    const open: OpenSession = (local, remote, redirections) => {
       const session = this.#newSession('initiator', connection, local, remote)
+      session.redirections = redirections
       session.isRenewal = options.between !== undefined
       this.#table.set(session.sa.ownSpi, session)
       opened?.(session)
@@ -322,7 +326,7 @@ export class Shard implements SessionKeeper {
           const { payloads, closes } = await respondInformational(session, request)
           const mobike = closes === null ? await respondMobike(session, request) : []
           const answer = exchanges.respond(request, [...payloads, ...mobike])
-          if (closes === null) return
+          if (closes === null) return heedRedirect(session, request.payloads)
           this.#farewells.keep(sa.ownSpi, request.bytes, answer, this.#env.clock.now())
           if (closes !== 'deleted-by-peer') await session.close(closes)
           else if (yieldToRival(session)) await session.close('rekeyed')
@@ -499,9 +503,35 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
-  initiateAnew({ sa: { connection, local, remote } }: Session, child: ChildConnection, asked: AskedTraffic): Promise<Session> {
+  initiateAnew(
+    { sa: { connection, local, remote }, redirections }: Session,
+    child: ChildConnection | null,
+    asked: AskedTraffic | undefined,
+  ): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stands has a connection')
-    return this.initiate(connection, child, undefined, { between: { local, remote }, asked })
+    const options = { between: { local, remote }, redirections, ...(asked === undefined ? {} : { asked }) }
+    return this.initiate(connection, child, undefined, options)
+  }
+
+  /** Part of SessionKeeper. */
+  async initiateRedirected(
+    session: Session,
+    gateway: GatewayIdentity,
+    child: ChildConnection | null,
+    asked: AskedTraffic | undefined,
+  ): Promise<Session> {
+    const { sa } = session
+    const { connection } = sa
+    assert(connection !== null, 'an IKE_SA that stands has a connection')
+    try {
+      const redirections = redirectionsOf(session)
+      const between = await wayTo(this.#env, connection, gateway)
+      const options = { between, redirections, ...(asked === undefined ? {} : { asked }) }
+      return await this.initiate(connection, child, undefined, options)
+    } catch (error) {
+      if (error instanceof EspalierError) this.#env.report({ event: 'redirect-failed', sa, error })
+      throw error
+    }
   }
 
   /** Part of SessionKeeper. */

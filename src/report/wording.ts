@@ -19,6 +19,7 @@ import { isPeerSilent } from '../ike/exchange.ts'
 import { NoProposalChosen } from '../ike/failure.ts'
 import type { ChildSa, IkeSa } from '../ike/sa.ts'
 import type { KernelEvent } from '../kernel/vocabulary.ts'
+import { formatGateway } from '../message/ikev2/redirect.ts'
 import { encapsulates } from '../nat/detection.ts'
 import type { Way } from '../nat/path.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
@@ -146,6 +147,64 @@ function wordMobike(
     default:
       unreachable(event, 'every event has its words')
   }
+}
+
+function wordRedirect(
+  speaker: Speaker,
+  event: Event<'redirected' | 'redirect-failed' | 'redirect-ignored' | 'redirecting' | 'redirect-impossible' | 'came-redirected'>,
+): void {
+  switch (event.event) {
+    case 'redirected':
+    case 'redirecting': {
+      const gateway = formatGateway(event.gateway)
+      const words = event.event === 'redirected' ? `redirected to ${gateway}` : `redirecting peer to ${gateway}`
+      return speaker.tell(
+        'ike',
+        1,
+        () => words,
+        () => ({ gateway }),
+      )
+    }
+    case 'came-redirected': {
+      const from = formatGateway(event.from)
+      return speaker.tell(
+        'ike',
+        1,
+        () => `client got redirected from ${from}`,
+        () => ({ from }),
+      )
+    }
+    case 'redirect-failed': {
+      const { code, accused, message } = event.error
+      return speaker.tell(
+        'ike',
+        1,
+        () => message,
+        () => ({ code, accused }),
+        'warn',
+      )
+    }
+    case 'redirect-ignored':
+    case 'redirect-impossible':
+      return speaker.tell(
+        'ike',
+        1,
+        () => UNREDIRECTED[event.why],
+        () => ({ why: event.why }),
+      )
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+/** Most are strongSwan's. */
+const UNREDIRECTED: Readonly<Record<Event<'redirect-ignored' | 'redirect-impossible'>['why'], string>> = {
+  'malformed': 'received invalid REDIRECT notify',
+  'gateway': 'ignoring REDIRECT: it is for the gateway to send its clients elsewhere',
+  'busy': 'unable to handle redirect while the IKE_SA is being replaced, or has ended',
+  'initiator': 'unable to redirect IKE_SA as initiator',
+  'unsupported': 'client does not support IKE redirection',
+  'not-established': 'unable to redirect an IKE_SA that is not established',
 }
 
 function wordRoam(sa: IkeSa, finding: RoamFinding): string {
@@ -276,6 +335,13 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `giving up after ${event.retransmissions} ${event.isProbing ? 'path probings' : 'retransmits'}`,
         () => ({ messageId: event.messageId, retransmissions: event.retransmissions }),
       )
+    case 'redirected':
+    case 'redirect-failed':
+    case 'redirect-ignored':
+    case 'redirecting':
+    case 'redirect-impossible':
+    case 'came-redirected':
+      return wordRedirect(speaker, event)
     case 'ike-established':
     case 'ike-failed':
     case 'ike-closed':

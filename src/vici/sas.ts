@@ -217,6 +217,7 @@ const TASKS: Readonly<Record<Task, readonly string[]>> = {
   'rekey-child': ['CHILD_REKEY'],
   'rekey-ike': ['IKE_REKEY'],
   'reauth-ike': ['IKE_REAUTH'],
+  'redirect': ['IKE_REDIRECT'],
   'delete-ike': ['IKE_DELETE'],
   'expire-ike': ['IKE_DELETE'],
   'delete-child': ['CHILD_DELETE'],

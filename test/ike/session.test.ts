@@ -20,6 +20,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
   const keeper = {
     successorOf: () => assert.fail('nothing is rekeyed here'),
     initiateAnew: () => assert.fail('nothing is reauthenticated here'),
+    initiateRedirected: () => assert.fail('nobody is sent elsewhere here'),
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
     settle: () => assert.fail('nothing is made anew here'),
     childLost: () => assert.fail('nothing is deleted here'),

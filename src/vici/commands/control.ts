@@ -3,10 +3,12 @@
  * meanwhile. Filters, answers and their words are strongSwan's (its vici_control.c); what we cannot do is refused
  * once it is clear that something was meant by it.
  */
-import { parseIdentity, type Identity } from '../../auth/identity.ts'
+import { parseIdentity, parseIdentityPattern, type Identity, type IdentityPattern } from '../../auth/identity.ts'
 import { EspalierError } from '../../base/errors.ts'
+import { IpRange } from '../../base/ip.ts'
 import { IdType } from '../../iana/ikev2.ts'
-import { ControlRefused, ikeName, type ConfigurationFilter, type Patience, type SaFilter } from '../../gateway/control.ts'
+import { ControlRefused, type ConfigurationFilter, type Patience, type SaFilter } from '../../gateway/control.ts'
+import { formatGateway, parseGateway, type GatewayIdentity } from '../../message/ikev2/redirect.ts'
 import { TIMED_OUT } from '../../gateway/timeouts.ts'
 import { DEFAULT_LOUDNESS, loudnesses } from '../../report/line.ts'
 import { Refusal, succeeded, type CommandContext, type Handlers } from '../command.ts'
@@ -60,20 +62,24 @@ export const controlCommands: Handlers = {
     return counted(matches === 0 ? 'no matching SAs to rekey found' : null, ['matches', matches])
   },
 
-  'redirect': (request, { operations: { gateway } }) => {
+  'redirect': (request, context) => {
     const target = textOf(request, 'gateway')
     if (target === null) throw new Refusal('missing target gateway')
-    if (!REDIRECT_TARGETS.includes(identityOf(target)?.type ?? 0)) throw new Refusal('unsupported gateway identity')
+    const gateway = gatewayOf(target)
+    if (gateway === null) throw new Refusal('unsupported gateway identity')
     const { ike, ikeId } = saFilter(request)
-    const peerId = textOf(request, 'peer-id')
-    const peerIp = textOf(request, 'peer-ip')
-    if (peerId !== null && identityOf(peerId) === null) throw new Refusal('invalid peer identity selector')
-    if (ike === null && ikeId === null && peerId === null && peerIp === null) throw new Refusal('missing redirect selector')
-    const isThere = gateway
-      .sessions()
-      .some(({ sa }) => (ike === null || ike === ikeName(sa)) && (ikeId === null || ikeId === sa.uniqueId))
-    if (!isThere) return counted('no matching SAs to redirect found', ['matches', 0])
-    throw new Refusal('redirecting peers (RFC 5685) is not supported yet')
+    const [ip, id] = [textOf(request, 'peer-ip'), textOf(request, 'peer-id')]
+    const selector = { ike, ikeId, peerAddresses: ip === null ? null : rangeOf(ip), peerId: id === null ? null : patternOf(id) }
+    if (Object.values(selector).every((value) => value === null)) throw new Refusal('missing redirect selector')
+    const by = [
+      ip === null ? [] : `src ${ip}`,
+      id === null ? [] : `ID '${id}'`,
+      ikeId === null ? [] : `#${ikeId}`,
+      ike === null ? [] : `'${ike}'`,
+    ]
+    tell(context, `vici redirect IKE_SAs with ${by.flat().join(', ')} to ${formatGateway(gateway)}`)
+    const matches = context.operations.gateway.control.redirect(selector, gateway)
+    return counted(matches === 0 ? 'no matching SAs to redirect found' : null, ['matches', matches])
   },
 
   'install': async (request, context) => {
@@ -102,8 +108,33 @@ export const controlCommands: Handlers = {
   },
 }
 
-/** RFC 5685 3: what a peer can be sent to. */
-const REDIRECT_TARGETS: readonly number[] = [IdType.ID_IPV4_ADDR, IdType.ID_IPV6_ADDR, IdType.ID_FQDN]
+/** RFC 5685 9.2: an address or a host's name is what a peer can be sent to; null for anything else. */
+function gatewayOf(text: string): GatewayIdentity | null {
+  const identity = identityOf(text)
+  if (identity === null) return null
+  const isName = identity.type === IdType.ID_FQDN
+  const isAddress = identity.type === IdType.ID_IPV4_ADDR || identity.type === IdType.ID_IPV6_ADDR
+  return isName || isAddress ? parseGateway(isName ? new TextDecoder().decode(identity.data) : text) : null
+}
+
+/** An address, a subnet or a range. */
+function rangeOf(text: string): IpRange {
+  try {
+    return IpRange.parse(text)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new Refusal('invalid peer IP selector', { cause: error })
+  }
+}
+
+function patternOf(text: string): IdentityPattern {
+  try {
+    return parseIdentityPattern(text)
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    throw new Refusal('invalid peer identity selector', { cause: error })
+  }
+}
 
 /** strongSwan: milliseconds; 0 waits for the end, below 0 nobody waits. */
 function patienceOf(request: ViciSection): Patience {
