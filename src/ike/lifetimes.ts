@@ -6,12 +6,13 @@
 import { Reader, Writer } from '../base/bytes.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
-import type { Limits } from '../kernel/vocabulary.ts'
+import type { ChildUsage } from '../kernel/books.ts'
+import type { Limits, Usage } from '../kernel/vocabulary.ts'
 import { findNotify, notify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import type { Entropy } from '../ports.ts'
 import type { ChildLifetime, Limit } from './connection.ts'
-import type { IkeSa } from './sa.ts'
+import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /**
@@ -122,6 +123,16 @@ export function childLimits(
 
 function soft({ rekey, rand }: Limit<bigint>, entropy: Entropy): bigint {
   return rekey === 0n ? 0n : lessRandom(rekey, rand, entropy)
+}
+
+/** Whether the kernel must have told of a soft limit by now, after what the CHILD_SA has carried. */
+export function isSoftLimitReached({ installed, installedAt }: ChildSa, usage: ChildUsage, now: Milliseconds): boolean {
+  const { inbound, outbound } = installed
+  const isReached = ({ softSeconds, softBytes, softPackets }: Limits, { bytes, packets }: Usage): boolean =>
+    (softSeconds > 0 && now - installedAt >= softSeconds * SECOND) ||
+    (softBytes > 0n && bytes >= softBytes) ||
+    (softPackets > 0n && packets >= softPackets)
+  return isReached(inbound.limits, usage.in) || isReached(outbound.limits, usage.out)
 }
 
 /** `value` less anything up to `rand`, but never 0, which is no limit. */

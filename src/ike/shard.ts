@@ -44,6 +44,7 @@ import { readInitRequest, respondInit } from './init.ts'
 import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
 import { handleKeepalive, startKeepalives } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
+import { isSoftLimitReached } from './lifetimes.ts'
 import { connectionsBetween } from './matching.ts'
 import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
@@ -177,7 +178,7 @@ export class Shard implements SessionKeeper {
     const found = this.#childOf(news)
     if (news.event === 'expire' && found !== undefined)
       (news.hard ? handleHardExpiry : handleSoftExpiry)(found.session, found.child)
-    if (news.event === 'overrun') void this.#findLost()
+    if (news.event === 'overrun') void this.#catchUp()
     // Told before, as what follows from it is.
     const tell = (): void => this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
     if (news.event !== 'mapping') tell()
@@ -188,11 +189,13 @@ export class Shard implements SessionKeeper {
   }
 
   /** Events were lost, expiries perhaps among them. */
-  async #findLost(): Promise<void> {
+  async #catchUp(): Promise<void> {
     try {
-      for (const installed of await this.#env.books.findLost()) {
+      for (const { child: installed, usage } of await this.#env.books.survey()) {
         const owner = this.#byChildSpi.get(installed.inbound.spi)
-        if (owner !== undefined) handleHardExpiry(owner.session, owner.child)
+        if (owner === undefined || owner.child.installed !== installed) continue
+        if (usage === null) handleHardExpiry(owner.session, owner.child)
+        else if (isSoftLimitReached(owner.child, usage, this.#env.clock.now())) handleSoftExpiry(owner.session, owner.child)
       }
     } catch (error) {
       if (!(error instanceof KernelError)) throw error

@@ -486,14 +486,17 @@ export class Books {
     return outcome.kind === 'drops' ? outcome.stateMismatches : null
   }
 
-  /** Children of whom the kernel lacks a state: to be asked after an overrun, when expire events may have been lost. */
-  async findLost(): Promise<readonly InstalledChild[]> {
-    const lost: InstalledChild[] = []
+  /**
+   * What each child has carried, null where the kernel lacks a state of it: to be asked after an overrun, when expire
+   * events may have been lost.
+   */
+  async survey(): Promise<readonly { readonly child: InstalledChild; readonly usage: ChildUsage | null }[]> {
+    const found: { readonly child: InstalledChild; readonly usage: ChildUsage | null }[] = []
     for (const child of this.children()) {
       const usage = await this.usage(child)
-      if (usage === null && this.#byInboundSpi.get(child.inbound.spi) === child) lost.push(child)
+      if (this.#byInboundSpi.get(child.inbound.spi) === child) found.push({ child, usage })
     }
-    return lost
+    return found
   }
 
   /** Takes everything out of the kernel that we put there. Resolves to what the kernel refused to let go: empty when all is gone. */

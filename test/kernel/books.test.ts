@@ -332,7 +332,7 @@ test('a state that is gone already does not disturb the removal', async () => {
   const child = await install()
   await kernel.perform([{ op: 'delete-state', id: child.inbound }])
   assert.equal(await books.usage(child), null)
-  assert.deepEqual(await books.findLost(), [child])
+  assert.deepEqual(await books.survey(), [{ child, usage: null }])
   await books.remove(child)
   assertEmpty(kernel, books)
 })
@@ -353,7 +353,7 @@ test('usage is that of both directions; any refusal but absence is an error', as
   const usage = await books.usage(child)
   assert.deepEqual([usage?.in.packets, usage?.out.packets, usage?.out.bytes, usage?.out.sequence], [0n, 1n, 100n, 1n])
   assert.deepEqual([usage?.in.lastUsedSeconds, usage?.out.lastUsedSeconds], [null, 1_700_000_001])
-  assert.deepEqual(await books.findLost(), [])
+  assert.deepEqual(await books.survey(), [{ child, usage }])
   faults.refuse = () => 12
   await assert.rejects(books.usage(child), { code: 'KERNEL_OUT_OF_MEMORY' })
 })

@@ -369,7 +369,7 @@ sys.stdin.read()`
     await until(() => expiries(true).length === 2, 'both states expire')
     const spis = new Set([installed.inbound.spi, OUTBOUND_SPI])
     assert.deepEqual([new Set(expiries(false)), new Set(expiries(true))], [spis, spis])
-    assert.deepEqual(await books.findLost(), [installed])
+    assert.deepEqual(await books.survey(), [{ child: installed, usage: null }])
     assert.equal(await books.usage(installed), null)
     // What is gone already does not keep the rest from being removed.
     await books.remove(installed)

@@ -1,13 +1,13 @@
 /** Deletion (RFC 7296 1.4.1): either side, either kind, both at once. */
 import assert from 'node:assert/strict'
 
-import { SECOND } from '../../src/base/time.ts'
+import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { ExchangeType, ProtocolId } from '../../src/iana/ikev2.ts'
 import { deleteChildSa, deleteIkeSa } from '../../src/ike/delete.ts'
 import type { StateId } from '../../src/kernel/vocabulary.ts'
 import { find } from '../../src/message/ikev2/find.ts'
 import type { SimulatedNode } from './node.ts'
-import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
+import { addClient, addGateway, CLIENT, flows, GATEWAY, HOME_HOST, OFFICE_HOST } from './places.ts'
 import { Stranger } from './stranger.ts'
 import { scenario, type World } from './world.ts'
 
@@ -99,6 +99,30 @@ scenario('edge case 57: events of the kernel were lost: what it no longer has is
   assert.equal(client.eventsOf('child-closed').length, 1)
   assert.deepEqual([other.session.sa.children.length, other.eventsOf('child-closed').length], [1, 0])
   assert.equal(gateway.kernel.states().length, 4)
+})
+
+scenario('edge case 57: among the lost events was that of a soft limit: what has reached it is rekeyed, once', async (world) => {
+  addGateway(world)
+  const time = { rekey: 0, life: 0, rand: 0 }
+  const client = addClient(world, { childLifetime: { packets: { rekey: 10n, life: 100n, rand: 0n } } })
+  const other = addClient(
+    world,
+    { local: ['10.2.7.0/24'], localId: 'other@example.org', childLifetime: { time: { ...time, rekey: 5 * SECOND, life: 60 * MINUTE } } },
+    { name: 'other', address: '198.51.100.9' },
+  )
+  for (const node of [client, other]) {
+    await world.initiate(node)
+    node.isDeafToKernel = true
+  }
+  for (let i = 0; i < 10; i++) await world.ping(client, HOME_HOST, OFFICE_HOST)
+  await world.pass(5 * SECOND)
+  for (const node of [client, other]) {
+    assert.equal(node.eventsOf('child-rekeyed').length, 0)
+    node.isDeafToKernel = false
+    node.gateway.handleKernelEvent({ event: 'overrun' })
+  }
+  await world.pass(SECOND)
+  for (const node of [client, other]) assert.equal(node.eventsOf('child-rekeyed').length, 1)
 })
 
 scenario('both delete the IKE_SA at the same time: both answer, nobody waits', async (world) => {

@@ -73,6 +73,8 @@ export class SimulatedNode implements Attachment {
   mtu: number | null = 1500
   /** While it sleeps nothing is handled and what arrives is lost. */
   isAsleep = false
+  /** Its kernel's events come when there is no room for them. */
+  isDeafToKernel = false
   configuration: GatewayConfiguration
   kernel!: MemoryKernel
   flows!: SimulatedFlows
@@ -303,6 +305,7 @@ export class SimulatedNode implements Attachment {
   }
 
   #handleKernelEvent(memory: MemoryKernel, event: KernelEvent): void {
+    if (this.isDeafToKernel) return
     // News travel by netlink: they are read some time after they happened.
     this.kernelOperationsPending++
     this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {
