@@ -368,6 +368,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.remote = sa.remote
     successor.sa.nat = sa.nat
     successor.sa.mobike = inherited(sa.mobike)
+    successor.sa.takesRedirect = sa.takesRedirect
+    successor.redirections = this.redirections
     successor.sa.isStale = sa.isStale
     successor.mobikeWork = this.mobikeWork
     this.mobikeWork = null
@@ -380,8 +382,6 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.heir = this.heir
     successor.espSeen = this.espSeen
     successor.sa.virtualAddresses = sa.virtualAddresses
-    successor.sa.takesRedirect = sa.takesRedirect
-    successor.redirections = this.redirections
     successor.sa.leases = sa.leases
     sa.leases = []
     for (const child of sa.children) {
