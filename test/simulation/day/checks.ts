@@ -17,8 +17,8 @@ const TWINS_END_WITHIN: Milliseconds = 15 * MINUTE
 
 export class StepChecks {
   readonly #plan: Plan
-  /** Since when an IKE_SA has had two CHILD_SAs with the same traffic. */
-  readonly #twins = new Map<Session, Milliseconds>()
+  /** Since when an IKE_SA there, or the one that took its place, has had two CHILD_SAs with the same traffic. */
+  readonly #twins = new Map<SimulatedNode, Milliseconds>()
 
   constructor(plan: Plan) {
     this.#plan = plan
@@ -30,16 +30,19 @@ export class StepChecks {
       const set = sessions.reduce((sum, { deadlines }) => sum + countSet(deadlines), 0)
       if (node.gateway.scheduledCount > set + TIMEOUTS_MAX)
         assert.fail(`${node.name} has ${node.gateway.scheduledCount} deadlines, ${set} of them by the name of an IKE_SA`)
-      for (const session of sessions) if (session.sa.children.length > 1) this.#checkChildren(node, session)
+      this.#checkChildren(
+        node,
+        sessions.find(({ sa }) => sa.children.length > 1 && hasTwins(sa.children)),
+      )
     }
   }
 
   /** Both sides may make one anew in the same moment; then one of the two goes. */
-  #checkChildren(node: SimulatedNode, session: Session): void {
-    if (!hasTwins(session.sa.children)) return void this.#twins.delete(session)
+  #checkChildren(node: SimulatedNode, session: Session | undefined): void {
+    if (session === undefined) return void this.#twins.delete(node)
     const now = this.#plan.world.clock.now()
-    const since = this.#twins.get(session) ?? now
-    this.#twins.set(session, since)
+    const since = this.#twins.get(node) ?? now
+    this.#twins.set(node, since)
     if (now - since > TWINS_END_WITHIN) assert.fail(`${session.toString()} of ${node.name} has the same CHILD_SA twice`)
   }
 }
@@ -56,10 +59,13 @@ function hasTwins(children: readonly ChildSa[]): boolean {
   return live.some((child, i) => live.some((other, j) => j < i && other.traffic === child.traffic))
 }
 
-/** Carries traffic and is not being replaced, as far as this side knows. */
+/** Carries traffic, as far as this side knows; of one and what is to replace it, the one. */
 function isLive(child: ChildSa, _: number, all: readonly ChildSa[]): boolean {
-  const isThere = (child.state === 'installed' && child.expiry !== 'hard') || child.state === 'rekeying'
-  return isThere && child.successor === null && !all.some(({ successor }) => successor === child)
+  return isThere(child) && !all.some((old) => old.successor === child && isThere(old))
+}
+
+function isThere({ state, expiry }: ChildSa): boolean {
+  return (state === 'installed' && expiry !== 'hard') || state === 'rekeying'
 }
 
 /** Nothing is under way and nothing is wrong with the wires. */
