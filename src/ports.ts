@@ -49,6 +49,10 @@ export interface HostNetwork {
   reaches(local: IpAddress, remote: IpAddress): Promise<boolean>
   /** Octets, IP header included, that a packet from our address `local` to `remote` may have; null where that is not known. */
   mtu(local: IpAddress, remote: IpAddress): Promise<number | null>
+  /** Name of the interface that packets from our address `local` to `remote` leave by; null where there is none. */
+  interfaceTo(local: IpAddress, remote: IpAddress): Promise<string | null>
+  /** The number of the interface of this name; null if there is none. */
+  interfaceIndex(name: string): number | null
 }
 
 /** Which network interface, and over which neighbour; null where the destination is a neighbour itself. */
@@ -74,6 +78,34 @@ export interface TunnelNetwork {
   /** In the place of one with the same destination. */
   addRoute(route: TunnelRoute): Promise<string | null>
   removeRoute(route: TunnelRoute): Promise<string | null>
+}
+
+/** A command for the shell, and what it is told. */
+export interface Script {
+  readonly command: string
+  /** Its environment, besides a PATH. */
+  readonly variables: Readonly<Record<string, string>>
+  /** What it reads; nothing, unless given. */
+  readonly input?: string
+}
+
+export interface Scripts {
+  /** Runs it to its end, whatever that is; `onLine` hears what it says. Resolves to why that was no good end, else null; never rejects. */
+  run(script: Script, onLine: (line: string) => void): Promise<string | null>
+}
+
+/** A DNS server of a peer, and the interface that leads there; null where that is not known. */
+export interface NameServer {
+  readonly address: IpAddress
+  readonly interface: string | null
+}
+
+/** What this machine resolves names by. */
+export interface Resolver {
+  /** Where that is, for the log: `to /etc/resolv.conf`. */
+  readonly place: string
+  /** These, before those of others; in the place of what was said before. Resolves to why not, or null; never rejects. */
+  use(servers: readonly NameServer[]): Promise<string | null>
 }
 
 /** Who has or had an address: what tells the identity from every other, and its text for people. */

@@ -10,9 +10,11 @@ import { NftFlows } from '../edge/flows.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
 import type { LeaseFile } from '../edge/lease-file.ts'
 import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
+import { systemResolver } from '../edge/resolver.ts'
+import { ShellScripts } from '../edge/scripts.ts'
 import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
-import { Gateway } from '../gateway/gateway.ts'
+import { Gateway, type GatewayPorts } from '../gateway/gateway.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import { Counters } from '../report/counters.ts'
 import { Reporter, type Level, type Line } from '../report/report.ts'
@@ -34,8 +36,9 @@ import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
 import { openTunnels } from './tunnels.ts'
 
-/** How long peers have to answer our deletes at the end. */
+/** How long peers have to answer our deletes at the end, and then commands of children to come to theirs. */
 const STOP_TIME = 2 * SECOND
+const SCRIPTS_STOP_TIME = 15 * SECOND
 
 export interface DaemonOptions {
   readonly kernel: KernelKind
@@ -90,6 +93,7 @@ class RunningDaemon {
   #host: OpenHostNetwork | null = null
   #tunnels: OpenTunnelNetwork | null = null
   #leaseFile: LeaseFile | null = null
+  readonly #scripts: ShellScripts
   #gateway: Gateway | null = null
   #control: Control | null = null
   readonly #counters = new Counters()
@@ -107,6 +111,7 @@ class RunningDaemon {
   constructor({ kernel, environment }: DaemonOptions, paths: ConfigurationPaths, logs: Logs) {
     this.#kind = kernel
     this.#environment = environment
+    this.#scripts = new ShellScripts({ path: environment['PATH'] })
     this.#paths = paths
     this.#logs = logs
     this.#write = logs.hub.write
@@ -159,6 +164,8 @@ class RunningDaemon {
         // A kernel in memory has no packets to keep apart.
         ...(this.#kind === 'netlink' ? { flows: this.#flows } : {}),
         ...(this.#tunnels === null ? {} : { tunnels: this.#tunnels }),
+        scripts: this.#scripts,
+        ...this.#resolver(configuration),
         ...(this.#leaseFile === null ? {} : { leaseStore: this.#leaseFile }),
         ports: { port, portNatT },
       },
@@ -193,6 +200,13 @@ class RunningDaemon {
       ),
     )
     this.#gateway.start()
+  }
+
+  /** A kernel in memory leads to no server. */
+  #resolver({ system: { resolver } }: Configuration): Pick<GatewayPorts, 'resolver'> {
+    if (this.#kind === 'memory' || resolver === null) return {}
+    const write = (line: string): void => this.#write(daemonLine('info', line, 'resolver-said', {}, 'ike'))
+    return { resolver: systemResolver(resolver, this.#scripts, write) }
   }
 
   /** SIGHUP: a configuration with errors leaves the running one as it is. */
@@ -252,8 +266,11 @@ class RunningDaemon {
   }
 
   async close(): Promise<void> {
+    const patience = setTimeout(() => this.#scripts.close(), SCRIPTS_STOP_TIME)
     for (const error of (await this.#gateway?.abandon('shutdown')) ?? [])
       this.#write(daemonLine('error', error.message, 'kernel-refused'))
+    clearTimeout(patience)
+    this.#scripts.close()
     await this.#leaseFile?.flush()
     await this.#flows.close()
     // Last of those who are spoken with: its clients hear of the end of every SA.

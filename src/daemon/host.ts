@@ -29,6 +29,8 @@ export async function openHost(
       isIgnored: () => false,
       reaches: () => Promise.resolve(true),
       mtu: () => Promise.resolve(null),
+      interfaceTo: () => Promise.resolve(null),
+      interfaceIndex: () => null,
       close: () => Promise.resolve(),
     }
   }

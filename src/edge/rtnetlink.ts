@@ -132,6 +132,18 @@ class RtnetlinkHost implements OpenHostNetwork {
     return mtu ?? (interfaceIndex === null ? null : (this.#links.get(interfaceIndex)?.mtu ?? null))
   }
 
+  async interfaceTo(local: IpAddress, remote: IpAddress): Promise<string | null> {
+    const answer = await this.#query({ local, remote, interfaceIndex: null, asUsed: true })
+    if (answer === 'none' || answer === 'unheard') return null
+    const { interfaceIndex } = decodeRouteMtu(answer)
+    return interfaceIndex === null ? null : (this.#links.get(interfaceIndex)?.name ?? null)
+  }
+
+  interfaceIndex(name: string): number | null {
+    for (const link of this.#links.values()) if (link.name === name) return link.index
+    return null
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

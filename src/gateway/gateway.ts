@@ -30,17 +30,21 @@ import type {
   KeyExchanges,
   LeaseStore,
   Network,
+  Resolver,
+  Scripts,
   TunnelNetwork,
 } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
 import { Initiations } from './initiations.ts'
+import { NameServers } from './name-servers.ts'
 import { Roaming } from './roaming.ts'
 import { Separations } from './separations.ts'
 import { StartActions } from './start-actions.ts'
 import { Timeouts } from './timeouts.ts'
 import { Traps } from './traps.ts'
 import { TunnelRoutes } from './tunnel-routes.ts'
+import { Updown } from './updown.ts'
 
 export type { GatewayConfiguration } from './configured.ts'
 
@@ -55,6 +59,10 @@ export interface GatewayPorts {
   readonly flows?: Flows
   /** None: tunnels get neither routes nor virtual addresses (a kernel in memory). */
   readonly tunnels?: TunnelNetwork
+  /** None: no commands of children are run. */
+  readonly scripts?: Scripts
+  /** None: name servers of peers are nobody's business. */
+  readonly resolver?: Resolver
   /** None: who has which virtual address is forgotten with us. */
   readonly leaseStore?: LeaseStore
   /** The ports our sockets are really bound to. */
@@ -74,6 +82,8 @@ export class Gateway {
   readonly #roaming: Roaming
   readonly #host: HostNetwork
   readonly #tunnelRoutes: TunnelRoutes | null
+  readonly #updown: Updown | null
+  readonly #nameServers: NameServers | null
   #ikeSas = 0
   #childSas = 0
 
@@ -89,9 +99,15 @@ export class Gateway {
     const report = (event: IkeEvent): void => {
       upstream(event)
       this.#tunnelRoutes?.handle(event)
+      this.#updown?.handle(event)
+      this.#nameServers?.handle(event)
     }
     this.#tunnelRoutes =
       ports.tunnels === undefined ? null : new TunnelRoutes(ports.tunnels, ports.host, () => this.configured.settings, upstream)
+    this.#updown =
+      ports.scripts === undefined ? null : new Updown(ports.scripts, ports.host, () => this.configured.settings, upstream)
+    this.#nameServers =
+      ports.resolver === undefined ? null : new NameServers(ports.resolver, ports.host, () => this.configured.settings, upstream)
     const host = this.#withoutVirtual(ports.host)
     this.#host = host
     this.books = new Books(ports.kernel)
@@ -170,6 +186,8 @@ export class Gateway {
       isIgnored: (address) => host.isIgnored(address),
       reaches: (local, remote) => host.reaches(local, remote),
       mtu: (local, remote) => host.mtu(local, remote),
+      interfaceTo: (local, remote) => host.interfaceTo(local, remote),
+      interfaceIndex: (name) => host.interfaceIndex(name),
     }
   }
 
@@ -257,6 +275,8 @@ export class Gateway {
     await this.#shard.abandon(reason)
     await this.traps.stop()
     await this.#tunnelRoutes?.settled()
+    await this.#updown?.settled()
+    await this.#nameServers?.settled()
     return this.books.removeAll()
   }
 }

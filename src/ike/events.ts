@@ -206,6 +206,18 @@ export type IkeEvent =
   | { readonly event: 'route-installed'; readonly sa: IkeSa; readonly text: string }
   /** The kernel would not have an address or a route of ours. */
   | { readonly event: 'network-refused'; readonly sa: IkeSa | null; readonly sentence: string }
+  /** A DNS server that a peer gave us; `refused` null: it is in this machine's resolver, or is there no more. */
+  | {
+      readonly event: 'name-server-changed'
+      readonly sa: IkeSa
+      readonly address: IpAddress
+      readonly change: 'installing' | 'removing'
+      readonly place: string
+      readonly refused: string | null
+    }
+  /** The command of a child (`updown`): a line that it said, or what went wrong with it. */
+  | { readonly event: 'script-said'; readonly sa: IkeSa; readonly child: string; readonly line: string }
+  | { readonly event: 'script-trouble'; readonly sa: IkeSa; readonly child: string; readonly sentence: string }
   /** A virtual address that the peer asks for; null: none of its pools has one. */
   | { readonly event: 'address-answered'; readonly sa: IkeSa; readonly requested: IpAddress; readonly lease: Lease | null }
   | { readonly event: 'child-failed'; readonly sa: IkeSa; readonly name: string; readonly error: EspalierError }

@@ -72,6 +72,8 @@ export class IkeSa {
   /** Addresses that the peer gave us, and those of our pools that we gave the peer. */
   virtualAddresses: readonly IpAddress[] = NONE
   leases: readonly Lease[] = NONE
+  /** DNS servers that came with those addresses. */
+  nameServers: readonly IpAddress[] = NONE
   /** What its CHILD_SAs have unless they have their own; null before the first one (gateway/separations.ts). */
   interfaceIds: InterfaceIds | null = null
   readonly children: ChildSa[] = []

@@ -382,6 +382,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.heir = this.heir
     successor.espSeen = this.espSeen
     successor.sa.virtualAddresses = sa.virtualAddresses
+    successor.sa.nameServers = sa.nameServers
     successor.sa.leases = sa.leases
     sa.leases = []
     for (const child of sa.children) {

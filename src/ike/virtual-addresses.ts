@@ -16,7 +16,7 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import { ExchangeFailure } from './failure.ts'
 import type { Session } from './session.ts'
 
-/** Addresses that one peer may ask for, or give; what comes after is not heard. One of each family is usual. */
+/** Addresses that one peer may ask for, or give, and servers; what comes after is not heard. One of each family is usual. */
 const ADDRESSES_MAX = 8
 
 /** strongSwan: the prefix length it puts behind an IPv6 address. */
@@ -84,6 +84,19 @@ export function requestAddresses({ sa }: Session): Payload | null {
 export function acceptAddresses({ sa }: Session, answer: readonly Payload[]): void {
   if (sa.virtualAddresses.length === 0) return
   sa.virtualAddresses = addressesIn(answer, CpType.CFG_REPLY).filter((address) => !address.isAny)
+  sa.nameServers = nameServersIn(answer)
+}
+
+/** Each once; what is none is passed over. */
+function nameServersIn(answer: readonly Payload[]): readonly IpAddress[] {
+  const cp = find(answer, 'CP')
+  if (cp === null || cp.cpType !== CpType.CFG_REPLY) return []
+  const servers = cp.attributes.flatMap(({ type, value }) => {
+    const octets = type === CpAttribute.INTERNAL_IP4_DNS ? 4 : type === CpAttribute.INTERNAL_IP6_DNS ? 16 : 0
+    return octets !== 0 && value.length === octets ? [new IpAddress(value.slice())] : []
+  })
+  const known = new Map(servers.filter(({ isAny }) => !isAny).map((server) => [server.toString(), server]))
+  return [...known.values()].slice(0, ADDRESSES_MAX)
 }
 
 /** What the peer asks for, or gives: unspecified for any address of a family. Attributes of other lengths are passed over. */

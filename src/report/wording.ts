@@ -305,6 +305,32 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `installing new virtual IP ${event.address.toString()}`,
         () => ({ address: event.address.toString() }),
       )
+    case 'name-server-changed': {
+      const { address, change, place, refused } = event
+      const words = `${change} DNS server ${address.toString()} ${change === 'removing' ? place.replace(/^to /, 'from ') : place}`
+      return speaker.tell(
+        'ike',
+        1,
+        () => (refused === null ? words : `${words} failed: ${refused}`),
+        () => ({ address: address.toString(), change }),
+        refused === null ? 'info' : 'warn',
+      )
+    }
+    case 'script-said':
+      return speaker.tell(
+        'chd',
+        1,
+        () => `updown: ${event.line}`,
+        () => ({ child: event.child }),
+      )
+    case 'script-trouble':
+      return speaker.tell(
+        'chd',
+        1,
+        () => event.sentence,
+        () => ({ child: event.child }),
+        'warn',
+      )
     case 'route-installed':
       return speaker.tell('knl', 2, () => `installing route: ${event.text}`)
     case 'network-refused':

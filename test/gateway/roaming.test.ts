@@ -22,6 +22,8 @@ test('news is gathered for 100 ms, longer where there are very many IKE_SAs, and
     isIgnored: () => false,
     reaches: () => Promise.resolve(true),
     mtu: () => Promise.resolve(null),
+    interfaceTo: () => Promise.resolve(null),
+    interfaceIndex: () => null,
   }
   const roaming = new Roaming(
     host,

@@ -54,6 +54,8 @@ function follow(node: SimulatedNode, settings: { readonly installRoutes?: boolea
     isIgnored: () => false,
     reaches: () => Promise.resolve(true),
     mtu: () => Promise.resolve(1500),
+    interfaceTo: () => Promise.resolve('eth0'),
+    interfaceIndex: (name: string) => (name === 'dummy0' ? 7 : null),
   }
   const all = { ...node.configuration.settings, ...settings }
   const routes = new TunnelRoutes(

@@ -44,6 +44,8 @@ export interface ChildWords {
   /** Of what is not said there is no limit. */
   readonly childLifetime?: Partial<ChildLifetime>
   readonly inactivity?: Milliseconds
+  readonly updown?: string
+  readonly hostAccess?: boolean
   readonly marks?: Partial<Pick<ChildConnection, 'markIn' | 'markInOnState' | 'markOut' | 'setMarkIn' | 'setMarkOut'>>
   /** Both directions'. */
   readonly interfaceId?: InterfaceId
@@ -129,6 +131,8 @@ function child(words: ChildWords): ChildConnection {
     closeAction: parseAction(words.closeAction ?? 'none'),
     lifetime: words.childLifetime === undefined ? DEFAULT_CHILD.lifetime : { ...UNLIMITED, ...words.childLifetime },
     inactivity: words.inactivity ?? DEFAULT_CHILD.inactivity,
+    updown: words.updown ?? null,
+    hostAccess: words.hostAccess ?? false,
     ...words.marks,
     interfaceIdIn: words.interfaceId ?? 0,
     interfaceIdOut: words.interfaceId ?? 0,

@@ -142,6 +142,8 @@ export class SimulatedNode implements Attachment {
           isIgnored: (address) => this.interfaces.isIgnored(address),
           reaches: (local, remote) => Promise.resolve(this.interfaces.reaches(local, remote)),
           mtu: () => Promise.resolve(this.mtu),
+          interfaceTo: (local) => Promise.resolve(this.interfaces.with(local)?.name ?? null),
+          interfaceIndex: () => null,
         },
         kernel,
         clock: driver.clock,
