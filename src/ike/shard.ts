@@ -42,7 +42,7 @@ import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
 import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
-import { handleKeepalive, startKeepalives } from './keepalive.ts'
+import { handleKeepalives, startKeepalives, type KeepaliveDue } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
 import { isSoftLimitReached } from './lifetimes.ts'
 import { connectionsBetween } from './matching.ts'
@@ -235,11 +235,15 @@ export class Shard implements SessionKeeper {
   handleDeadlines(): void {
     this.#health.handleDeadline()
     const now = this.#env.clock.now()
+    const keepalives: KeepaliveDue[] = []
     for (let i = 0; i < DEADLINES_AT_ONCE; i++) {
       const due = this.#deadlines.take(now)
-      if (due === null) return
-      due.owner.enqueue(() => this.#handleDeadline(due.owner, due.name, due.at))
+      if (due === null) break
+      const { owner: session, name, at } = due
+      if (name === 'keepalive') keepalives.push({ session, at })
+      else session.enqueue(() => this.#handleDeadline(session, name))
     }
+    if (keepalives.length > 0) handleKeepalives(this.#env.books, keepalives)
   }
 
   /** Deletes every IKE_SA with its peer; resolves when all are gone, however long their peers take. */
@@ -262,7 +266,7 @@ export class Shard implements SessionKeeper {
     await session.runExchange((current) => deleteIkeSa(current, reason), 'delete-ike')
   }
 
-  async #handleDeadline(session: Session, name: DeadlineName, due: Milliseconds): Promise<void> {
+  async #handleDeadline(session: Session, name: Exclude<DeadlineName, 'keepalive'>): Promise<void> {
     if (session.sa.state === 'closed') return
     switch (name) {
       case 'retransmit':
@@ -271,8 +275,6 @@ export class Shard implements SessionKeeper {
         return session.exchanges.forgetFragments()
       case 'half-open':
         return session.close('half-open-timeout')
-      case 'keepalive':
-        return handleKeepalive(session, due)
       case 'liveness':
         return handleLiveness(session)
       case 'children':

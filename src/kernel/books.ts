@@ -471,13 +471,22 @@ export class Books {
     return { in: inbound.usage, out: outbound.usage }
   }
 
-  /** What has left by the outbound half, or null when the kernel has none. Rejects with any other KernelError. */
-  async outboundUsage(installed: InstalledChild): Promise<Usage | null> {
-    if (installed.outboundHalf !== 'installed') return null
-    const outcome = await this.#one({ op: 'query-state', id: idOf(installed.outbound) })
-    if (outcome.kind === 'usage') return outcome.usage
-    if (outcome.kind === 'refused' && !isAbsent(outcome.error)) throw outcome.error
-    return null
+  /**
+   * What the outbound halves carried, all asked about together, in their order: null where the kernel has none that it
+   * should have, or is to have none; the KernelError where it will not tell.
+   */
+  async outboundUsages(all: readonly InstalledChild[]): Promise<readonly (Usage | KernelError | null)[]> {
+    const sending = all.filter(({ outboundHalf }) => outboundHalf === 'installed')
+    const outcomes = await this.#kernel.perform(
+      sending.map(({ outbound }): Operation => ({ op: 'query-state', id: idOf(outbound) })),
+    )
+    let next = 0
+    return all.map((installed) => {
+      if (installed !== sending[next]) return null
+      const outcome = outcomes[next++]
+      if (outcome?.kind === 'usage') return outcome.usage
+      return outcome?.kind === 'refused' && !isAbsent(outcome.error) ? outcome.error : null
+    })
   }
 
   /** ESP that was dropped for its form, UDP or bare, whosever it was; null where the kernel does not count. */
