@@ -426,7 +426,7 @@ function listOf<T>(list: DerReader, readOne: (list: DerReader) => T): T[] {
   return all
 }
 
-function nameText(name: Uint8Array): string {
+export function nameText(name: Uint8Array): string {
   const text = formatDistinguishedName(name, printable) ?? toHex(name)
   return text.length <= MAXIMUM_TEXT ? text : `${text.slice(0, MAXIMUM_TEXT - 3)}...`
 }

@@ -186,8 +186,9 @@ function readEntry(entry: DerReader, latest: Milliseconds): Revocation {
   let reason = 0
   try {
     at = entry.time()
-    const extensions = entry.enterOptional(Tag.SEQUENCE)
-    while (extensions?.isAtEnd === false) {
+    if (entry.isAtEnd) return { at, reason }
+    const extensions = entry.enter()
+    while (!extensions.isAtEnd) {
       const extension = extensions.enter()
       const oid = extension.oid()
       extension.optional(Tag.BOOLEAN)

@@ -10,7 +10,7 @@ import type { Milliseconds } from '../base/time.ts'
 import { schemeOfAlgorithm, type SignatureScheme } from '../crypto/signature-scheme.ts'
 import { readDistributionPoints, readGeneralNames, type Certificate, type DistributionPoint } from './certificate.ts'
 import { CrlEntries, NO_ENTRIES, withoutLeadingZeros, type Revocation } from './crl-entries.ts'
-import { equalDistinguishedNames } from './distinguished-name.ts'
+import { equalNames } from './names.ts'
 
 export type { Revocation } from './crl-entries.ts'
 
@@ -130,8 +130,7 @@ function read(der: Uint8Array): Crl {
     signature,
     entryCount: entries.count,
     find(certificate) {
-      const ofCertificate = (names: readonly Uint8Array[]): boolean =>
-        names.some((name) => equalDistinguishedNames(name, certificate.issuer))
+      const ofCertificate = (names: readonly Uint8Array[]): boolean => names.some((name) => equalNames(name, certificate.issuer))
       return entries.find(certificate.serial, ofCertificate, thisUpdate)
     },
   }

@@ -195,14 +195,8 @@ function readAnswer(answer: DerReader, producedAt: Milliseconds): SingleAnswer {
 }
 
 function readStatus(answer: DerReader): Pick<OcspStatus, 'status' | 'revocation'> {
-  switch (answer.peek()) {
-    case contextTag(0, false):
-      answer.next()
-      return { status: 'good', revocation: null }
-    case contextTag(2, false):
-      answer.next()
-      return { status: 'unknown', revocation: null }
-  }
+  if (answer.optional(contextTag(0, false)) !== null) return { status: 'good', revocation: null }
+  if (answer.optional(contextTag(2, false)) !== null) return { status: 'unknown', revocation: null }
   const revoked = answer.enter(contextTag(1, true))
   const at = revoked.time()
   const explicit = revoked.enterOptional(contextTag(0, true))

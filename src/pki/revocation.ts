@@ -1,68 +1,27 @@
 /**
  * Whether the certificates of a path that holds are revoked: asked of OCSP first and of CRLs then, of what is loaded, what
- * the peer sent and what is cached before anything is fetched (strongSwan: revocation_validator.c). What the answers
- * amount to is for the policy to say.
+ * the peer sent and what is cached before anything is fetched (strongSwan: revocation_validator.c). What the verdicts
+ * amount to, `permits` says.
  */
-import type { Clock, Entropy, Fetcher } from '../ports.ts'
-import type { Milliseconds } from '../base/time.ts'
-import type { Authority } from './authority.ts'
+import { formatCalendar } from '../base/calendar.ts'
+import { describeCertificate } from './certificate.ts'
 import type { Certificate } from './certificate.ts'
-import type { Crl, Revocation } from './crl.ts'
+import { checkCrls } from './revocation-crl.ts'
+import { checkOcsp } from './revocation-ocsp.ts'
+import type { Finding, RevocationSources, RevocationStatus } from './revocation-sources.ts'
+
+export { RevocationCache } from './revocation-cache.ts'
+export { DEFAULT_REVOCATION_SETTINGS } from './revocation-sources.ts'
+export type { RevocationSettings, RevocationSources, RevocationStatus } from './revocation-sources.ts'
 
 /** swanctl.conf: connections.<conn>.remote<suffix>.revocation */
 export type RevocationPolicy = 'strict' | 'ifuri' | 'relaxed'
-
-/** strongswan.conf: charon.plugins.revocation, charon.ocsp_nonce_len */
-export interface RevocationSettings {
-  readonly ocsp: boolean
-  readonly crl: boolean
-  /** For each fetch. */
-  readonly timeout: Milliseconds
-  /** Octets. */
-  readonly nonceLength: number
-}
-
-export const DEFAULT_REVOCATION_SETTINGS: RevocationSettings = { ocsp: true, crl: true, timeout: 10_000, nonceLength: 32 }
-
-export interface RevocationSources {
-  readonly settings: RevocationSettings
-  readonly authorities: readonly Authority[]
-  /** CRLs that are loaded. */
-  readonly crls: readonly Crl[]
-  /** Loaded and sent: who may have signed a CRL or an OCSP answer in place of the CA, if the CA lets them. */
-  readonly certificates: readonly Certificate[]
-  /** Loaded as OCSP signers (x509ocsp): believed about every CA. */
-  readonly ocspSigners: readonly Certificate[]
-  /** Contents of CERT payloads that the peer sent: OCSP answers (14, RFC 4806) and CRLs (7). */
-  readonly ocspSent: readonly Uint8Array[]
-  readonly crlsSent: readonly Uint8Array[]
-  readonly cache: RevocationCache
-  readonly fetcher: Fetcher
-  readonly clock: Clock
-  readonly entropy: Entropy
-}
-
-/** What was fetched and is still good for something, and what is being fetched. One for all IKE_SAs. */
-export class RevocationCache {
-  /** VICI's flush-certs. What is under way still comes to its end. */
-  flush(): void {}
-}
-
-/**
- *  - good     known not to be revoked
- *  - skipped  nobody to ask was known
- *  - stale    what we know is too old to say that it is not
- *  - failed   those to be asked gave no answer that can be used
- *  - revoked  or on hold
- */
-export type RevocationStatus = 'good' | 'skipped' | 'stale' | 'failed' | 'revoked'
 
 export interface RevocationVerdict {
   readonly certificate: Certificate
   readonly status: RevocationStatus
   /** `certificate 'CN=moon' (serial 0a) was revoked on 2026-01-01 00:00:00 UTC: key compromise (CRL of 'CN=CA')` */
   readonly sentence: string
-  readonly revocation: Revocation | null
 }
 
 /**
@@ -73,21 +32,61 @@ export async function checkRevocation(
   path: readonly Certificate[],
   sources: RevocationSources,
 ): Promise<readonly RevocationVerdict[]> {
-  throw new Error(`not yet: ${path.length} ${sources.settings.ocsp}`)
+  const verdicts: RevocationVerdict[] = []
+  const anchor = path.at(-1)
+  if (anchor === undefined || (!sources.settings.ocsp && !sources.settings.crl)) return verdicts
+  for (const [index, issuer] of path.slice(1).entries()) {
+    const certificate = path[index]!
+    const finding = await check(certificate, { ...sources, issuer, anchor })
+    verdicts.push({ certificate, status: finding.status, sentence: sentenceOf(certificate, finding) })
+    if (finding.status === 'revoked') break
+  }
+  return verdicts
 }
 
-/** strongSwan: the manual's strict, ifuri and relaxed, of each certificate by itself. The sentence is that of the verdict that forbids. */
+type Place = Parameters<typeof checkOcsp>[1]
+
+/** strongSwan: a good answer of OCSP suffices; whatever CRLs say counts then, unless nobody knows of any. */
+async function check(certificate: Certificate, place: Place): Promise<Finding> {
+  const ocsp = place.settings.ocsp ? await checkOcsp(certificate, place) : SKIPPED
+  if (ocsp.status === 'good' || ocsp.status === 'revoked' || !place.settings.crl) return ocsp
+  const crl = await checkCrls(certificate, place)
+  const notes = [...ocsp.notes, ...crl.notes]
+  return { ...(crl.status === 'skipped' ? ocsp : crl), notes }
+}
+
+const SKIPPED: Finding = { status: 'skipped', revocation: null, source: '', notes: [] }
+
+function sentenceOf(certificate: Certificate, { status, revocation, source, notes }: Finding): string {
+  const name = describeCertificate(certificate)
+  const vain = notes.length === 0 ? '' : `: ${notes.join('; ')}`
+  switch (status) {
+    case 'good':
+      return `${name} is not revoked (${source})`
+    case 'revoked':
+      return `${name} was revoked${revocation === null ? '' : ` on ${formatCalendar(revocation.at)}`} (${source})`
+    case 'stale':
+      return `whether ${name} is revoked is not known, ${source}${vain}`
+    case 'failed':
+      return `whether ${name} is revoked is not known${vain}`
+    case 'skipped':
+      return `whether ${name} is revoked is not known: there is no CRL and no OCSP responder to ask`
+  }
+}
+
+/** strongSwan: what the manual says of strict, ifuri and relaxed, of each certificate by itself. */
 export function permits(
   policy: RevocationPolicy,
   verdicts: readonly RevocationVerdict[],
 ): { readonly ok: true } | { readonly ok: false; readonly sentence: string } {
-  const allowed: readonly RevocationStatus[] = {
-    strict: ['good'] as const,
-    ifuri: ['good', 'skipped'] as const,
-    relaxed: ['good', 'skipped', 'stale', 'failed'] as const,
-  }[policy]
-  const against = verdicts.find(({ status }) => !allowed.includes(status))
+  const against = verdicts.find(({ status }) => !PERMITTED[policy].has(status))
   return against === undefined ? { ok: true } : { ok: false, sentence: against.sentence }
+}
+
+const PERMITTED: Readonly<Record<RevocationPolicy, ReadonlySet<RevocationStatus>>> = {
+  strict: new Set(['good']),
+  ifuri: new Set(['good', 'skipped']),
+  relaxed: new Set(['good', 'skipped', 'stale', 'failed']),
 }
 
 /** The OCSP answer about a certificate of ours that a peer asked for (RFC 4806), as it came; null where nobody gives one. Never rejects. */
@@ -96,5 +95,7 @@ export async function ocspAnswerFor(
   issuer: Certificate,
   sources: RevocationSources,
 ): Promise<Uint8Array | null> {
-  throw new Error(`not yet: ${certificate.fingerprint} ${issuer.fingerprint} ${sources.settings.ocsp}`)
+  if (!sources.settings.ocsp) return null
+  const { status, answer } = await checkOcsp(certificate, { ...sources, issuer, anchor: issuer })
+  return status === 'good' || status === 'revoked' ? answer : null
 }
