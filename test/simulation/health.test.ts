@@ -271,6 +271,29 @@ scenario('keys that do not fit are known from the packets that fail, and new one
   assert.equal(healthOf(both.client), 'good')
 })
 
+scenario('a peer whose sequence numbers began anew is known from the packets that are old, and new keys made', async (world) => {
+  const both = await tunnel(world)
+  await traffic(world, both, 2 * MINUTE, 'both')
+  const spi = current(both.client).inboundSpi
+  // As from a copy of a machine that was put back to where it was: numbers and keys are those of before.
+  world.network.tap((one) => (one.esp?.spi === spi ? [{ ...one, esp: { ...one.esp, sequence: 1n } }] : [one]))
+  await traffic(world, both, 2 * MINUTE, 'both')
+  assert.ok(
+    both.client.lines.some(
+      ({ message, level }) =>
+        level === 'warn' &&
+        /^CHILD_SA net\{1\} does not work: \d+ packets came in that are old or repeated, and none that is new$/.test(message),
+    ),
+  )
+  assert.deepEqual(
+    both.client.eventsOf('health-changed').map(({ was }) => was.reason),
+    [null, 'replayed'],
+  )
+  assert.deepEqual(repairs(both.client), ['rekeyed'])
+  assert.equal(healthOf(both.client), 'good')
+  assert.ok(await flows(world, both.client, both.gateway))
+})
+
 scenario('a peer that is elsewhere, and is not followed there, is named with both places', async (world) => {
   const gateway = addGateway(world, { encap: true })
   const client = addClient(world)
