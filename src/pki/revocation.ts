@@ -59,7 +59,9 @@ const SKIPPED: Finding = { status: 'skipped', revocation: null, source: '', note
 
 function sentenceOf(certificate: Certificate, { status, revocation, source, notes }: Finding): string {
   const name = describeCertificate(certificate)
-  const vain = notes.length === 0 ? '' : `: ${notes.join('; ')}`
+  // A list or answer that was fetched just now and is stale need not be named twice.
+  const others = notes.filter((note) => source === '' || !note.endsWith(source))
+  const vain = others.length === 0 ? '' : `: ${others.join('; ')}`
   switch (status) {
     case 'good':
       return `${name} is not revoked (${source})`
