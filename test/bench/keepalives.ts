@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,23 +16,16 @@ import CliTable from 'cli-table3'
 
 import { SECOND } from '../../src/base/time.ts'
 import { DEFAULT_IKE_SETTINGS } from '../../src/ike/connection.ts'
-import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
-import type { AskOrder, Order, Outcome, Tally } from './initiator.ts'
-import { Owner, Pinned } from './pinned.ts'
+import type { Host, LabOwner } from '../lab/support/network.ts'
+import type { Tally } from './initiator.ts'
+import { ESP_PROPOSAL, IKE_PROPOSAL, MEASURED_CORE, Pair, PSK } from './pair.ts'
+import { Owner } from './pinned.ts'
 import { processorTimeOf, residentBytesOf } from './process.ts'
 import { EspalierResponder, PEERS, startCharonResponder, type Responder } from './responders.ts'
 
-const IKE_PROPOSAL = 'aes128-sha256-x25519'
-const ESP_PROPOSAL = 'aes128-sha256'
-const PSK = 'what both sides of the bench know'
-const MEASURED = '192.0.2.2'
 /** What the peers know it by. */
 const OUTSIDE = '203.0.113.1'
-const MEASURED_CORE = 0
-const PEERS_CORE = availableParallelism() - 1
 const CONCURRENCY = 100
-/** At bringing up what is to be measured. */
-const ATTEMPTS = 3
 /** Each new SA costs charon with kernel-libipsec the more, the more there are. */
 const CHARON_COUNT_MAX = 5_000
 
@@ -79,20 +72,10 @@ async function measure(
   profile: string | null,
   start: (host: Host) => Promise<Responder>,
 ): Promise<Row> {
-  const lab = new Lab(owner)
-  const left = await lab.host('peers')
-  const right = await lab.host('measured')
-  await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${MEASURED}/24`)
-  const responder = await start(right)
-  const script = join(import.meta.dirname, 'initiator.ts')
-  const args = ['--max-old-space-size=8192', script, MEASURED, IKE_PROPOSAL, ESP_PROPOSAL, PSK, OUTSIDE]
-  const peers = new Pinned<Order | AskOrder, Outcome | Tally>(left, PEERS_CORE, args)
-  await peers.hear()
-  let missing = count
-  for (let i = 0; i < ATTEMPTS && missing > 0; i++)
-    missing = ((await peers.tell({ handshakes: missing, concurrency: CONCURRENCY })) as Outcome).failed
-  if (missing > 0) throw new Error(`${name}: ${missing} of ${count} handshakes failed`)
-  const tally = async (): Promise<Tally> => (await peers.tell({ ask: 'tally' })) as Tally
+  const pair = await Pair.start(owner, name, { espProposal: ESP_PROPOSAL, outside: OUTSIDE }, start)
+  await pair.establish(count, CONCURRENCY)
+  const { responder } = pair
+  const tally = (): Promise<Tally> => pair.tally()
 
   // Each has had its first one, and the code is warm.
   await sleep(INTERVAL + SECOND)

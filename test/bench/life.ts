@@ -5,7 +5,7 @@
  * scripts/bench runs this, docs/bench.md explains it. Nothing is asserted: figures are for people, who know the machine.
  */
 import { mkdir } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -13,19 +13,14 @@ import { parseArgs } from 'node:util'
 import CliTable from 'cli-table3'
 
 import { SECOND } from '../../src/base/time.ts'
-import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
-import type { Affair, AskOrder, ExchangeOrder, Order, Outcome, Tally } from './initiator.ts'
-import { Owner, Pinned } from './pinned.ts'
+import type { Host, LabOwner } from '../lab/support/network.ts'
+import type { Affair } from './initiator.ts'
+import { ESP_PROPOSAL, IKE_PROPOSAL, MEASURED_CORE, Pair, PSK } from './pair.ts'
+import { Owner } from './pinned.ts'
 import { processorTimeOf, residentBytesOf } from './process.ts'
 import { EspalierResponder, PEERS, startCharonResponder, type Responder } from './responders.ts'
 
-const IKE_PROPOSAL = 'aes128-sha256-x25519'
-const ESP_PROPOSAL = 'aes128-sha256'
 const PFS_GROUP = 'x25519'
-const PSK = 'what both sides of the bench know'
-const MEASURED = '192.0.2.2'
-const MEASURED_CORE = 0
-const PEERS_CORE = availableParallelism() - 1
 const CONCURRENCY = 20
 /** Rounds of everything that are not counted. */
 const WARM_UPS = 2
@@ -35,8 +30,6 @@ const PROBES = 5
 const QUICK_DPD_SECONDS = 1
 /** How long the checks that the daemon begins are counted for, in each round. */
 const WATCHED_SECONDS = 2
-/** At bringing up what is to be measured. */
-const ATTEMPTS = 3
 const PATIENCE_MS = 60_000
 const POLL_MS = 20
 
@@ -64,68 +57,6 @@ ${connection('watched', '*.watched.example', `dpd_delay = ${dpdSeconds}s`)}
 }
 secrets { ike-1 { secret = "${PSK}" } }
 `
-}
-
-// -- who is measured -----------------------------------------------------------------------------------------------
-
-/** One that is measured, with peers of its own. */
-class Pair<R extends Responder = Responder> {
-  readonly name: string
-  readonly responder: R
-  readonly #host: Host
-  readonly #peers: Pinned<Order | ExchangeOrder | AskOrder, Outcome | Tally>
-
-  private constructor(name: string, responder: R, host: Host, peers: Pinned<Order | ExchangeOrder | AskOrder, Outcome | Tally>) {
-    this.name = name
-    this.responder = responder
-    this.#host = host
-    this.#peers = peers
-  }
-
-  static async start<R extends Responder>(
-    owner: LabOwner,
-    name: string,
-    espProposal: string,
-    start: (host: Host) => Promise<R>,
-  ): Promise<Pair<R>> {
-    const lab = new Lab(owner)
-    const left = await lab.host('peers')
-    const right = await lab.host('measured')
-    await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${MEASURED}/24`)
-    const responder = await start(right)
-    const script = join(import.meta.dirname, 'initiator.ts')
-    const peers = new Pinned<Order | ExchangeOrder | AskOrder, Outcome | Tally>(left, PEERS_CORE, [
-      script,
-      MEASURED,
-      IKE_PROPOSAL,
-      espProposal,
-      PSK,
-    ])
-    await peers.hear()
-    return new Pair(name, responder, right, peers)
-  }
-
-  /** On a busy machine one or the other comes to nothing, which is not what is measured here. */
-  async establish(handshakes: number, peers: string): Promise<void> {
-    let missing = handshakes
-    for (let i = 0; i < ATTEMPTS && missing > 0; i++)
-      missing = ((await this.#peers.tell({ handshakes: missing, concurrency: CONCURRENCY, peers })) as Outcome).failed
-    if (missing > 0) throw new Error(`${this.name}: ${missing} of ${handshakes} handshakes failed`)
-  }
-
-  async tally(): Promise<Tally> {
-    return (await this.#peers.tell({ ask: 'tally' })) as Tally
-  }
-
-  /** Its peers begin. */
-  async haveExchanges(exchange: Affair, times: number, concurrency: number): Promise<void> {
-    await this.#peers.tell({ exchange, times, concurrency })
-  }
-
-  /** It begins, on all of its IKE_SAs with `peers`. */
-  async beRekeyed(what: readonly string[]): Promise<void> {
-    await this.#host.run('swanctl', ['--rekey', ...what, '--uri', this.responder.uri])
-  }
 }
 
 // -- exchanges -----------------------------------------------------------------------------------------------------
@@ -206,7 +137,7 @@ async function measure(pairs: readonly Pair[], what: Measure, count: number, rou
 
 /** All at the same time: it is they who begin. */
 async function measureWatched(pairs: readonly Pair[], count: number, rounds: number): Promise<Row> {
-  for (const pair of pairs) await pair.establish(count, 'watched')
+  for (const pair of pairs) await pair.establish(count, CONCURRENCY, 'watched')
   await sleep(WATCHED_SECONDS * SECOND)
   const results = pairs.map((): Round[] => [])
   const look = (): Promise<readonly (readonly [number, number])[]> =>
@@ -270,7 +201,7 @@ async function measureIdleness(
   const pair = await startEspalier(owner, ESP_PROPOSAL, dpdSeconds)
   const { pid } = pair.responder
   const { resident: residentBytesBefore } = await pair.responder.memory()
-  await pair.establish(ikeSas, 'watched')
+  await pair.establish(ikeSas, CONCURRENCY, 'watched')
   // Now each is checked on.
   await sleep(dpdSeconds * SECOND)
   if (profile !== null) await pair.responder.beginProfile()
@@ -301,7 +232,7 @@ async function measureIdleness(
 
 function startEspalier(owner: LabOwner, espProposal: string, dpdSeconds: number): Promise<Pair<EspalierResponder>> {
   const configuration = configurationOf(espProposal, dpdSeconds)
-  return Pair.start(owner, 'espalier', espProposal, (host) => EspalierResponder.start(host, MEASURED_CORE, configuration))
+  return Pair.start(owner, 'espalier', { espProposal }, (host) => EspalierResponder.start(host, MEASURED_CORE, configuration))
 }
 
 async function measureExchanges(
@@ -318,9 +249,9 @@ async function measureExchanges(
   for (const name of peers) {
     const start = (host: Host): Promise<Responder> =>
       startCharonResponder(host, MEASURED_CORE, configuration, PEERS.get(name) ?? null)
-    pairs.push(await Pair.start(owner, name, espProposal, start))
+    pairs.push(await Pair.start(owner, name, { espProposal }, start))
   }
-  for (const pair of pairs) await pair.establish(count, 'peer')
+  for (const pair of pairs) await pair.establish(count, CONCURRENCY)
   // What has just been started runs code that is not compiled yet; compiling it is not what is measured here.
   for (let i = 0; i < WARM_UPS; i++) for (const what of MEASURES) for (const pair of pairs) await measureRound(pair, what, count)
   const rows: Row[] = []
