@@ -36,14 +36,14 @@ export function checkPolicies(path: readonly Certificate[]): PolicyResult {
     const certificate = path[i]!
     const isLast = i === 0
     const isSelfIssued = !isLast && equalNames(certificate.subject, certificate.issuer)
+    if (certificate.policyMappings.some(({ issuerPolicy, subjectPolicy }) => [issuerPolicy, subjectPolicy].includes(ANY_POLICY)))
+      return failed(certificate, 'maps anyPolicy')
     const anyCounts = counts.any > 0 || isSelfIssued
     tree = below(tree, certificate, anyCounts)
     bounded = below(bounded, certificate, anyCounts)
     if (counts.explicit === 0 && isEmpty(tree))
       return failed(certificate, `has no policy that its issuer '${issuerOf(certificate)}' holds, and one is required`)
     if (isLast) break
-    if (certificate.policyMappings.some(({ issuerPolicy, subjectPolicy }) => [issuerPolicy, subjectPolicy].includes(ANY_POLICY)))
-      return failed(certificate, 'maps anyPolicy')
     tree = mapped(tree, certificate, counts.mapping > 0)
     bounded = mapped(bounded, certificate, counts.mapping > 0)
     if (!isSelfIssued) for (const count of ['explicit', 'mapping', 'any'] as const) counts[count] = Math.max(0, counts[count] - 1)
