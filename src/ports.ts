@@ -61,11 +61,14 @@ export interface NextHop {
   readonly gateway: IpAddress | null
 }
 
-/** How packets come into a tunnel: `source` is their address, unless they have one. `mtu` null: that of the interface. */
+/**
+ * How packets come into a tunnel: `source` is their address, unless they have one. `mtu` null: that of the interface.
+ * Without source and way, packets are led as if there were none of these routes.
+ */
 export interface TunnelRoute {
   readonly destination: IpRange
-  readonly source: IpAddress
-  readonly way: NextHop
+  readonly source: IpAddress | null
+  readonly way: NextHop | null
   readonly mtu: number | null
 }
 

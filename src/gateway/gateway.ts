@@ -103,7 +103,15 @@ export class Gateway {
       this.#nameServers?.handle(event)
     }
     this.#tunnelRoutes =
-      ports.tunnels === undefined ? null : new TunnelRoutes(ports.tunnels, ports.host, () => this.configured.settings, upstream)
+      ports.tunnels === undefined
+        ? null
+        : new TunnelRoutes(
+            ports.tunnels,
+            ports.host,
+            () => this.configured.settings,
+            () => this.traps.inForce(),
+            upstream,
+          )
     this.#updown =
       ports.scripts === undefined ? null : new Updown(ports.scripts, ports.host, () => this.configured.settings, upstream)
     this.#nameServers =

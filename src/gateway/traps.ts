@@ -56,11 +56,11 @@ export interface PoliciesInForce extends Wanted {
   readonly reqid: number
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
+  readonly separation: Separation
 }
 
 interface InForce extends PoliciesInForce {
   readonly installed: InstalledPolicies
-  readonly separation: Separation
   /** Under which the reqid was handed out; null if it was configured, or there is none. */
   readonly reqidKey: string | null
 }

@@ -203,7 +203,7 @@ export type IkeEvent =
   /** It has carried nothing for its time of inactivity and goes, or all of the IKE_SA. */
   | { readonly event: 'child-idle'; readonly sa: IkeSa; readonly child: ChildSa; readonly closesIkeSa: boolean }
   | { readonly event: 'virtual-address-installed'; readonly sa: IkeSa; readonly address: IpAddress }
-  | { readonly event: 'route-installed'; readonly sa: IkeSa; readonly text: string }
+  | { readonly event: 'route-installed'; readonly sa: IkeSa | null; readonly text: string }
   /** The kernel would not have an address or a route of ours. */
   | { readonly event: 'network-refused'; readonly sa: IkeSa | null; readonly sentence: string }
   /** A DNS server that a peer gave us; `refused` null: it is in this machine's resolver, or is there no more. */

@@ -41,6 +41,8 @@ const RTPROT_STATIC = 4
 const RT_SCOPE_UNIVERSE = 0
 const RT_SCOPE_LINK = 253
 const RTN_UNICAST = 1
+/** The lookup goes on with the next table. */
+const RTN_THROW = 9
 
 /** struct fib_rule_hdr: family, destination length, source length, TOS, table, 2 reserved, action, 1 byte each; flags u32. */
 const FIB_RULE_HDR_LENGTH = 12
@@ -81,18 +83,20 @@ export function encodeRouteChange(
   const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
   const message = new RequestMessage(op === 'add' ? RTM_NEWROUTE : RTM_DELROUTE, flags, sequence, RTMSG_LENGTH)
   const { view } = message
-  view.setUint8(16, familyNumber(source.family))
+  view.setUint8(16, familyNumber(destination.family))
   view.setUint8(17, destination.prefixLength)
   view.setUint8(20, table < 256 ? table : 0)
   view.setUint8(21, RTPROT_STATIC)
-  view.setUint8(22, way.gateway === null ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
-  view.setUint8(23, RTN_UNICAST)
+  view.setUint8(22, way === null || way.gateway !== null ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK)
+  view.setUint8(23, way === null ? RTN_THROW : RTN_UNICAST)
   const address = (type: number, { bytes }: IpAddress): void => message.put(message.attribute(type, bytes.length), bytes)
   const word = (type: number, value: number): void => view.setUint32(message.attribute(type, 4), value, LITTLE_ENDIAN)
   address(RTA_DST, destination.first)
-  address(RTA_PREFSRC, source)
-  if (way.gateway !== null) address(RTA_GATEWAY, way.gateway)
-  word(RTA_OIF, way.interfaceIndex)
+  if (source !== null) address(RTA_PREFSRC, source)
+  if (way !== null) {
+    if (way.gateway !== null) address(RTA_GATEWAY, way.gateway)
+    word(RTA_OIF, way.interfaceIndex)
+  }
   word(RTA_TABLE, table)
   if (mtu !== null) {
     const at = message.attribute(RTA_METRICS, 8)

@@ -6,6 +6,7 @@ import { IpAddress } from '../../src/base/ip.ts'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { TunnelRoutes } from '../../src/gateway/tunnel-routes.ts'
 import { deleteIkeSa } from '../../src/ike/delete.ts'
+import type { IkeSettings } from '../../src/ike/connection.ts'
 import type { IkeEvent } from '../../src/ike/events.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
@@ -13,7 +14,7 @@ import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { TunnelNetwork, TunnelRoute } from '../../src/ports.ts'
 import type { ConnectionWords } from '../simulation/configuration.ts'
 import type { SimulatedNode } from '../simulation/node.ts'
-import { addClient, addGateway } from '../simulation/places.ts'
+import { addClient, addGateway, CLIENT } from '../simulation/places.ts'
 import { scenario, type World } from '../simulation/world.ts'
 
 const ROUTER = IpAddress.parse('198.51.100.254')
@@ -25,16 +26,19 @@ class NotedNetwork implements TunnelNetwork {
   /** What everything is refused with. */
   refusal: string | null = null
   changes = 0
+  /** Where the last address is. */
+  interfaceIndex = 0
 
   wayTo = (): Promise<{ interfaceIndex: number; gateway: IpAddress }> => Promise.resolve({ interfaceIndex: 2, gateway: ROUTER })
-  addAddress(address: IpAddress): Promise<string | null> {
+  addAddress(address: IpAddress, interfaceIndex: number): Promise<string | null> {
+    this.interfaceIndex = interfaceIndex
     return this.#change(() => void this.addresses.add(address.toString()))
   }
   removeAddress(address: IpAddress): Promise<string | null> {
     return this.#change(() => assert.ok(this.addresses.delete(address.toString()), 'what is removed is there'))
   }
   addRoute({ destination, source, way, mtu }: TunnelRoute): Promise<string | null> {
-    const text = `via ${way.gateway?.toString() ?? '-'} src ${source.toString()} mtu ${mtu}`
+    const text = way === null ? 'throw' : `via ${way.gateway?.toString() ?? '-'} src ${String(source)} mtu ${mtu}`
     return this.#change(() => void this.routes.set(destination.toString(), text))
   }
   removeRoute({ destination }: TunnelRoute): Promise<string | null> {
@@ -47,7 +51,7 @@ class NotedNetwork implements TunnelNetwork {
   }
 }
 
-function follow(node: SimulatedNode, settings: { readonly installRoutes?: boolean } = {}): NotedNetwork {
+function follow(node: SimulatedNode, settings: Partial<IkeSettings> = {}): NotedNetwork {
   const network = new NotedNetwork()
   const host = {
     addresses: () => node.addresses.map((address) => ({ address, interface: 'eth0' })),
@@ -62,6 +66,7 @@ function follow(node: SimulatedNode, settings: { readonly installRoutes?: boolea
     network,
     host,
     () => all,
+    () => node.gateway.traps.inForce(),
     (event) => void network.events.push(event),
   )
   node.listeners.push((event) => routes.handle(event))
@@ -151,4 +156,56 @@ scenario('what the kernel refuses is told, and no reason to give up the tunnel',
     ],
   )
   assert.equal(client.session.sa.children.length, 1)
+})
+
+scenario('install_virtual_ip_on names the interface; one that there is not is that which leads to the peer', async (world) => {
+  const [, client] = pair(world)
+  const networks = ['dummy0', 'eth9'].map((virtualAddressesOn) => follow(client, { virtualAddressesOn }))
+  await world.initiate(client)
+  assert.deepEqual(
+    networks.map(({ interfaceIndex }) => interfaceIndex),
+    [7, 2],
+  )
+})
+
+scenario('a trap has the routes of the tunnel to come, which that makes better, and leaves', async (world) => {
+  addGateway(world, { remote: ['dynamic'] })
+  const client = addClient(world, { local: ['dynamic'], trap: true })
+  const network = follow(client)
+  const [connection] = client.configuration.connections
+  const [child] = connection!.children
+  await world.outcome(client.gateway.traps.install(connection!, child!))
+  await world.pass(SECOND)
+  assert.deepEqual([...network.routes], [['10.1.0.0/16', `via 198.51.100.254 src ${CLIENT} mtu null`]])
+  await world.initiate(client)
+  await world.pass(SECOND)
+  const withMtu = [['10.1.0.0/16', `via 198.51.100.254 src ${CLIENT} mtu 1446`]]
+  assert.deepEqual([...network.routes], withMtu)
+  // The trap as it is configured anew comes later, and yet after the CHILD_SA.
+  await world.outcome(client.gateway.traps.install(connection!, { ...child!, priority: 7 }))
+  await world.pass(SECOND)
+  assert.deepEqual([...network.routes], withMtu)
+  await world.outcome(client.session.runExchange((session) => deleteIkeSa(session, 'deleted-by-us')))
+  await world.pass(SECOND)
+  assert.deepEqual([...network.routes], [['10.1.0.0/16', `via 198.51.100.254 src ${CLIENT} mtu null`]])
+  await world.outcome(client.gateway.traps.uninstall(connection!.name, child!.name))
+  await world.pass(SECOND)
+  assert.equal(network.routes.size, 0)
+})
+
+scenario('what passes in the clear is led past the routes of tunnels; what is dropped has none', async (world) => {
+  const client = addClient(world, {
+    children: [
+      { name: 'lan', mode: 'pass', local: ['10.2.0.0/24'], remote: ['10.2.0.0/24', '10.9.0.0/16[tcp/22]'] },
+      { name: 'no', mode: 'drop', local: ['0.0.0.0/0'], remote: ['10.66.0.0/16'] },
+    ],
+  })
+  const network = follow(client)
+  const [connection] = client.configuration.connections
+  for (const child of connection!.children) await world.outcome(client.gateway.traps.install(connection!, child))
+  await world.pass(SECOND)
+  assert.deepEqual([...network.routes], [['10.2.0.0/24', 'throw']])
+  await world.outcome(client.gateway.traps.stop())
+  await world.pass(SECOND)
+  assert.equal(network.routes.size, 0)
 })
