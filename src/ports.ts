@@ -7,7 +7,7 @@ import type { Endpoint, Family, IpAddress, IpRange } from './base/ip.ts'
 import type { PrivateKey } from './crypto/private-key.ts'
 import type { Secret } from './crypto/secret.ts'
 import type { SignatureScheme } from './crypto/signature-scheme.ts'
-import type { KernelCapabilities, Operation, Outcome } from './kernel/vocabulary.ts'
+import type { KernelCapabilities, KernelObjects, Operation, Outcome } from './kernel/vocabulary.ts'
 
 /** What arrived on one of our UDP sockets, marker and all: `local` is the address and port it was sent to. */
 export interface Datagram {
@@ -202,6 +202,12 @@ export interface KeyExchange {
   agree(peerPublic: Uint8Array): Promise<Secret>
   /** Forgets the private value; owed to every one generated. `agree` must not be called any more. */
   destroy(): void
+}
+
+/** Whoever keeps, beyond the end of this program, what of ours is in the kernel. */
+export interface KernelJournal {
+  /** There is something else in it than there was; `inventory` tells what, also later. */
+  changed(inventory: () => readonly KernelObjects[]): void
 }
 
 /** A reliable, ordered stream of bytes with whoever is at its other end. None of the functions throws. */

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -75,7 +76,8 @@ bool options_read(napi_env env, napi_value object, struct socket_options *option
          read_number(env, object, "mark", UINT32_MAX, &options->mark) &&
          read_number(env, object, "receiveBufferBytes", INT_MAX / 2, &options->receive_buffer) &&
          read_number(env, object, "dscp", 63, &options->dscp) &&
-         read_number(env, object, "maximumBytes", DATAGRAM_MAXIMUM, &options->maximum);
+         read_number(env, object, "maximumBytes", DATAGRAM_MAXIMUM, &options->maximum) &&
+         read_number(env, object, "descriptor", INT_MAX, &options->descriptor);
 }
 
 /* ---- setting ---- */
@@ -157,7 +159,29 @@ static bool bind_any(int fd, const struct socket_options *options, struct failur
   return result == 0 || failed(failure, "bind", NULL);
 }
 
+/* What exec() left open is ours alone again, or -1: there is no socket like it. */
+static int take_over(const struct socket_options *options, struct failure *failure) {
+  const int fd = (int)options->descriptor;
+  int domain = 0;
+  int protocol = 0;
+  socklen_t length = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0) {
+    failed(failure, "getsockopt", NULL);
+    return -1;
+  }
+  if (domain != options->family || protocol != IPPROTO_UDP) {
+    errno = EPROTOTYPE;
+    failed(failure, "getsockopt", NULL);
+    return -1;
+  }
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) return fd;
+  failed(failure, "fcntl", NULL);
+  return -1;
+}
+
 int options_open(const struct socket_options *options, struct failure *failure) {
+  if (options->descriptor != 0) return take_over(options, failure);
   const int fd = socket(options->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
   if (fd < 0) {
     failed(failure, "socket", NULL);

@@ -22,6 +22,7 @@ struct socket_options {
   uint32_t receive_buffer;  /* SO_RCVBUF in bytes; 0: the system's default */
   uint32_t dscp;            /* 0 to 63, RFC 2474 */
   uint32_t maximum;         /* bytes of the largest datagram taken in */
+  uint32_t descriptor;      /* a socket that this process has from the program it was before; 0: a new one */
 };
 
 /* Reads `object`; on a value of the wrong type or range throws a TypeError or RangeError naming the property. */
@@ -29,7 +30,8 @@ bool options_read(napi_env env, napi_value object, struct socket_options *option
 
 /*
  * A bound, non-blocking socket with all `options` set, or -1 and the `failure`. What decides which packets the socket
- * takes or lets through is set before it is bound, so that there is no moment in which it behaves otherwise.
+ * takes or lets through is set before it is bound, so that there is no moment in which it behaves otherwise. One that
+ * is there already has its options; it is looked at for being a UDP socket of the family.
  */
 int options_open(const struct socket_options *options, struct failure *failure);
 

@@ -1,6 +1,7 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,6 +344,23 @@ static napi_value js_close(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* leaveOpen(): its descriptor, which from now on outlives exec() */
+static napi_value js_leave_open(napi_env env, napi_callback_info info) {
+  size_t count = 0;
+  napi_value result;
+  const struct udp_socket *socket = unwrap(env, info, &count, NULL);
+  if (socket == NULL) return NULL;
+  if (!socket->open) {
+    (void)succeeded(env, napi_throw_error(env, "ERR_SOCKET_CLOSED", "the socket is closed"));
+    return NULL;
+  }
+  if (fcntl(socket->fd, F_SETFD, 0) != 0) {
+    throw_failure(env, &(struct failure){errno, "fcntl", NULL});
+    return NULL;
+  }
+  return succeeded(env, napi_create_int32(env, socket->fd, &result)) ? result : NULL;
+}
+
 /* counters(): an object of numbers */
 static napi_value js_counters(napi_env env, napi_callback_info info) {
   size_t count = 0;
@@ -363,6 +381,7 @@ bool socket_define(napi_env env, napi_value exports, struct module *module) {
   const napi_property_descriptor methods[] = {
       {"send", NULL, js_send, NULL, NULL, NULL, napi_default_method, NULL},
       {"close", NULL, js_close, NULL, NULL, NULL, napi_default_method, NULL},
+      {"leaveOpen", NULL, js_leave_open, NULL, NULL, NULL, napi_default_method, NULL},
       {"counters", NULL, js_counters, NULL, NULL, NULL, napi_default_method, NULL},
   };
   napi_value constructor;

@@ -115,6 +115,19 @@ class PoolBook {
     this.#online++
   }
 
+  resume(holder: LeaseHolder, address: IpAddress, peer: string): boolean {
+    const offset = offsetOf(this.pool, address)
+    if (offset === null) return false
+    const account = this.#accounts.get(holder.key)
+    const at = account?.offline.indexOf(offset) ?? -1
+    const isHeld = account?.online.some((lease) => lease.offset === offset) === true
+    if (account !== undefined && at >= 0) this.#takeOffline(holder.key, account, at)
+    else if (!isHeld && (offset < this.#unused || this.#kept.has(offset))) return false
+    if (offset >= this.#unused) this.#kept.add(offset)
+    this.give(holder, offset, peer)
+    return true
+  }
+
   release(key: string, address: IpAddress): void {
     const account = this.#accounts.get(key)
     const offset = offsetOf(this.pool, address)
@@ -241,6 +254,11 @@ export class Leases {
       }
     }
     return null
+  }
+
+  /** The IKE_SA that has this lease goes on from another time. False if the address is no more of the pool, or somebody else's. */
+  resume({ pool, address, holder }: Pick<Lease, 'pool' | 'address' | 'holder'>, peer: Endpoint): boolean {
+    return this.#pools.get(pool)?.resume(holder, address, peer.toString()) ?? false
   }
 
   /** The IKE_SA has gone: the address waits for its identity to come back. */

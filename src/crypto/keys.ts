@@ -72,6 +72,20 @@ function expand(values: IkeExchangeValues, skeyseed: Uint8Array): IkeKeys {
   return new CutIkeKeys(new Cutter(material), prf.keyLength, suite.integ === null ? null : integLength, encrLength)
 }
 
+/** All keys of an IKE_SA in one, to be written down and read again by `ikeKeysFrom`; the caller's to overwrite. */
+export function ikeKeyMaterial({ d, ai, ar, ei, er, pi, pr }: IkeKeys): Uint8Array {
+  return concatBytes(...[d, ai, ar, ei, er, pi, pr].flatMap((key) => (key === null ? [] : [key.dangerouslyReveal()])))
+}
+
+/** The keys that `material` was made of, which is theirs from now on; null if it is not as long as those of the suite. */
+export function ikeKeysFrom(suite: Suite, material: Uint8Array): IkeKeys | null {
+  const { keyLength } = createPrf(suite.prf)
+  const integLength = integKeyLength(suite.integ)
+  const encrLength = encrKeyMaterialLength(suite.encr)
+  if (material.length !== 3 * keyLength + 2 * integLength + 2 * encrLength) return null
+  return new CutIkeKeys(new Cutter(material), keyLength, suite.integ === null ? null : integLength, encrLength)
+}
+
 /** There are as many of these as IKE_SAs: a class, whose objects are small. */
 class CutIkeKeys implements IkeKeys {
   readonly d: Secret

@@ -27,6 +27,8 @@ export type ProtectionSuite = Pick<Suite, 'encr' | 'integ'>
 export interface Sealer {
   /** Length of the body that `seal` makes of a plaintext, for the length fields in front of it. */
   sealedLength(plaintextLength: number): number
+  /** How many IVs of its counter are used up: a sealer that goes on with the same key in its place begins there. */
+  readonly ivsUsed: number
   /** The body: IV, ciphertext, ICV. */
   seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
 }
@@ -39,10 +41,17 @@ export interface Opener {
 /**
  * Seals what we send. `encrKey` is SK_e, salt behind the key where the cipher has one; `integKey` SK_a, null with an
  * AEAD. Both are kept, not copied: once they are destroyed, sealing throws. A key must get one sealer only: with an AEAD and AES-CTR the IV counts the
- * messages of this sealer, and a second one would count the same numbers under the same key.
+ * messages of this sealer, and a second one would count the same numbers under the same key: one that goes on where
+ * another has ended is told its `ivsUsed`.
  */
-export function createSealer(suite: ProtectionSuite, encrKey: Secret, integKey: Secret | null, entropy: Entropy): Sealer {
-  return new SuiteSealer(createCipher(suite.encr, encrKey), integrityOf(suite, integKey), entropy)
+export function createSealer(
+  suite: ProtectionSuite,
+  encrKey: Secret,
+  integKey: Secret | null,
+  entropy: Entropy,
+  ivsUsed = 0,
+): Sealer {
+  return new SuiteSealer(createCipher(suite.encr, encrKey), integrityOf(suite, integKey), entropy, ivsUsed)
 }
 
 /** Opens what the peer sends; keys as in createSealer. */
@@ -57,7 +66,15 @@ function integrityOf(suite: ProtectionSuite, key: Secret | null): Integrity | nu
 
 /** Numbers 0, 1, 2 ... in eight octets: IVs that need only be different, each from the other (RFC 5282 3.1, RFC 5930 2.2). */
 class IvCounter {
-  #next = 0
+  #next: number
+
+  constructor(next: number) {
+    this.#next = next
+  }
+
+  get next(): number {
+    return this.#next
+  }
 
   writeTo(iv: Uint8Array): void {
     assert(this.#next < Number.MAX_SAFE_INTEGER, 'an IKE_SA is rekeyed long before its IVs run out')
@@ -72,14 +89,19 @@ class SuiteSealer implements Sealer {
   readonly #cipher: Cipher
   readonly #integrity: Integrity | null
   readonly #entropy: Entropy
-  readonly #ivs = new IvCounter()
+  readonly #ivs: IvCounter
   readonly #icvLength: number
 
-  constructor(cipher: Cipher, integrity: Integrity | null, entropy: Entropy) {
+  constructor(cipher: Cipher, integrity: Integrity | null, entropy: Entropy, ivsUsed: number) {
     this.#cipher = cipher
     this.#integrity = integrity
     this.#entropy = entropy
+    this.#ivs = new IvCounter(ivsUsed)
     this.#icvLength = icvLengthOf(cipher, integrity)
+  }
+
+  get ivsUsed(): number {
+    return this.#ivs.next
   }
 
   sealedLength(plaintextLength: number): number {

@@ -46,6 +46,8 @@ export interface NativeSocketOptions {
   readonly dscp?: number
   /** Larger datagrams are discarded and counted; 65535 if not given. */
   readonly maximumBytes?: number
+  /** A socket that this process has already, from `leaveOpen` before an exec: taken as it is, whatever the other options say. */
+  readonly descriptor?: number
 }
 
 export interface NativeCounters {
@@ -70,6 +72,8 @@ export interface NativeSocket {
    */
   send(batch: Uint8Array, count: number): NativeBatchError[] | undefined
   close(): void
+  /** Its descriptor, which from now on outlives exec(2). */
+  leaveOpen(): number
   counters(): NativeCounters
 }
 

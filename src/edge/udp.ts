@@ -115,6 +115,12 @@ export class UdpSocket {
     if (errors !== undefined) this.#report(errors)
   }
 
+  /** Sends what was collected; from now on the socket outlives exec(2), under this descriptor. */
+  leaveOpen(): InheritedSocket {
+    this.flush()
+    return { family: this.family, port: this.port, descriptor: this.#native.leaveOpen() }
+  }
+
   /** Sends what was collected and closes; the port is free on return. Closing again does nothing. */
   close(): void {
     if (this.#closed) return
@@ -179,6 +185,15 @@ export interface UdpNetworkOptions {
   readonly reusePort: boolean
   /** 0 to 63 (RFC 2474). */
   readonly dscp: number
+  /** Sockets that the program which was this process before has left open: they are taken in the place of new ones. */
+  readonly inherited?: readonly InheritedSocket[]
+}
+
+/** A socket that is open, and that no packet has to do without when another program takes this process over. */
+export interface InheritedSocket {
+  readonly family: Family
+  readonly port: number
+  readonly descriptor: number
 }
 
 export type OnDatagram = (datagram: Datagram) => void
@@ -258,9 +273,12 @@ export class UdpNetwork implements Network {
   }
 
   #open(family: Family, port: number, udpEncap: boolean): UdpSocket {
-    const { bypassPolicy, mark, receiveBufferBytes, reusePort, dscp } = this.#options
+    const { bypassPolicy, mark, receiveBufferBytes, reusePort, dscp, inherited = [] } = this.#options
+    // Port 0 asks for any: that of the program before is the one that the peers know.
+    const known = port === 0 ? undefined : inherited.find((socket) => socket.family === family && socket.port === port)
+    const options = { family, port, udpEncap, udpGro: udpEncap, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp }
     return openUdpSocket(
-      { family, port, udpEncap, udpGro: udpEncap, bypassPolicy, mark, receiveBufferBytes, reusePort, dscp },
+      known === undefined ? options : { ...options, descriptor: known.descriptor },
       (bytes, local, remote, interfaceIndex) => this.#arrived(bytes, local, remote, interfaceIndex),
       (error, count) => this.#failed(error, family, count),
     )
@@ -335,6 +353,15 @@ export class UdpNetwork implements Network {
       if (codeOf(error) !== 'ENOTFOUND') this.#failed(error as UdpError, 4, 1)
       return []
     }
+  }
+
+  /**
+   * For whoever takes this process over by exec(2): the sockets of both ports, which stay open. Of what is under way is
+   * sent what can be.
+   */
+  leaveOpen(): readonly InheritedSocket[] {
+    const ports = [this.port, this.portNatT]
+    return this.#sockets.filter(({ port }) => ports.includes(port)).map((socket) => socket.leaveOpen())
   }
 
   /** Sends what is under way and closes all sockets; the ports are free on return. Closing again does nothing. */

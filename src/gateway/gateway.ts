@@ -9,14 +9,15 @@
 import { Leases } from '../address/leases.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { Endpoint } from '../base/ip.ts'
-import type { Milliseconds } from '../base/time.ts'
+import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import type { CloseReason, IkeEvent } from '../ike/events.ts'
+import type { IkeRecord } from '../ike/record.ts'
 import type { Session } from '../ike/session.ts'
 import { Shard } from '../ike/shard.ts'
 import { TrafficClaims } from '../ike/traffic-claims.ts'
 import { Books } from '../kernel/books.ts'
-import type { KernelError, KernelEvent } from '../kernel/vocabulary.ts'
+import type { KernelError, KernelEvent, KernelObjects } from '../kernel/vocabulary.ts'
 import { MappingLifetimes } from '../nat/adaptive.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
@@ -27,6 +28,7 @@ import type {
   Flows,
   HostNetwork,
   Kernel,
+  KernelJournal,
   KeyExchanges,
   LeaseStore,
   Network,
@@ -36,6 +38,7 @@ import type {
 } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
 import { Control } from './control.ts'
+import { Inheritance } from './inheritance.ts'
 import { Initiations } from './initiations.ts'
 import { NameServers } from './name-servers.ts'
 import { Roaming } from './roaming.ts'
@@ -47,6 +50,25 @@ import { TunnelRoutes } from './tunnel-routes.ts'
 import { Updown } from './updown.ts'
 
 export type { GatewayConfiguration } from './configured.ts'
+
+/** Of a wall clock that was set meanwhile nothing is believed beyond this. */
+const BETWEEN_MAX: Milliseconds = 60 * MINUTE
+/** Until all policies of the configuration are in place again. */
+const SETTLING_TIME: Milliseconds = 10 * SECOND
+/** Until a peer has found out that we know nothing of it any more, with the retransmissions of strongSwan's defaults. */
+const INHERITANCE_TIME: Milliseconds = 3 * MINUTE
+
+/** What a gateway leaves to the program that takes over. */
+export interface Handover {
+  /** When it was written down, by both clocks. */
+  readonly now: Milliseconds
+  readonly wall: Milliseconds
+  /** The last numbers that were handed out. */
+  readonly ikeSas: number
+  readonly childSas: number
+  readonly sessions: readonly IkeRecord[]
+  readonly objects: readonly KernelObjects[]
+}
 
 export interface GatewayPorts {
   readonly network: Network
@@ -65,6 +87,8 @@ export interface GatewayPorts {
   readonly resolver?: Resolver
   /** None: who has which virtual address is forgotten with us. */
   readonly leaseStore?: LeaseStore
+  /** None: what of ours is in the kernel when this program is killed stays there. */
+  readonly journal?: KernelJournal
   /** The ports our sockets are really bound to. */
   readonly ports: OwnPorts
 }
@@ -84,6 +108,10 @@ export class Gateway {
   readonly #tunnelRoutes: TunnelRoutes | null
   readonly #updown: Updown | null
   readonly #nameServers: NameServers | null
+  readonly #inheritance: Inheritance
+  readonly #clock: Clock
+  /** Nothing is waited for any more. */
+  readonly #stopped = Promise.withResolvers<void>()
   #ikeSas = 0
   #childSas = 0
 
@@ -101,6 +129,7 @@ export class Gateway {
       this.#tunnelRoutes?.handle(event)
       this.#updown?.handle(event)
       this.#nameServers?.handle(event)
+      this.#inheritance.handle(event)
     }
     this.#tunnelRoutes =
       ports.tunnels === undefined
@@ -118,7 +147,9 @@ export class Gateway {
       ports.resolver === undefined ? null : new NameServers(ports.resolver, ports.host, () => this.configured.settings, upstream)
     const host = this.#withoutVirtual(ports.host)
     this.#host = host
+    this.#clock = ports.clock
     this.books = new Books(ports.kernel)
+    this.#inheritance = new Inheritance(this.books, ports.journal ?? null, upstream)
     const fake: Endpoint = fakeSource(ports.entropy.bytes(4))
     const separations = new Separations(ports.flows ?? null)
     this.traps = new Traps({
@@ -223,6 +254,52 @@ export class Gateway {
     this.configured.start()
   }
 
+  /**
+   * Leaves what rests, in the kernel and with the peers, to the program that takes this one's place, and ends the rest as
+   * `stop` does, within `patience` each. What is returned has keys in it.
+   */
+  async leave(patience: Milliseconds): Promise<Handover> {
+    this.#initiations.stop()
+    const sessions: IkeRecord[] = []
+    await this.#timeouts.within(patience, this.#shard.leave(sessions))
+    await this.#timeouts.within(patience, this.#shard.stop('shutdown'))
+    await this.#shard.abandon('shutdown')
+    return {
+      now: this.#clock.now(),
+      wall: this.#clock.wall(),
+      ikeSas: this.#ikeSas,
+      childSas: this.#childSas,
+      sessions,
+      objects: this.books.inventory(),
+    }
+  }
+
+  /** Goes on where another program has left, before `start`. Resolves to how many IKE_SAs cannot go on. Destroys the keys in it. */
+  async resume({ now, wall, ikeSas, childSas, sessions, objects }: Handover): Promise<number> {
+    this.#ikeSas = Math.max(this.#ikeSas, ikeSas)
+    this.#childSas = Math.max(this.#childSas, childSas)
+    const between = Math.min(Math.max(this.#clock.wall() - wall, 0), BETWEEN_MAX)
+    const later = this.#clock.now() - (now + between)
+    let lost = 0
+    for (const record of sessions) {
+      const connection = this.configured.connections().find(({ name }) => name === record.connection)
+      if (connection === undefined || !(await this.#shard.resume(record, connection, later))) lost++
+      record.keys.destroy()
+    }
+    await this.#shard.catchUp()
+    this.inherit(objects, SETTLING_TIME)
+    return lost
+  }
+
+  /**
+   * The kernel has these from another time; what is nobody's goes after `time`, or when a CHILD_SA takes its place.
+   * Until then it does what it did.
+   */
+  inherit(objects: readonly KernelObjects[], time: Milliseconds = INHERITANCE_TIME): void {
+    this.#inheritance.take(objects)
+    void this.#timeouts.within(time, this.#stopped.promise).then(() => this.#inheritance.end())
+  }
+
   /** Takes over the files' new configuration (configured.ts). */
   reload(configuration: GatewayConfiguration): void {
     this.configured.replaceAll(configuration)
@@ -271,6 +348,7 @@ export class Gateway {
 
   /** Deletes every IKE_SA with its peer. Resolves when all have answered or were given up; whoever has less time abandons. */
   async stop(reason: CloseReason): Promise<void> {
+    this.#stopped.resolve()
     this.#initiations.stop()
     // Nothing is to ask for a CHILD_SA any more.
     await this.traps.stop()
@@ -279,12 +357,14 @@ export class Gateway {
 
   /** Closes what is left without a word and takes everything of ours out of the kernel; resolves to what the kernel kept. */
   async abandon(reason: CloseReason): Promise<readonly KernelError[]> {
+    this.#stopped.resolve()
     this.#initiations.stop()
     await this.#shard.abandon(reason)
     await this.traps.stop()
     await this.#tunnelRoutes?.settled()
     await this.#updown?.settled()
     await this.#nameServers?.settled()
+    await this.#inheritance.end()
     return this.books.removeAll()
   }
 }

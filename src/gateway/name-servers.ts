@@ -37,6 +37,7 @@ export class NameServers {
   handle(event: IkeEvent): void {
     switch (event.event) {
       case 'ike-established':
+      case 'ike-resumed':
       case 'ike-rekeyed':
         if (event.sa.nameServers.length > 0) this.#turn = this.#turn.then(() => this.#add(event.sa))
         return

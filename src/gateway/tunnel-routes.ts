@@ -74,11 +74,13 @@ export class TunnelRoutes {
     switch (event.event) {
       case 'ike-established':
       case 'ike-rekeyed':
+      case 'ike-resumed':
         return this.#each(event.sa.virtualAddresses, (address) => this.#addAddress(event.sa, address))
       case 'ike-closed':
         return this.#each(event.sa.virtualAddresses, (address) => this.#removeAddress(event.sa, address))
       case 'child-established':
       case 'child-rekeyed':
+      case 'child-resumed':
         return this.#each([event.child], (child) => this.#addRoutes(event.sa, child))
       case 'child-closed':
         return this.#each([event.child], (child) => this.#removeRoutes(child))

@@ -65,6 +65,8 @@ export class Updown {
     switch (event.event) {
       case 'child-established':
         return this.#begin(event.sa, event.child)
+      case 'child-resumed':
+        return void this.#know(event.child)
       case 'child-rekeyed':
         return this.#replace(event.old, event.child)
       case 'child-closed':
@@ -80,13 +82,20 @@ export class Updown {
   }
 
   #begin(sa: IkeSa, child: ChildSa): void {
-    const command = child.connection.updown
-    if (command === null || !this.#settings().runsUpdown) return
-    const tunnel = { command, key: child.claim, children: new Set([child]), interface: null }
-    this.#tunnels.set(child, tunnel)
+    const tunnel = this.#know(child)
+    if (tunnel === null) return
     if (exceedsCalls(child))
       this.#tell(sa, child.connection.name, `it has too many selectors for its updown command: ${CALLS_MAX} pairs are told of`)
     this.#add(this.#job(tunnel, 'up', sa, child))
+  }
+
+  /** Null if there is no command for it. */
+  #know(child: ChildSa): Tunnel | null {
+    const command = child.connection.updown
+    if (command === null || !this.#settings().runsUpdown) return null
+    const tunnel: Tunnel = { command, key: child.claim, children: new Set([child]), interface: null }
+    this.#tunnels.set(child, tunnel)
+    return tunnel
   }
 
   #replace(old: ChildSa, child: ChildSa): void {

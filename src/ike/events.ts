@@ -127,6 +127,10 @@ export type IkeEvent =
       readonly why: 'initiator' | 'unsupported' | 'not-established'
     }
   | { readonly event: 'came-redirected'; readonly sa: IkeSa; readonly from: GatewayIdentity }
+  /** Left as it is for the program that takes this one's place, and gone on with by that. */
+  | { readonly event: 'ike-left'; readonly sa: IkeSa }
+  | { readonly event: 'ike-resumed'; readonly sa: IkeSa }
+  | { readonly event: 'child-resumed'; readonly sa: IkeSa; readonly child: ChildSa; readonly isLost: boolean }
   /** The peer was silent, and tries are left. */
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */

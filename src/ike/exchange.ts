@@ -39,6 +39,16 @@ export interface WireDeadlines {
   clearDeadline(name: 'retransmit' | 'fragments'): void
 }
 
+/** Message IDs of both directions, the answer that the peer may ask for once more, and how far the IVs are. */
+export interface Window {
+  readonly nextRequestId: number
+  readonly expectedRequestId: number
+  /** None: it has asked for nothing. */
+  readonly keptResponse: readonly Uint8Array[]
+  readonly keptLength: number
+  readonly ivsUsed: number
+}
+
 interface Outstanding {
   readonly messageId: number
   readonly exchangeType: number
@@ -97,6 +107,27 @@ export class Exchanges {
   protect(suite: Suite, keys: IkeKeys): void {
     this.#sealing.begin(suite, keys)
     this.#initResponses.length = 0
+  }
+
+  /** Where the window is between exchanges, for who writes the IKE_SA down. */
+  get window(): Window {
+    const { pieces, wholeLength } = this.#keptResponse ?? { pieces: [], wholeLength: 0 }
+    return {
+      nextRequestId: this.#nextRequestId,
+      expectedRequestId: this.#expectedRequestId,
+      keptResponse: pieces,
+      keptLength: wholeLength,
+      ivsUsed: this.#sealing.ivsUsed,
+    }
+  }
+
+  /** Goes on where the IKE_SA was when it was written down. */
+  resume(suite: Suite, keys: IkeKeys, window: Window): void {
+    this.#sealing.begin(suite, keys, window.ivsUsed)
+    this.#nextRequestId = window.nextRequestId
+    this.#expectedRequestId = window.expectedRequestId
+    const { keptResponse: pieces, keptLength: wholeLength } = window
+    this.#keptResponse = pieces.length === 0 ? null : { pieces, wholeLength }
   }
 
   get isWaiting(): boolean {

@@ -74,10 +74,16 @@ export class Sealing {
     this.#env = env
   }
 
-  begin(suite: Suite, keys: IkeKeys): void {
+  begin(suite: Suite, keys: IkeKeys, ivsUsed = 0): void {
     const initiates = this.#sa.role === 'initiator'
-    this.#sealer = createSealer(suite, initiates ? keys.ei : keys.er, initiates ? keys.ai : keys.ar, this.#env.entropy)
+    const [encrKey, integKey] = initiates ? [keys.ei, keys.ai] : [keys.er, keys.ar]
+    this.#sealer = createSealer(suite, encrKey, integKey, this.#env.entropy, ivsUsed)
     this.#opener = createOpener(suite, initiates ? keys.er : keys.ei, initiates ? keys.ar : keys.ai)
+  }
+
+  /** Of the counter that IVs are made of (createSealer). */
+  get ivsUsed(): number {
+    return this.#sealer?.ivsUsed ?? 0
   }
 
   end(): void {

@@ -551,6 +551,20 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.env.report({ event: 'ike-closed', sa: this.sa, reason })
   }
 
+  /**
+   * Goes without a word and leaves everything as it is, in the kernel and with the peer: another program goes on with it
+   * (record.ts). What comes for it from now on comes for nobody.
+   */
+  leave(): void {
+    this.env.report({ event: 'ike-left', sa: this.sa })
+    this.sa.state = 'closed'
+    this.#deadlines.clearAll(this)
+    this.exchanges.abandon()
+    this.#keeper.closed(this)
+    this.sa.keys?.destroy()
+    this.sa.keys = null
+  }
+
   /** IKE_AUTH is over, one way or the other. */
   dropOpening(): void {
     this.opening = null

@@ -52,6 +52,7 @@ import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
 import { reauthenticate, settleRivals } from './reauthenticate.ts'
 import { heedRedirect } from './redirect.ts'
 import { redirectionsOf } from './redirection.ts'
+import { recordOf, resume, resumedChild, type IkeRecord } from './record.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
 import { IkeSa, type ChildSa, type Role } from './sa.ts'
@@ -178,7 +179,7 @@ export class Shard implements SessionKeeper {
     const found = this.#childOf(news)
     if (news.event === 'expire' && found !== undefined)
       (news.hard ? handleHardExpiry : handleSoftExpiry)(found.session, found.child)
-    if (news.event === 'overrun') void this.#catchUp()
+    if (news.event === 'overrun') void this.catchUp()
     // Told before, as what follows from it is.
     const tell = (): void => this.#env.report({ event: 'kernel-event', news, sa: found?.session.sa ?? null })
     if (news.event !== 'mapping') tell()
@@ -189,7 +190,7 @@ export class Shard implements SessionKeeper {
   }
 
   /** Events were lost, expiries perhaps among them. */
-  async #catchUp(): Promise<void> {
+  async catchUp(): Promise<void> {
     try {
       for (const { child: installed, usage } of await this.#env.books.survey()) {
         const owner = this.#byChildSpi.get(installed.inbound.spi)
@@ -250,6 +251,77 @@ export class Shard implements SessionKeeper {
   async stop(reason: CloseReason): Promise<void> {
     this.#isStopping = true
     await Promise.all(this.sessions().map((session) => this.#stopSession(session, reason)))
+  }
+
+  /**
+   * Leaves every IKE_SA that rests, or comes to rest, to another program, and adds what that has to know of it to
+   * `records`. Resolves when none is left that may still come to rest; there is no limit to the time that takes. Those
+   * that are left then go as they would otherwise.
+   */
+  async leave(records: IkeRecord[]): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(
+      this.sessions().map((session) =>
+        // After all that is under way or waits.
+        session.runExchange(async (current) => {
+          const { sa } = current
+          for (const child of [...sa.children]) if (child.state === 'deleted') await current.closeChild(child, 'rekeyed')
+          const record = recordOf(current)
+          if (record === null) return
+          records.push(record)
+          current.leave()
+        }),
+      ),
+    )
+  }
+
+  /**
+   * Goes on with an IKE_SA that another program has left. `later`: record.ts, resume. False if that cannot be: its
+   * connection has changed, or the record makes no sense; nothing of it is done then.
+   */
+  async resume(record: IkeRecord, connection: Connection, later: Milliseconds): Promise<boolean> {
+    const { books, traffic, separations, clock, leases } = this.#env
+    const { uniqueId, role, ownSpi, local, remote } = record
+    if (this.#table.has(ownSpi)) return false
+    const children = record.children.map((child) => ({
+      record: child,
+      connection: connection.children.find(({ name }) => name === child.connection),
+    }))
+    if (children.some((child) => child.connection === undefined)) return false
+    const sa = new IkeSa(uniqueId, role, ownSpi, null, local, remote, record.created + later)
+    const session = new Session(sa, this.#env, this.#deadlines, this)
+    if (!resume(session, record, connection, later)) return false
+    this.connected(session)
+    this.#table.set(ownSpi, session)
+    if (session.initHash !== null) this.#byInitHash.set(session.initHash, session)
+    this.#established.add(session)
+    sa.leases = record.leases.filter((lease) => leases.resume(lease, remote))
+    this.#env.report({ event: 'ike-resumed', sa })
+    for (const { record: known, connection: childConnection } of children) {
+      const { reqid } = known.installed
+      if (childConnection!.reqid === 0 && !books.reqids.adopt(known.claim, reqid)) continue
+      const installed = await this.#unlessRefused(books.adopt(known.installed))
+      const child = resumedChild(known, childConnection!, installed, clock.now(), later)
+      traffic.claim(child.claim, sa)
+      await separations.hold(child.separation)
+      sa.children.push(child)
+      this.childAdopted(session, child)
+      this.#env.report({ event: 'child-resumed', sa, child, isLost: installed === null })
+      if (installed === null) handleHardExpiry(session, child)
+    }
+    session.armChildren()
+    startKeepalives(session)
+    return true
+  }
+
+  async #unlessRefused<T>(change: Promise<T>): Promise<T | null> {
+    try {
+      return await change
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error
+      this.#env.report({ event: 'kernel-refused', error })
+      return null
+    }
   }
 
   /** Closes whatever is left without another word to the peers. */

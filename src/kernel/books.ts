@@ -31,11 +31,13 @@ import { addressSelector, markKey, policyKey, reversed } from './selectors.ts'
 import { ofState, type Separation } from './separation.ts'
 import {
   type KernelError,
+  type KernelObjects,
   type Limits,
   type Mode,
   type Operation,
   type Outcome,
   type Policy,
+  type PolicyId,
   type Selector,
   type State,
   type StateId,
@@ -81,6 +83,15 @@ export interface ChildInstallation {
   /** Sequence number of the ACQUIRE this answers, 0 if none. */
   readonly acquireSequence: number
   readonly separation: Separation
+}
+
+/** A CHILD_SA as the kernel has it, keys left out. */
+export interface InstalledRecord {
+  readonly owner: string
+  readonly reqid: number
+  readonly inbound: State
+  readonly outbound: State
+  readonly policies: readonly Policy[]
 }
 
 /**
@@ -243,6 +254,57 @@ export class Books {
       installed.noteUpdated(withoutKeys(installed.inbound))
       if (time === 'now') installed.noteUpdated(withoutKeys(installed.outbound))
       return installed
+    })
+  }
+
+  /**
+   * Enters a CHILD_SA that the kernel has from another time, with both its halves; its policies are set once more, should
+   * anything have happened to them. Resolves to null if the kernel lacks a half, or another one has its SPI: what is
+   * left of it is taken out. Rejects with any KernelError.
+   */
+  async adopt({ owner, reqid, inbound, outbound, policies }: InstalledRecord): Promise<InstalledChild | null> {
+    return this.#inTurn(async () => {
+      const installed = new InstalledChild(owner, reqid, inbound, outbound, policies)
+      if (this.#byInboundSpi.has(inbound.spi) || this.#byOutbound.has(outboundKey(outbound))) return null
+      this.#byInboundSpi.set(inbound.spi, installed)
+      this.#byOutbound.set(outboundKey(outbound), installed)
+      const states = await this.#kernel.perform(
+        [inbound, outbound].map((state): Operation => ({ op: 'query-state', id: idOf(state) })),
+      )
+      let error = firstRefusal(states)
+      error ??= firstRefusal(await this.#kernel.perform(this.#claim(installed, policies)))
+      if (error === null) return installed
+      await this.#takeOut(installed)
+      if (isAbsent(error)) return null
+      throw error
+    })
+  }
+
+  /** All that is of ours in the kernel, without a key: what somebody has to know to take it out. */
+  inventory(): readonly KernelObjects[] {
+    const named = ({ direction, selector, mark, ifId }: Policy): PolicyId => ({ direction, selector, mark, ifId })
+    const found: KernelObjects[] = []
+    for (const child of this.#byInboundSpi.values()) {
+      const halves = child.outboundHalf === 'installed' ? [child.inbound, child.outbound] : [child.inbound]
+      found.push({ states: halves.map(idOf), policies: child.policies.map(named) })
+    }
+    for (const { policies } of this.#stateless) found.push({ states: [], policies: policies.map(named) })
+    return found
+  }
+
+  /** Whether all these policies are somebody's now. */
+  isReplaced({ policies }: KernelObjects): boolean {
+    return policies.every((id) => this.#claims.has(policyKey(id)))
+  }
+
+  /** Takes out of the kernel what was there in another time, and is nobody's now. What is refused is tried again. */
+  async sweep(objects: readonly KernelObjects[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const operations = objects.flatMap(({ states, policies }) => [
+        ...policies.map((id): Operation => ({ op: 'delete-policy', id })),
+        ...states.map((id): Operation => ({ op: 'delete-state', id })),
+      ])
+      throwFirst(await this.#delete(operations.filter((operation) => !this.#isClaimedAgain(operation))))
     })
   }
 

@@ -45,6 +45,22 @@ export class Reqids {
     return reqid
   }
 
+  /**
+   * The same for one that has a reqid already, from another time. False, and nothing happens, if the key has another
+   * reqid, or the reqid is somebody else's.
+   */
+  adopt(key: string, reqid: number): boolean {
+    const held = this.#byKey.get(key)
+    if (held !== undefined && held.reqid !== reqid) return false
+    if (held === undefined && this.#used.has(reqid)) return false
+    if (held !== undefined) held.holders++
+    else {
+      this.#used.add(reqid)
+      this.#byKey.set(key, { reqid, holders: 1 })
+    }
+    return true
+  }
+
   /** One holder less; the reqid of the last one becomes free, and is handed out again only after all others were. */
   release(key: string): void {
     const held = this.#byKey.get(key)

@@ -123,6 +123,12 @@ export interface Template {
 
 export type PolicyId = Pick<Policy, 'direction' | 'selector' | 'mark' | 'ifId'>
 
+/** What belongs together in the kernel, by its names: the states and policies of a CHILD_SA, or policies alone. */
+export interface KernelObjects {
+  readonly states: readonly StateId[]
+  readonly policies: readonly PolicyId[]
+}
+
 export interface Usage {
   readonly bytes: bigint
   readonly packets: bigint

@@ -207,6 +207,33 @@ const UNREDIRECTED: Readonly<Record<Event<'redirect-ignored' | 'redirect-impossi
   'not-established': 'unable to redirect an IKE_SA that is not established',
 }
 
+function wordContinuation(speaker: Speaker, event: Event<'ike-left' | 'ike-resumed' | 'child-resumed'>): void {
+  const { sa } = event
+  switch (event.event) {
+    case 'ike-left':
+      return speaker.tell('ike', 1, () => `leaving IKE_SA ${saName(sa)} as it is to the program that takes over`)
+    case 'ike-resumed':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `going on with IKE_SA ${saName(sa)} between ${sa.local.toString()} and ${sa.remote.toString()}`,
+        () => endpoints(sa),
+      )
+    case 'child-resumed': {
+      const { child, isLost } = event
+      const goesOn = `going on with CHILD_SA ${childName(child)}`
+      return speaker.tell(
+        'ike',
+        1,
+        () => (isLost ? `CHILD_SA ${childName(child)} is not in the kernel any more` : `${goesOn} and TS ${traffic(child)}`),
+        () => ({ child: childFields(child), isLost }),
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
 function wordRoam(sa: IkeSa, finding: RoamFinding): string {
   switch (finding) {
     case 'path-kept':
@@ -361,6 +388,10 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `giving up after ${event.retransmissions} ${event.isProbing ? 'path probings' : 'retransmits'}`,
         () => ({ messageId: event.messageId, retransmissions: event.retransmissions }),
       )
+    case 'ike-left':
+    case 'ike-resumed':
+    case 'child-resumed':
+      return wordContinuation(speaker, event)
     case 'redirected':
     case 'redirect-failed':
     case 'redirect-ignored':

@@ -2,16 +2,19 @@
  * A machine in the simulated world: a gateway as the daemon runs it, a kernel in memory, and interfaces, one unless it
  * gets more, whose addresses and routes may come and go. It plays the part of the kernel on the NAT-T port: ESP and keepalives never reach the gateway (RFC 3948).
  */
+import { deserialize, serialize } from 'node:v8'
+
 import { assert } from '../../src/base/assert.ts'
 import type { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
-import type { Milliseconds } from '../../src/base/time.ts'
+import { SECOND, type Milliseconds } from '../../src/base/time.ts'
 import { promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { MemoryKernel, type PlainPacket, type ProtectedPacket } from '../../src/edge/memory-kernel.ts'
-import { Gateway, type GatewayConfiguration } from '../../src/gateway/gateway.ts'
+import { Gateway, type GatewayConfiguration, type Handover } from '../../src/gateway/gateway.ts'
+import { readBack, writeDown } from '../../src/gateway/written.ts'
 import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
-import type { KernelEvent, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
+import type { KernelEvent, KernelObjects, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
 import type { Entropy, Flows, KeptLease, Kernel, KeyExchange } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
@@ -84,6 +87,8 @@ export class SimulatedNode implements Attachment {
   /** What it keeps of leases from one boot to the next, and how often that has changed. */
   keptLeases: readonly KeptLease[] = []
   leaseChanges = 0
+  /** What it knows to be of its own in the kernel. */
+  journal: readonly KernelObjects[] = []
   hub!: LogHub
   /** They hear of every event. */
   readonly listeners: ((event: IkeEvent) => void)[] = []
@@ -119,6 +124,32 @@ export class SimulatedNode implements Attachment {
       onEvent: (event) => this.#handleKernelEvent(memory, event),
       refuse: (operation) => this.refuse?.(operation) ?? null,
     })
+    this.#run(memory, entropy)
+  }
+
+  /** Another program takes the place of this one, in the orderly way; the kernel goes on. Resolves when it has. */
+  async takeOver(): Promise<void> {
+    await this.continue(await this.gateway.leave(2 * SECOND), 0)
+  }
+
+  /** The program that comes after `left` was left; so many IKE_SAs cannot go on. */
+  async continue(left: Handover, lost: number): Promise<void> {
+    const written = deserialize(serialize(writeDown(left)))
+    this.#run(this.kernel, this.#driver.entropyFor(`${this.name} ${this.#boots++}`))
+    assert((await this.gateway.resume(readBack(written) as Handover)) === lost, 'what can go on does')
+    this.gateway.start()
+  }
+
+  /** The program is killed, and begins anew; the kernel goes on. */
+  kill(): void {
+    const journal = readBack(deserialize(serialize(writeDown(this.journal)))) as readonly KernelObjects[]
+    this.#run(this.kernel, this.#driver.entropyFor(`${this.name} ${this.#boots++}`))
+    this.gateway.inherit(journal)
+    this.gateway.start()
+  }
+
+  #run(memory: MemoryKernel, entropy: Entropy): void {
+    const driver = this.#driver
     const kernel: Kernel = {
       capabilities: memory.capabilities,
       perform: (operations) => this.#perform(memory, operations),
@@ -156,6 +187,11 @@ export class SimulatedNode implements Attachment {
             if (gateway !== this.gateway) return
             this.leaseChanges++
             this.keptLeases = leases()
+          },
+        },
+        journal: {
+          changed: (inventory) => {
+            if (gateway === this.gateway) this.journal = inventory()
           },
         },
         ports: this.ports,
