@@ -2,23 +2,20 @@
  * One connection out of its section, whichever door the section came by: swanctl.conf or VICI. Defaults that depend on
  * other keys are strongSwan's (vici_config.c).
  */
-import { parseIdentity, parseIdentityPattern, type Identity, type IdentityPattern } from '../auth/identity.ts'
-import { EspalierError } from '../base/errors.ts'
+import { parseIdentity, type Identity } from '../auth/identity.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import {
   DEFAULT_CONNECTION,
-  DEFAULT_LOCAL,
-  DEFAULT_REMOTE,
   type ChildConnection,
   type Connection,
   type IkeLifetime,
   type IkeSettings,
-  type LocalAuthentication,
-  type RemoteAuthentication,
 } from '../ike/connection.ts'
 import { defaultProposals, parseProposals } from '../negotiate/proposals.ts'
+import { readLocalRounds, readRemoteRounds } from './authentication.ts'
 import type { Report } from './check.ts'
 import { readChild } from './child.ts'
+import type { CredentialFiles } from './credential-files.ts'
 import type { ResolvedSection } from './references.ts'
 import { Values } from './section-values.ts'
 import {
@@ -39,12 +36,15 @@ import {
 /** strongSwan: LFT_DEFAULT_IKE_REKEY_TIME. */
 const DEFAULT_REKEY: Milliseconds = 240 * MINUTE
 
-/** Null where there is not even a way to authenticate. The report says what is wrong; with an error in it the value counts for nothing. */
-export function readConnection(section: ResolvedSection, settings: IkeSettings, report: Report): Connection | null {
+/** The report says what is wrong; with an error in it the value counts for nothing. */
+export function readConnection(
+  section: ResolvedSection,
+  settings: IkeSettings,
+  credentialFiles: CredentialFiles,
+  report: Report,
+): Connection {
   const values = new Values(section, `connections.${section.name}`, true, report)
   const version = readVersion(values)
-  const local = readLocal(values)
-  const remote = readRemote(values)
   const remoteAddresses = values.readList('remote_addrs', parseAddressPattern, DEFAULT_CONNECTION.remoteAddresses)
   const children = values
     .sections((name) => name === 'children')
@@ -56,7 +56,6 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
     publicAddresses: values.readList('public_addrs', parsePublicAddress, DEFAULT_CONNECTION.publicAddresses),
   }
   checkNatWishes(values, wishes, children)
-  if (local === null || remote === null) return null
   const time = (key: string): Milliseconds => values.read(key, parseTime, 0)
   const id = (key: string): Identity | null => values.read<Identity | null>(key, parseIdentity, null)
   return {
@@ -93,8 +92,8 @@ export function readConnection(section: ResolvedSection, settings: IkeSettings, 
       by: values.read<string | null>('mediated_by', parsePrintable, null),
       peer: id('mediation_peer'),
     },
-    local: [local],
-    remote: [remote],
+    local: readLocalRounds(values, credentialFiles),
+    remote: readRemoteRounds(values, credentialFiles),
     children,
   }
 }
@@ -150,59 +149,4 @@ function parseKeepAlive(text: string): Milliseconds | 'adaptive' {
 /** strongSwan counts in seconds and drops what is left of one. */
 function wholeSeconds(time: Milliseconds): Milliseconds {
   return Math.floor(time / SECOND) * SECOND
-}
-
-function readLocal(values: Values): LocalAuthentication | null {
-  const round = readRound(values, 'local')
-  return round === null ? null : { ...DEFAULT_LOCAL, method: 'psk', id: round.read('id', parseOwnIdentity, null) }
-}
-
-function readRemote(values: Values): RemoteAuthentication | null {
-  const round = readRound(values, 'remote')
-  return round === null
-    ? null
-    : {
-        ...DEFAULT_REMOTE,
-        method: 'psk',
-        id: round.read<IdentityPattern>('id', notCutShort(parseIdentityPattern), { kind: 'any' }),
-      }
-}
-
-/** The one round of authentication on this side, if it is by pre-shared key. Nothing weaker or other is ever put in the place of what was asked for. */
-function readRound(values: Values, side: 'local' | 'remote'): Values | null {
-  const rounds = values.sections((name) => name.startsWith(side))
-  const round = rounds[0]
-  if (round === undefined) {
-    values.refuse(null, `auth = pubkey, the default, is not supported yet: write ${side} { auth = psk }`)
-    return null
-  }
-  if (rounds[1] !== undefined) {
-    rounds[1].refuse(null, 'authentication in several rounds is not supported yet')
-    return null
-  }
-  round.read('round', parseU32, 0)
-  const method = round.read<string | null>('auth', (text) => text, null)
-  if (method?.toLowerCase() === 'psk') return round
-  if (method === null) round.refuse(null, 'auth = pubkey, the default, is not supported yet: write auth = psk')
-  else round.refuse('auth', `auth = ${method} is not supported yet, only psk is`)
-  return null
-}
-
-/** Null for %any: our address at the time. */
-function parseOwnIdentity(text: string): Identity | null {
-  const pattern = notCutShort(parseIdentityPattern)(text)
-  return pattern.kind === 'any' ? null : pattern.identity
-}
-
-/** `id = @#0a0b` without quotes is `@` and a comment: said here, because it is never meant. */
-export function notCutShort<Value>(parse: (text: string) => Value): (text: string) => Value {
-  return (text) => {
-    if (/^@{1,2}$|^[a-z0-9{}]+:$/i.test(text))
-      throw new EspalierError(
-        'caller',
-        'VALUE_INVALID',
-        `'${text}' is no identity; # begins a comment unless the value is in quotes`,
-      )
-    return parse(text)
-  }
 }

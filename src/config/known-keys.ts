@@ -55,9 +55,7 @@ const rules = (given: Partial<SectionRules>): SectionRules => ({ ...NOTHING, ...
 const whole = (treatment: Treatment, ...keys: string[]): SectionRules => rules({ whole: treatment, keys: silently(...keys) })
 const silently = (...names: string[]): Record<string, Treatment> => Object.fromEntries(names.map((name) => [name, SILENT]))
 
-const CERTIFICATES = 'certificates and public keys are not read yet'
-const CONSTRAINT =
-  'nothing but a pre-shared key and an identity is asked of the peer yet, and without this more peers would be let in'
+const TOKENS = 'keys and certificates on tokens are not read'
 const MEDIATION = 'mediation is not supported'
 
 const CHILD: SectionRules = rules({
@@ -158,18 +156,30 @@ const CHILD: SectionRules = rules({
   },
 })
 
-const CERTIFICATE_KEYS = ['file', 'handle', 'slot', 'module']
-const CERTIFICATE: SectionRules = whole(unhonoured(CERTIFICATES), ...CERTIFICATE_KEYS)
-const DEMANDED_CERTIFICATE: SectionRules = whole(refused(CONSTRAINT), ...CERTIFICATE_KEYS)
+const CERTIFICATE: SectionRules = rules({
+  foldCase: true,
+  keys: {
+    file: honoured('', 'Absolute path of a certificate, PEM or DER.'),
+    handle: refused(TOKENS),
+    slot: refused(TOKENS),
+    module: refused(TOKENS),
+  },
+})
 
 const LOCAL: SectionRules = rules({
   foldCase: true,
   keys: {
-    round: SILENT,
-    auth: honoured('pubkey', 'How we authenticate. Only `psk` is supported yet, so it has to be written.'),
-    id: honoured('', 'Who we say we are; without it our IP address.'),
-    certs: unhonoured(`${CERTIFICATES}; without an id, our IP address is it, not a subject`),
-    pubkeys: unhonoured(CERTIFICATES),
+    round: honoured('0', 'Rounds of authentication come in the order of these numbers, and of the file where they are the same.'),
+    auth: honoured(
+      'pubkey',
+      'How we authenticate: `pubkey` by a private key of ours, `psk` by a pre-shared key. Behind `pubkey`, `rsa`, `rsa/pss`, `ecdsa`, `ed25519` or `ed448` hashes may stand that we sign with, best first: `ecdsa-sha384-sha256`; with `ike:` before it, it is about IKE alone.',
+    ),
+    id: honoured('', 'Who we say we are; without it the subject of our certificate, without one our IP address.'),
+    certs: honoured(
+      '',
+      'Certificates to show, separated by commas: files in `x509`, or absolute paths. The peer is shown the first that it asks for. Without any, the one among those loaded that has `id` in it.',
+    ),
+    pubkeys: honoured('', 'The same for raw public keys, in files of `pubkey`; the first is used.'),
     eap_id: unhonoured('EAP is not supported yet'),
     aaa_id: unhonoured('EAP is not supported yet'),
     xauth_id: unhonoured('XAuth is not supported'),
@@ -180,22 +190,40 @@ const LOCAL: SectionRules = rules({
 const REMOTE: SectionRules = rules({
   foldCase: true,
   keys: {
-    round: SILENT,
-    auth: honoured('pubkey', 'How the peer has to authenticate. Only `psk` is supported yet, so it has to be written.'),
+    round: honoured('0', 'As on our side.'),
+    auth: honoured(
+      'pubkey',
+      'How the peer has to authenticate: `pubkey` by a certificate or public key, `psk` by a pre-shared key; where it is not written, by either. `rsa-3072-ecdsa-256` asks for that many bits at least all along the chain, hashes behind it for signatures with these (certificates.md).',
+    ),
     id: honoured(
       '%any',
-      'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values.',
+      'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values. Without it the subject of `certs`, if there are any.',
     ),
-    eap_id: refused(CONSTRAINT),
-    groups: refused(CONSTRAINT, isEmpty),
-    cert_policy: refused(CONSTRAINT, isEmpty),
-    certs: refused(CONSTRAINT, isEmpty),
-    cacerts: refused(CONSTRAINT, isEmpty),
-    ca_id: refused(CONSTRAINT),
-    pubkeys: refused(CONSTRAINT, isEmpty),
-    revocation: refused(CONSTRAINT, oneOf('relaxed')),
+    eap_id: refused('EAP is not supported yet'),
+    groups: unhonoured('no peer can show that it is in a group, so none is let in: attribute certificates are not read', isEmpty),
+    cert_policy: honoured(
+      '',
+      "Object identifiers, separated by commas: policies that the peer's certificate has to be issued under, all of them.",
+    ),
+    certs: honoured(
+      '',
+      "Certificates, separated by commas, one of which has to be the peer's: files in `x509`, or absolute paths.",
+    ),
+    cacerts: honoured(
+      '',
+      "Certificates of authorities, separated by commas, one of which has to be in the chain of the peer's: files in `x509ca`, or absolute paths. Without any, every authority that is loaded will do.",
+    ),
+    ca_id: honoured(
+      '',
+      "Whom one authority in the chain of the peer's certificate has to be: its subject, or one of its other names. It need not be loaded itself.",
+    ),
+    pubkeys: honoured('', "Raw public keys, separated by commas, one of which has to be the peer's: files in `pubkey`."),
+    revocation: honoured(
+      'relaxed',
+      '`strict` refuses a certificate that nobody has said to be good, `ifuri` only one that names somebody to ask who gives no answer, `relaxed` only one that is known to be revoked.',
+    ),
   },
-  prefixedSections: { cert: DEMANDED_CERTIFICATE, cacert: DEMANDED_CERTIFICATE },
+  prefixedSections: { cert: CERTIFICATE, cacert: CERTIFICATE },
 })
 
 const CONNECTION: SectionRules = rules({
@@ -247,9 +275,15 @@ const CONNECTION: SectionRules = rules({
       'allow',
       'IKE_SAs without a CHILD_SA (RFC 6023): `allow` takes those of a peer, `prefer` also makes the first CHILD_SA after the IKE_SA wherever the peer takes that, `force` takes and makes no others, `never` takes none.',
     ),
-    send_certreq: SILENT,
-    send_cert: SILENT,
-    ocsp: SILENT,
+    send_certreq: honoured('yes', 'Tell the peer which authorities we trust.'),
+    send_cert: honoured(
+      'ifasked',
+      'When our certificate is sent: `ifasked` when the peer asks for any, `always`, `never` (it has it then).',
+    ),
+    ocsp: honoured(
+      'reply',
+      'OCSP answers in IKE (RFC 4806): `reply` gives them to a peer that asks, `request` asks the peer, `both`, `never`.',
+    ),
     ppk_id: unhonoured('post-quantum pre-shared keys are not supported yet'),
     ppk_required: refused(
       'post-quantum pre-shared keys are not supported yet, and without one the keys are weaker than asked for',
@@ -292,7 +326,11 @@ const CONNECTION: SectionRules = rules({
 
 const OWNERS = silently('id')
 const sharedSecret = (lost: string): SectionRules => ({ ...whole(unhonoured(lost), 'secret'), prefixedKeys: OWNERS })
-const PRIVATE_KEY = whole(unhonoured('private keys are not read yet'), 'file', 'secret')
+const passphrase = (of: string): SectionRules =>
+  rules({
+    keys: { file: honoured('', `Name of the file in \`${of}\`.`) },
+    prefixedKeys: { secret: honoured('', 'Its passphrase, as it is; with several, whichever does.') },
+  })
 
 const SECRETS: SectionRules = rules({
   prefixedSections: {
@@ -306,12 +344,12 @@ const SECRETS: SectionRules = rules({
     xauth: sharedSecret('EAP is not supported yet'),
     ntlm: sharedSecret('EAP is not supported yet'),
     ppk: sharedSecret('post-quantum pre-shared keys are not supported yet'),
-    private: PRIVATE_KEY,
-    rsa: PRIVATE_KEY,
-    ecdsa: PRIVATE_KEY,
-    pkcs8: PRIVATE_KEY,
-    pkcs12: PRIVATE_KEY,
-    token: whole(unhonoured('tokens are not supported yet'), 'handle', 'slot', 'module', 'pin'),
+    private: passphrase('private'),
+    rsa: passphrase('rsa'),
+    ecdsa: passphrase('ecdsa'),
+    pkcs8: passphrase('pkcs8'),
+    pkcs12: passphrase('pkcs12'),
+    token: whole(refused(TOKENS), 'handle', 'slot', 'module', 'pin'),
   },
 })
 
@@ -355,7 +393,21 @@ export const SWANCTL: SectionRules = rules({
     secrets: SECRETS,
     pools: rules({ otherSections: POOL }),
     authorities: rules({
-      otherSections: whole(unhonoured(CERTIFICATES), ...CERTIFICATE_KEYS, 'cacert', 'crl_uris', 'ocsp_uris', 'cert_uri_base'),
+      otherSections: rules({
+        keys: {
+          cacert: honoured('', 'The certificate of the authority: a file in `x509ca`, or an absolute path.'),
+          file: honoured('', 'The same, always an absolute path.'),
+          handle: refused(TOKENS),
+          slot: refused(TOKENS),
+          module: refused(TOKENS),
+          crl_uris: honoured(
+            '',
+            'Where its certificate revocation lists are, separated by commas: `http://` or `file://`. Asked besides those that certificates name.',
+          ),
+          ocsp_uris: honoured('', 'Who answers OCSP requests about its certificates, separated by commas: `http://`.'),
+          cert_uri_base: unhonoured('certificates are sent whole, not as their hash and URL'),
+        },
+      }),
     }),
   },
 })
@@ -483,7 +535,7 @@ const CHARON: SectionRules = rules({
     fragment_size_v6: honoured('0', 'The same over IPv6; 0 for `fragment_size`.'),
     group: unhonoured('the process keeps its group'),
     user: unhonoured('the process keeps its user'),
-    hash_and_url: unhonoured(CERTIFICATES, isNo),
+    hash_and_url: unhonoured('certificates are sent whole, not as their hash and URL', isNo),
     ignore_routing_tables: unhonoured('all routing tables are looked at'),
     ikesa_limit: honoured('0', 'IKE_SAs from which on requests for more are ignored; 0 for no limit.'),
     inactivity_close_ike: honoured('no', 'An idle CHILD_SA that is the only one takes its IKE_SA with it.'),

@@ -2,10 +2,14 @@
  * strongswan.conf and swanctl.conf to the typed configuration the gateway runs on, or to all that is wrong with them.
  */
 import type { Pool } from '../address/pool.ts'
+import { NOTHING_LOADED, type LoadedCredentials } from '../auth/loaded-credentials.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import { DEFAULT_IKE_SETTINGS, type Connection, type IkeSettings } from '../ike/connection.ts'
+import { readAuthority } from './authority.ts'
 import { checkSection, namesIn, nearest, sectionRules, type Report } from './check.ts'
 import { readConnection } from './connection.ts'
+import { CredentialFiles } from './credential-files.ts'
+import { readCredentials, readPassphrases } from './credentials.ts'
 import { escapePattern, type ConfigurationFiles } from './files.ts'
 import { STRONGSWAN, SWANCTL, type SectionRules } from './known-keys.ts'
 import { DEFAULT_LOG_SETTINGS, readLogSettings, type LogSettings } from './log.ts'
@@ -22,6 +26,8 @@ export interface Configuration {
   readonly connections: readonly Connection[]
   readonly secrets: readonly SharedSecret[]
   readonly pools: readonly Pool[]
+  /** What is in swanctl's directories, and `authorities`. */
+  readonly credentials: LoadedCredentials
   readonly settings: IkeSettings
   readonly log: LogSettings
   /** Where VICI clients find us; null: nowhere. */
@@ -64,7 +70,10 @@ export function loadConfiguration(sources: Sources): Loaded {
   if (swanctl === null && sources.files.glob(escapePattern(sources.swanctlDir)).length === 0) {
     report.errors.push(problemAt({ file: sources.swanctlDir, line: 0 }, null, 'there is no such directory'))
   }
-  const read = swanctl === null ? NOTHING : readSwanctl(swanctl, strongswan.settings, report)
+  const read =
+    swanctl === null
+      ? NOTHING
+      : readSwanctl(swanctl, strongswan.settings, new CredentialFiles(sources.swanctlDir, sources.files), report)
   const errors = inOrder(report.errors)
   const configuration = errors.length === 0 ? { ...read, ...strongswan } : null
   return { configuration, sections: sectionsOf(swanctl), errors, warnings: inOrder(report.warnings) }
@@ -93,7 +102,7 @@ export function loadSettings(sources: Omit<Sources, 'swanctlDir'>): {
 
 type FromStrongswan = Pick<Configuration, 'settings' | 'log' | 'control' | 'system'>
 type FromSwanctl = Omit<Configuration, keyof FromStrongswan>
-const NOTHING: FromSwanctl = { connections: [], secrets: [], pools: [] }
+const NOTHING: FromSwanctl = { connections: [], secrets: [], pools: [], credentials: NOTHING_LOADED }
 
 function readStrongswan(sources: Omit<Sources, 'swanctlDir'>, report: Report): FromStrongswan {
   const tree = readTree(sources.strongswanConf, sources.files, report)
@@ -114,14 +123,22 @@ function readStrongswan(sources: Omit<Sources, 'swanctlDir'>, report: Report): F
   }
 }
 
-function readSwanctl(tree: Tree, settings: IkeSettings, report: Report): FromSwanctl {
+function readSwanctl(tree: Tree, settings: IkeSettings, files: CredentialFiles, report: Report): FromSwanctl {
   checkSection(withoutTemplates(tree, SWANCTL, report), SWANCTL, '', report)
-  const { connections, pools } = sectionsOf(tree)
+  const { connections, pools, authorities } = sectionsOf(tree)
   const secrets = tree.root.sections.get('secrets')
   return {
-    connections: connections.flatMap((section) => readConnection(section, settings, report) ?? []),
+    connections: connections.flatMap((section) => readConnection(section, settings, files, report)),
     secrets: secrets === undefined ? [] : readSecrets(secrets, report),
     pools: pools.flatMap((section) => readPool(section, report) ?? []),
+    credentials: readCredentials(
+      files,
+      {
+        passphrases: secrets === undefined ? [] : readPassphrases(secrets, report),
+        authorities: authorities.flatMap((section) => readAuthority(section, files, report) ?? []),
+      },
+      report,
+    ),
   }
 }
 

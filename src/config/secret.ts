@@ -1,11 +1,11 @@
 /**
  * Shared secrets: out of the sections of swanctl.conf, and out of what a VICI client says of one.
  */
-import { parseIdentity, parseIdentityPattern, type Identity } from '../auth/identity.ts'
+import type { Identity } from '../auth/identity.ts'
 import type { SecretKind, SharedSecret } from '../auth/secrets.ts'
 import type { Secret } from '../crypto/secret.ts'
 import type { Report } from './check.ts'
-import { notCutShort } from './connection.ts'
+import { readOwner } from './authentication.ts'
 import type { ResolvedSection } from './references.ts'
 import { Values } from './section-values.ts'
 import { parseSecret } from './values.ts'
@@ -44,12 +44,6 @@ export function secretKind(word: string): SecretKind | null {
 export function sharedSecret(name: string, kind: SecretKind, secret: Secret, owners: readonly Identity[]): SharedSecret {
   const everyone = owners.every((owner) => owner.type === 0)
   return { name, kind, owners: everyone ? [] : owners, secret }
-}
-
-/** Owners may have wildcards: auth/identity.ts patternOf. Throws EspalierError. */
-export function readOwner(text: string): Identity {
-  notCutShort(parseIdentityPattern)(text)
-  return parseIdentity(text)
 }
 
 function kindOfName(name: string): SecretKind | null {

@@ -44,7 +44,7 @@ export class Values {
       this.error(key, 'expected one value, not a list')
       return fallback
     }
-    return this.#parsed(key, () => parse(text), fallback)
+    return this.attempt(key, () => parse(text), fallback)
   }
 
   /** A list, item by item; without any it is `fallback`. */
@@ -58,10 +58,16 @@ export class Values {
     const text = setting?.value ?? null
     if (text === null) return fallback
     const items = setting?.items ?? parseList(text)
-    return items.length === 0 ? fallback : this.#parsed(key, () => parse(items), fallback)
+    return items.length === 0 ? fallback : this.attempt(key, () => parse(items), fallback)
   }
 
-  #parsed<Value>(key: string, parse: () => Value, fallback: Value): Value {
+  /** What came as octets; null where it did not. */
+  blobs(key: string): readonly Uint8Array[] | null {
+    return this.#setting(key)?.blobs ?? null
+  }
+
+  /** What `parse` makes of the values of `key`. */
+  attempt<Value>(key: string, parse: () => Value, fallback: Value): Value {
     try {
       return parse()
     } catch (error) {
@@ -83,8 +89,8 @@ export class Values {
   }
 
   /** `key` null is the section itself. */
-  error(key: string | null, message: string): void {
-    this.#report.errors.push(this.#problem(key, message, 'invalid'))
+  error(key: string | null, message: string, kind: ProblemKind = 'invalid'): void {
+    this.#report.errors.push(this.#problem(key, message, kind))
   }
   /** What is asked for is right, and beyond us. */
   refuse(key: string | null, message: string): void {

@@ -21,6 +21,8 @@ export interface Setting extends Place {
   readonly value: string | null
   /** Of a list that came as one, by VICI; `value` has them joined. In a file a list is a value with commas. */
   readonly items?: readonly string[]
+  /** Of certificates and keys that came as they are, by VICI. */
+  readonly blobs?: readonly Uint8Array[]
 }
 
 export interface Reference extends Place {

@@ -201,6 +201,18 @@ export function parseSecret(text: string): Secret {
   return new Secret(new TextEncoder().encode(text))
 }
 
+/** Octets: hexadecimal behind `0x` or base64 behind `0s`. */
+export function parseBytes(text: string): Uint8Array {
+  const secret = parseSecret(text)
+  return secret.dangerouslyReveal()
+}
+
+/** An object identifier, `1.3.6.1.4.1`. */
+export function parseOid(text: string): string {
+  if (!/^[0-2](\.(0|[1-9]\d{0,18})){1,31}$/.test(text)) throw expected('an object identifier such as 1.3.6.1.4.1', text)
+  return text
+}
+
 /** NaN for what is no number; the unit in lower case, '' if there is none. */
 function splitUnit(text: string, units: RegExp): [number, string] {
   const unit = units.test(text.slice(-1)) && !/^0x/i.test(text) ? text.slice(-1).toLowerCase() : ''

@@ -42,6 +42,11 @@ export class PrivateKey {
     }
   }
 
+  /** PKCS#8, DER, in the clear: for a client that hands its user's key on to a daemon. Whoever takes it overwrites it. */
+  dangerouslyExport(): Uint8Array {
+    return this.#object.export({ type: 'pkcs8', format: 'der' })
+  }
+
   #failure(error: unknown): EspalierError {
     // OpenSSL's words, such as "digest too big for rsa key".
     return new EspalierError('system', 'SIGNING_FAILED', `the ${this.toString()} does not sign: ${messageOf(error)}`, {

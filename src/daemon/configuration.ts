@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 
 import { loadConfiguration, loadSettings, type Configuration, type Loaded } from '../config/load.ts'
-import { escapePattern } from '../config/files.ts'
+import { CredentialFiles } from '../config/credential-files.ts'
 import type { LogSettings } from '../config/log.ts'
 import { formatProblem, type Problem } from '../config/problems.ts'
 import { diskFiles } from '../edge/files.ts'
@@ -41,19 +41,10 @@ export function readForClient(paths: ConfigurationPaths): Loaded {
   return loadConfiguration({ ...paths, files: diskFiles })
 }
 
-/** Certificates and keys that strongSwan would read: its directories below swanctl's that have files, and how many. */
-export function unreadCredentials(paths: ConfigurationPaths): readonly { readonly directory: string; readonly files: number }[] {
-  const below = CREDENTIAL_DIRECTORIES.map((name) => join(paths.swanctlDir, name))
-  return below
-    .map((directory) => ({ directory, files: diskFiles.glob(join(escapePattern(directory), '*')).length }))
-    .filter(({ files }) => files > 0)
+/** Certificates and keys in files, as they are now. */
+export function credentialFiles({ swanctlDir }: ConfigurationPaths): CredentialFiles {
+  return new CredentialFiles(swanctlDir, diskFiles)
 }
-
-/** strongSwan: swanctl.h. */
-const CREDENTIAL_DIRECTORIES = [
-  ...['x509', 'x509ca', 'x509ocsp', 'x509aa', 'x509ac', 'x509crl', 'pubkey'],
-  ...['private', 'rsa', 'ecdsa', 'pkcs8', 'pkcs12'],
-]
 
 /** Reads strongswan.conf alone; null when there are errors. */
 export function readSettings(paths: ConfigurationPaths): {

@@ -21,6 +21,7 @@ import { Reporter, type Level, type Line } from '../report/report.ts'
 import type { Operations } from '../vici/operations.ts'
 import {
   configurationPaths,
+  credentialFiles,
   describeConfiguration,
   readConfiguration,
   readSettings,
@@ -185,6 +186,7 @@ class RunningDaemon {
         process: processFacts(this.#kind),
         counters: this.#counters,
         log: this.#logs.hub,
+        credentialFiles: () => credentialFiles(this.#paths),
       }
       this.#control = await openControl(configuration.control, operations, (sentence, isDefect) =>
         this.#write(daemonLine(isDefect ? 'error' : 'warn', sentence, 'control-trouble')),

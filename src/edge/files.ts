@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 
+import { EspalierError } from '../base/errors.ts'
 import type { ConfigurationFiles } from '../config/files.ts'
 
 export const diskFiles: ConfigurationFiles = {
@@ -11,6 +12,12 @@ export const diskFiles: ConfigurationFiles = {
     const status = statSync(path, { throwIfNoEntry: false })
     if (status === undefined || !status.isFile()) return null
     return readFileSync(path, 'utf8')
+  },
+  readBytes(path, maximum) {
+    const status = statSync(path, { throwIfNoEntry: false })
+    if (status === undefined || !status.isFile()) return null
+    if (status.size > maximum) throw new EspalierError('system', 'FILE_TOO_LARGE', `has more than ${maximum} octets`)
+    return readFileSync(path)
   },
   glob(pattern) {
     const absolute = pattern.startsWith('/')

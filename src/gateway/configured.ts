@@ -1,6 +1,7 @@
 /**
- * What is configured, by name: connections, shared secrets, pools. There is one way in, whichever door a configuration
- * came by; what follows for IKE_SAs is StartActions' (start-actions.ts).
+ * What is configured, by name: connections, shared secrets, pools, and beside them certificates and keys
+ * (credentials.ts). There is one way in, whichever door a configuration came by; what follows for IKE_SAs is
+ * StartActions' (start-actions.ts).
  *
  * Loading again what is loaded already changes nothing (strongSwan: vici_config.c, merge_config). What came from files
  * goes when it has gone from them; what a client loaded stays until a client unloads it.
@@ -9,14 +10,19 @@ import { isDeepStrictEqual } from 'node:util'
 
 import type { Leases, PoolChange } from '../address/leases.ts'
 import type { Pool } from '../address/pool.ts'
+import { NOTHING_LOADED, type LoadedCredentials } from '../auth/loaded-credentials.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { ChildConnection, Connection, IkeSettings } from '../ike/connection.ts'
 import type { IkeEvent } from '../ike/events.ts'
+import { CredentialStore } from './credentials.ts'
+import { nameOf, Store, type Origin } from './store.ts'
 
 export interface GatewayConfiguration {
   readonly connections: readonly Connection[]
   readonly secrets: readonly SharedSecret[]
   readonly pools: readonly Pool[]
+  /** Certificates and keys; absent where there are none. */
+  readonly credentials?: LoadedCredentials
   readonly settings: IkeSettings
 }
 
@@ -33,13 +39,13 @@ export interface Consequences {
   continue(before: Connection, after: Connection): void
 }
 
-type Origin = 'files' | 'client'
-
 export class Configured {
   readonly #consequences: Consequences
   readonly #report: (event: IkeEvent) => void
   readonly #connections: Store<Connection>
   readonly #secrets: Store<SharedSecret>
+  /** Certificates and keys. */
+  readonly credentials: CredentialStore
   readonly #leases: Leases
   readonly #pools: Store<Pool>
   #settings: IkeSettings
@@ -55,10 +61,11 @@ export class Configured {
     this.#leases = leases
     this.#report = report
     this.#settings = configuration.settings
-    this.#connections = new Store(configuration.connections)
-    this.#secrets = new Store(configuration.secrets)
-    this.#pools = new Store(configuration.pools)
+    this.#connections = new Store(configuration.connections, nameOf)
+    this.#secrets = new Store(configuration.secrets, nameOf)
+    this.#pools = new Store(configuration.pools, nameOf)
     for (const pool of configuration.pools) leases.put(pool)
+    this.credentials = new CredentialStore(configuration.credentials ?? NOTHING_LOADED, () => this.connections(), report)
   }
 
   get settings(): IkeSettings {
@@ -86,6 +93,7 @@ export class Configured {
     // Secrets first: what is started needs them.
     for (const name of this.#secrets.goneFrom(configuration.secrets)) this.unloadShared(name)
     for (const secret of configuration.secrets) this.loadShared(secret, 'files')
+    this.credentials.replaceAll(configuration.credentials ?? NOTHING_LOADED)
     for (const name of this.#pools.goneFrom(configuration.pools)) this.unloadPool(name)
     for (const pool of configuration.pools) this.loadPool(pool, 'files')
     for (const name of this.#connections.goneFrom(configuration.connections)) this.unloadConnection(name)
@@ -182,6 +190,7 @@ export class Configured {
 
   clearCredentials(): void {
     for (const { name } of [...this.secrets()]) this.unloadShared(name)
+    this.credentials.clear()
   }
 
   /** Loads a pool in the place of the one of its name; refused while addresses are in use that it does not have any more. */
@@ -228,46 +237,4 @@ function isSamePeer(a: Connection, b: Connection): boolean {
 
 function isSameSecret(a: SharedSecret, b: SharedSecret): boolean {
   return a.kind === b.kind && isDeepStrictEqual(a.owners, b.owners) && a.secret.equals(b.secret)
-}
-
-/** Things by name, in the order they came, with where from. The list of all is made once: strangers make us look at it. */
-class Store<Thing extends { readonly name: string }> {
-  readonly #things: Map<string, { readonly thing: Thing; readonly origin: Origin }>
-  #all: readonly Thing[] | null = null
-
-  constructor(things: readonly Thing[]) {
-    this.#things = new Map(things.map((thing) => [thing.name, { thing, origin: 'files' }]))
-  }
-
-  all(): readonly Thing[] {
-    this.#all ??= Array.from(this.#things.values(), ({ thing }) => thing)
-    return this.#all
-  }
-
-  get(name: string): Thing | null {
-    return this.#things.get(name)?.thing ?? null
-  }
-
-  put(thing: Thing, origin: Origin): void {
-    this.#things.set(thing.name, { thing, origin })
-    this.#all = null
-  }
-
-  /** It has come again, as it is: what is in the files is the files'. */
-  keep(name: string, origin: Origin): void {
-    const { thing } = this.#things.get(name)!
-    if (origin === 'files') this.#things.set(name, { thing, origin })
-  }
-
-  remove(name: string): Thing | null {
-    const thing = this.get(name)
-    if (this.#things.delete(name)) this.#all = null
-    return thing
-  }
-
-  /** What came from the files and is not in them any more. */
-  goneFrom(things: readonly Thing[]): readonly string[] {
-    const names = new Set(things.map(({ name }) => name))
-    return [...this.#things].filter(([name, { origin }]) => origin === 'files' && !names.has(name)).map(([name]) => name)
-  }
 }

@@ -21,6 +21,7 @@ import type { KernelError, KernelEvent, KernelObjects } from '../kernel/vocabula
 import { MappingLifetimes } from '../nat/adaptive.ts'
 import { fakeSource } from '../nat/detection.ts'
 import type { OwnPorts } from '../nat/ports.ts'
+import { RevocationCache } from '../pki/revocation.ts'
 import type {
   Clock,
   Datagram,
@@ -99,6 +100,8 @@ export class Gateway {
   readonly leases: Leases
   readonly configured: Configured
   readonly control: Control
+  /** What was heard of certificates that are revoked. */
+  readonly revocationCache = new RevocationCache()
   readonly traps: Traps
   readonly #shard: Shard
   readonly #initiations: Initiations

@@ -290,7 +290,7 @@ export type IkeEvent =
   /** What is configured has changed. */
   | {
       readonly event: 'configuration-changed'
-      readonly what: 'connection' | 'shared-secret' | 'pool'
+      readonly what: 'connection' | 'shared-secret' | 'pool' | 'certificate' | 'crl' | 'public-key' | 'private-key' | 'authority'
       readonly name: string
       readonly change: 'added' | 'updated' | 'replaced' | 'removed'
       /** Null but for a shared secret. */

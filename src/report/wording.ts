@@ -1248,6 +1248,11 @@ function wordConfigured(speaker: Speaker, event: Event<'configuration-changed'>)
     'cfg',
     1,
     () => {
+      const done = change === 'removed' ? 'unloaded' : 'loaded'
+      if (what === 'certificate') return `${done} certificate '${name}'`
+      if (what === 'crl') return `${done} CRL of '${name}'`
+      if (what === 'public-key') return `${done} public key with id ${name}`
+      if (what === 'private-key') return `${done} private key with id ${name}`
       if (secret === null) return `${change} vici ${what}: ${name}`
       if (change === 'removed') return `unloaded shared key with id '${name}'`
       const owners = secret.owners.length === 0 ? '%any' : secret.owners.map(formatIdentity).join("', '")

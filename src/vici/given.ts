@@ -1,5 +1,5 @@
 /**
- * What a client says of a connection or a pool, as the configuration's readers take it, and what they answer, in
+ * What a client says of a connection, a pool or an authority, as the configuration's readers take it, and what they answer, in
  * strongSwan's sentences with ours behind them.
  */
 import type { Given } from '../config/given.ts'
@@ -9,9 +9,8 @@ import type { Setting } from '../config/syntax.ts'
 import { Refusal, succeeded } from './command.ts'
 import type { ViciNode, ViciSection, ViciValue } from './message.ts'
 
-/** Certificates and keys come as their bytes; nothing reads them yet. */
-const BINARY = new Set(['certs', 'cacerts', 'pubkeys'])
-export const CERTIFICATES_UNSUPPORTED = 'certificates are not supported yet'
+/** Certificates and keys come as their bytes. */
+const BINARY = new Set(['certs', 'cacerts', 'pubkeys', 'cacert'])
 
 /** Problems that are told in one errmsg. */
 const PROBLEMS_MAX = 10
@@ -38,14 +37,20 @@ function resolved(name: string, section: ViciSection): ResolvedSection {
 const NOWHERE = { file: '', line: 0 }
 
 function setting(name: string, node: Exclude<ViciNode, ViciSection>): Setting {
+  if (BINARY.has(name.toLowerCase())) return binary(name, isList(node) ? node : [node])
   if (!isList(node)) return { name, ...NOWHERE, value: toText(name, node) }
   const items = node.map((item) => toText(name, item))
   return { name, ...NOWHERE, value: items.join(', '), items }
 }
 
+/** Copies: what is made of them is kept, and the message is not. */
+function binary(name: string, values: readonly ViciValue[]): Setting {
+  const blobs = values.map((value) => Uint8Array.from(typeof value === 'string' ? Buffer.from(value) : value))
+  return { name, ...NOWHERE, value: blobs.map(({ length }) => `${length} bytes`).join(', '), blobs }
+}
+
 function toText(key: string, value: ViciValue): string {
   if (typeof value === 'string') return value
-  if (BINARY.has(key)) return `${value.length} bytes`
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(value)
   } catch {
@@ -61,9 +66,9 @@ function isList(node: ViciNode): node is readonly ViciValue[] {
 }
 
 /** The values, if there is nothing wrong with any of them; throws a Refusal with all that is. */
-export function accepted<Value>(given: readonly Given<Value>[]): readonly Value[] {
+export function accepted<Value>(given: readonly Given<Value>[], discarded = 'config discarded'): readonly Value[] {
   const problems = given.flatMap(({ errors }) => errors)
-  if (problems[0] !== undefined) throw new Refusal(`${strongSwanSentence(problems[0])}: ${listed(problems)}`)
+  if (problems[0] !== undefined) throw new Refusal(`${strongSwanSentence(problems[0], discarded)}: ${listed(problems)}`)
   return given.flatMap(({ value }) => value ?? [])
 }
 
@@ -73,17 +78,17 @@ function listed(problems: readonly Problem[]): string {
   return more > 0 ? `${told.join('; ')}; and ${more} more` : told.join('; ')
 }
 
-function strongSwanSentence({ kind, key, message }: Problem): string {
+function strongSwanSentence({ kind, key, message }: Problem, discarded: string): string {
   const name = key?.slice(key.lastIndexOf('.') + 1) ?? ''
   switch (kind) {
     case 'unknown-key':
-      return `unknown option: ${name}, config discarded`
+      return `unknown option: ${name}, ${discarded}`
     case 'unknown-section':
-      return `invalid section: ${name}, config discarded`
+      return `invalid section: ${name}, ${discarded}`
     case 'invalid':
-      return `invalid value for: ${name}, config discarded`
+      return `invalid value for: ${name}, ${discarded}`
     case 'unsupported':
-      return `not supported: ${name}, config discarded`
+      return `not supported: ${name}, ${discarded}`
     case 'other':
       return message
   }

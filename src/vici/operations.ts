@@ -2,6 +2,7 @@
  * What commands may ask of the daemon.
  */
 import type { Milliseconds } from '../base/time.ts'
+import type { CredentialFiles } from '../config/credential-files.ts'
 import type { Gateway } from '../gateway/gateway.ts'
 import type { Clock } from '../ports.ts'
 import type { Counters } from '../report/counters.ts'
@@ -14,6 +15,8 @@ export interface Operations {
   readonly process: ProcessFacts
   readonly counters: Counters
   readonly log: LogHub
+  /** Files that a client names, as they are now. */
+  credentialFiles(): CredentialFiles
 }
 
 /** What is known and can be done outside the core. */

@@ -565,6 +565,7 @@ describe('load', () => {
       ),
       'get-conns': { response: { conns: ['home', 'old'] } },
       'get-shared': { response: { keys: ['ike-0'] } },
+      'get-keys': { response: { keys: [] } },
     },
   }
 
@@ -652,10 +653,10 @@ describe('load', () => {
     const environment = await place(t, FILE)
     const commands = async (...args: string[]): Promise<string> =>
       (await run(['load', ...args], ALL_WELL, { environment })).requests.map(({ command }) => command).join(' ')
-    assert.equal(await commands('--creds'), 'get-shared load-shared unload-shared')
+    assert.equal(await commands('--creds'), 'get-keys get-shared load-shared unload-shared')
     assert.equal(await commands('--conns'), 'get-conns load-conn unload-conn')
     assert.equal(await commands('--pools'), 'get-pools')
-    assert.equal(await commands('--creds', '--clear'), 'clear-creds get-shared load-shared unload-shared')
+    assert.equal(await commands('--creds', '--clear'), 'clear-creds get-keys get-shared load-shared unload-shared')
   })
 })
 

@@ -15,6 +15,7 @@ import {
   type ChildConnection,
   type Connection,
 } from '../../src/ike/connection.ts'
+import { CredentialFiles } from '../../src/config/credential-files.ts'
 import { memoryFiles } from './memory-files.ts'
 
 function load(connection: string, child = ''): Connection {
@@ -86,7 +87,11 @@ function give(keys: Readonly<Record<string, string>>, child: Readonly<Record<str
   })
   const psk = (name: string): ResolvedSection => section(name, { auth: 'psk' }, [])
   const children = section('children', {}, [section('net', child, [])])
-  return givenConnection(section('c', keys, [psk('local'), psk('remote'), children]), DEFAULT_IKE_SETTINGS)
+  return givenConnection(
+    section('c', keys, [psk('local'), psk('remote'), children]),
+    DEFAULT_IKE_SETTINGS,
+    new CredentialFiles('/s', memoryFiles({})),
+  )
 }
 
 function read(keys: Readonly<Record<string, string>>, child: Readonly<Record<string, string>>): Connection {

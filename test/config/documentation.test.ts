@@ -27,6 +27,8 @@ const sections: [string, SectionRules][] = [
   ['connections.<name>.local<suffix>', CONNECTION.prefixedSections.local!],
   ['connections.<name>.remote<suffix>', CONNECTION.prefixedSections.remote!],
   ['connections.<name>.children.<name>', CONNECTION.sections.children!.otherSections!],
+  ['secrets.private<suffix>', SWANCTL.sections.secrets!.prefixedSections.private!],
+  ['authorities.<name>', SWANCTL.sections.authorities!.otherSections!],
   ['secrets.ike<suffix>', SWANCTL.sections.secrets!.prefixedSections.ike!],
   ['pools.<name>', SWANCTL.sections.pools!.otherSections!],
   ['charon', STRONGSWAN.sections.charon!],

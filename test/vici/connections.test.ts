@@ -5,6 +5,7 @@ import { SWANCTL, type SectionRules, type Treatment } from '../../src/config/kno
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { configuration } from '../simulation/configuration.ts'
 import { addGateway, flows, GATEWAY } from '../simulation/places.ts'
+import { makeCertificate } from '../support/pki.ts'
 import { scenario, type World } from '../simulation/world.ts'
 import { at, Operator, text, type Plain } from './operator.ts'
 
@@ -205,8 +206,8 @@ scenario(
       'not supported: label, config discarded: connections.c.children.net.label: not supported: policies without the security label would apply to other traffic',
     )
     assert.equal(
-      await errmsg({ local: { auth: 'pubkey' } }),
-      'not supported: auth, config discarded: connections.c.local.auth: auth = pubkey is not supported yet, only psk is',
+      await errmsg({ local: { auth: 'eap-tls' } }),
+      'not supported: auth, config discarded: connections.c.local.auth: auth = eap-tls is not supported yet, only pubkey and psk are',
     )
     assert.equal(
       await errmsg({ version: ['2'] }),
@@ -234,25 +235,31 @@ scenario('lists stay lists, and a value will do where a list is expected', async
   assert.match(text(answer, 'errmsg'), /^invalid value for: local_addrs, /)
 })
 
-scenario('bytes that are no text are refused, but for certificates, which are not read', async (world) => {
-  const operator = blank(world)
-  const bytes = Uint8Array.of(0x30, 0x82, 0xff)
-  const load = (id: Uint8Array | string, ...certs: Uint8Array[]): Promise<Plain> => {
-    const local = new Map<string, string | Uint8Array | readonly Uint8Array[]>([
-      ['auth', 'psk'],
-      ['id', id],
-      ['certs', certs],
-    ])
-    return operator.command(
-      'load-conn',
-      new Map([['c', new Map([['local', local] as const, ['remote', new Map([['auth', 'psk']])] as const])]]),
+scenario(
+  'bytes that are no text are refused, but for certificates, and what is no certificate is refused there',
+  async (world) => {
+    const operator = blank(world)
+    const bytes = Uint8Array.of(0x30, 0x82, 0xff)
+    const load = (id: Uint8Array | string, ...certs: Uint8Array[]): Promise<Plain> => {
+      const local = new Map<string, string | Uint8Array | readonly Uint8Array[]>([
+        ['auth', 'psk'],
+        ['id', id],
+        ['certs', certs],
+      ])
+      return operator.command(
+        'load-conn',
+        new Map([['c', new Map([['local', local] as const, ['remote', new Map([['auth', 'psk']])] as const])]]),
+      )
+    }
+    assert.equal((await load(bytes))['errmsg'], 'invalid value for: id, config discarded: it is not text in UTF-8')
+    assert.match(
+      text(await load('moon', bytes), 'errmsg'),
+      /^invalid value for: certs, config discarded: connections\.c\.local\.certs: /,
     )
-  }
-  assert.equal((await load(bytes))['errmsg'], 'invalid value for: id, config discarded: it is not text in UTF-8')
-  assert.deepEqual((await load('moon', bytes))['warnings'], [
-    'connections.c.local.certs: not honoured: certificates and public keys are not read yet; without an id, our IP address is it, not a subject',
-  ])
-})
+    const { der } = makeCertificate({ subject: 'CN=moon' })
+    assert.deepEqual(await load('moon', der), { success: 'yes' })
+  },
+)
 
 /** A value that asks for something, by key, where `yes` does not. */
 const LOUD: Readonly<Record<string, string | readonly string[]>> = {
@@ -379,16 +386,4 @@ scenario('pools are loaded and listed, and unloaded by name', async (world) => {
   assert.equal((await operator.command('unload-pool', { name: 'one' }))['errmsg'], 'one not found')
   assert.equal((await operator.command('unload-pool'))['errmsg'], 'missing pool name to unload')
   assert.deepEqual(Object.keys(await operator.command('get-pools')), ['clients', 'range', 'six'])
-})
-
-scenario('authorities are refused as long as there are no certificates, and there are none', async (world) => {
-  const operator = blank(world)
-  assert.deepEqual(await operator.command('load-authority', { ca: { cacert: 'DER' } }), {
-    success: 'no',
-    errmsg: 'certificates are not supported yet',
-  })
-  assert.deepEqual(await operator.command('get-authorities'), { authorities: [] })
-  assert.deepEqual(await operator.command('list-authorities'), {})
-  assert.equal((await operator.command('unload-authority', { name: 'ca' }))['errmsg'], "unload: authority 'ca' not found")
-  assert.equal((await operator.command('unload-authority'))['errmsg'], 'unload: missing authority name')
 })

@@ -100,19 +100,3 @@ scenario('what is wrong with a secret is said, but never the secret', async (wor
   assert.deepEqual(kept(world), [])
   assert.ok(!JSON.stringify(world.nodes[0]!.lines).includes('geheim'))
 })
-
-scenario('certificates and private keys are refused, and there are none', async (world) => {
-  const operator = await blank(world)
-  const certificates = { success: 'no', errmsg: 'certificates are not supported yet' }
-  const privateKeys = { success: 'no', errmsg: 'private keys are not supported yet' }
-  assert.deepEqual(await operator.command('load-cert', { type: 'X509', flag: 'NONE', data: 'DER' }), certificates)
-  assert.deepEqual(await operator.command('load-key', { type: 'any', data: 'PEM' }), privateKeys)
-  assert.deepEqual(await operator.command('load-token', { handle: '0a' }), privateKeys)
-  assert.deepEqual(await operator.command('get-keys'), { keys: [] })
-  assert.deepEqual(await operator.command('list-certs'), {})
-  assert.deepEqual(await operator.command('unload-key', { id: '00' }), { success: 'no', errmsg: 'key not found' })
-  assert.equal((await operator.command('unload-key'))['errmsg'], 'key id missing')
-  for (const request of [{}, { type: 'X509_CRL' }, { type: 'any' }, { type: 'x509ca' }])
-    assert.deepEqual(await operator.command('flush-certs', request), { success: 'yes' })
-  assert.equal((await operator.command('flush-certs', { type: 'x' }))['errmsg'], "invalid certificate type 'x'")
-})

@@ -10,6 +10,9 @@ import type { ViciNode, ViciSection } from '../../src/vici/message.ts'
 import type { Operations } from '../../src/vici/operations.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { Counters } from '../../src/report/counters.ts'
+import { CredentialFiles } from '../../src/config/credential-files.ts'
+import type { ConfigurationFiles } from '../../src/config/files.ts'
+import { memoryFiles } from '../config/memory-files.ts'
 import type { SimulatedNode } from '../simulation/node.ts'
 import type { World } from '../simulation/world.ts'
 
@@ -32,6 +35,8 @@ export class Operator {
   readonly #operations: Operations
   readonly #gone = new AbortController()
   reloads = 0
+  /** What the daemon finds on its disk. */
+  files: ConfigurationFiles = memoryFiles({})
 
   constructor(world: World, node: SimulatedNode) {
     this.#world = world
@@ -45,6 +50,7 @@ export class Operator {
       clock: world.clock,
       counters: this.counters,
       log: node.hub,
+      credentialFiles: () => new CredentialFiles('/etc/swanctl', this.files),
       daemon: {
         version: '1.2.3',
         started: world.clock.wall(),

@@ -3,18 +3,31 @@
  */
 import type { Command } from 'commander'
 
+import { formatIdentity, identityOfSubject } from '../../auth/identity.ts'
+import type { LoadedCredentials } from '../../auth/loaded-credentials.ts'
 import type { SharedSecret } from '../../auth/secrets.ts'
+import { toHex } from '../../base/bytes.ts'
+import type { CredentialFiles } from '../../config/credential-files.ts'
 import type { Configuration, SwanctlSections } from '../../config/load.ts'
 import { formatProblem } from '../../config/problems.ts'
 import type { ResolvedSection } from '../../config/references.ts'
-import { configurationPaths, readForClient, unreadCredentials } from '../../daemon/configuration.ts'
+import { configurationPaths, credentialFiles, readForClient } from '../../daemon/configuration.ts'
+import type { PrivateKey } from '../../crypto/private-key.ts'
+import { subjectOf } from '../../pki/certificate.ts'
 import { UnknownToDaemon } from '../../vici/client.ts'
-import { listOf, section, textOf, type ViciSection } from '../../vici/message.ts'
+import { listOf, section, textOf, UnwritableVici, type ViciSection } from '../../vici/message.ts'
 import { sectionsOf, wordOf, wordsOf } from '../answers.ts'
 import { RequestFailed } from '../failures.ts'
 import { harmless } from '../output.ts'
 import { withClient, type Client, type Shell } from '../shell.ts'
-import { authorityMessage, connectionMessage, poolMessage, sharedMessage } from '../swanctl-messages.ts'
+import {
+  authorityMessage,
+  certificateMessage,
+  connectionMessage,
+  keyMessage,
+  poolMessage,
+  sharedMessage,
+} from '../swanctl-messages.ts'
 import { count } from '../words.ts'
 import { examples } from './examples.ts'
 
@@ -39,10 +52,10 @@ export function addLoadCommand(program: Command, shell: Shell): void {
       ].join('\n'),
     )
     .option('--conns', 'connections')
-    .option('--creds', 'secrets')
+    .option('--creds', 'certificates, private keys and secrets')
     .option('--pools', 'pools of virtual addresses')
     .option('--authorities', 'certification authorities')
-    .option('--clear', 'unload all secrets first, also those that swanctl or another client has loaded')
+    .option('--clear', 'unload all certificates, keys and secrets first, also those that swanctl or another client has loaded')
     .addHelpText(
       'after',
       examples('load', 'load --conns', 'load --creds --clear', 'SWANCTL_DIR=/root/try espalier load').replace(
@@ -62,21 +75,20 @@ async function load(shell: Shell, options: LoadOptions): Promise<void> {
   for (const problem of errors) output.complain(harmless(`error: ${formatProblem(problem)}`))
   if (configuration === null) throw new RequestFailed(`nothing was loaded: ${count(errors.length, 'error')} in the configuration`)
   const { creds, conns, pools, authorities } = options
+  const files = credentialFiles(paths)
   const isAll = creds !== true && conns !== true && pools !== true && authorities !== true
-  if (isAll || creds === true)
-    for (const { directory, files } of unreadCredentials(paths))
-      output.complain(
-        `warning: ${directory}: ${count(files, 'file')} not read: certificates and private keys are not supported yet`,
-      )
-
   await withClient(shell, async (client) => {
     const loading = new Loading(shell, client, told)
     // strongSwan's order: what connections refer to comes before them.
     if (options.clear === true) await loading.clear()
-    if (isAll || creds === true) await loading.run(secretsOf(configuration, sections))
-    if (isAll || authorities === true) await loading.run(authoritiesOf(sections.authorities))
+    if (isAll || creds === true) {
+      await loading.run(certificatesOf(configuration.credentials))
+      await loading.run(keysOf(configuration.credentials.privateKeys))
+      await loading.run(secretsOf(configuration, sections))
+    }
+    if (isAll || authorities === true) await loading.run(authoritiesOf(sections.authorities, files))
     if (isAll || pools === true) await loading.run(poolsOf(sections.pools))
-    if (isAll || conns === true) await loading.run(connectionsOf(sections.connections))
+    if (isAll || conns === true) await loading.run(connectionsOf(sections.connections, files))
     loading.end()
   })
 }
@@ -85,10 +97,19 @@ async function load(shell: Shell, options: LoadOptions): Promise<void> {
 interface Stock {
   readonly noun: string
   readonly plural: string
-  readonly items: readonly { readonly name: string; readonly noun?: string; readonly message: ViciSection }[]
+  readonly items: readonly Item[]
   readonly command: string
-  readonly unload: { readonly command: string; readonly key: 'name' | 'id' }
+  /** Null where there is no way to unload one. */
+  readonly unload: { readonly command: string; readonly key: 'name' | 'id' } | null
   readonly present: (client: Client) => Promise<readonly string[]>
+}
+
+interface Item {
+  readonly name: string
+  readonly noun?: string
+  readonly message: ViciSection
+  /** When it is sent. */
+  readonly after?: () => void
 }
 
 function secretsOf({ secrets }: Configuration, { secrets: written }: SwanctlSections): Stock {
@@ -110,11 +131,49 @@ function secretsOf({ secrets }: Configuration, { secrets: written }: SwanctlSect
   }
 }
 
-function authoritiesOf(written: readonly ResolvedSection[]): Stock {
+/** Certificates, public keys and CRLs. */
+function certificatesOf({ certificates, publicKeys, crls }: LoadedCredentials): Stock {
+  return {
+    noun: 'certificate',
+    plural: 'certificates',
+    items: [
+      ...certificates.map((entry) => ({ name: subjectOf(entry.certificate), message: certificateMessage(entry) })),
+      ...publicKeys.map((key) => ({
+        name: toHex(key.fingerprint),
+        noun: 'public key',
+        message: section(['type', 'PUBKEY'], ['data', key.spki]),
+      })),
+      ...crls.map((crl) => ({
+        name: formatIdentity(identityOfSubject(crl.issuer)),
+        noun: 'CRL of',
+        message: section(['type', 'X509_CRL'], ['data', crl.der]),
+      })),
+    ],
+    command: 'load-cert',
+    unload: null,
+    present: () => Promise.resolve([]),
+  }
+}
+
+function keysOf(keys: readonly PrivateKey[]): Stock {
+  return {
+    noun: 'private key',
+    plural: 'private keys',
+    items: keys.map((key) => {
+      const data = key.dangerouslyExport()
+      return { name: toHex(key.publicKey.fingerprint), message: keyMessage(data), after: () => void data.fill(0) }
+    }),
+    command: 'load-key',
+    unload: { command: 'unload-key', key: 'id' },
+    present: async (client) => listOf(await client.call('get-keys'), 'keys') ?? [],
+  }
+}
+
+function authoritiesOf(written: readonly ResolvedSection[], files: CredentialFiles): Stock {
   return {
     noun: 'authority',
     plural: 'authorities',
-    items: written.map((authority) => ({ name: authority.name, message: authorityMessage(authority) })),
+    items: written.map((authority) => ({ name: authority.name, message: authorityMessage(authority, files) })),
     command: 'load-authority',
     unload: { command: 'unload-authority', key: 'name' },
     present: async (client) => listOf(await client.call('get-authorities'), 'authorities') ?? [],
@@ -132,11 +191,11 @@ function poolsOf(written: readonly ResolvedSection[]): Stock {
   }
 }
 
-function connectionsOf(written: readonly ResolvedSection[]): Stock {
+function connectionsOf(written: readonly ResolvedSection[], files: CredentialFiles): Stock {
   return {
     noun: 'connection',
     plural: 'connections',
-    items: written.map((connection) => ({ name: connection.name, message: connectionMessage(connection) })),
+    items: written.map((connection) => ({ name: connection.name, message: connectionMessage(connection, files) })),
     command: 'load-conn',
     unload: { command: 'unload-conn', key: 'name' },
     present: async (client) => listOf(await client.call('get-conns'), 'conns') ?? [],
@@ -159,7 +218,7 @@ class Loading {
   }
 
   async clear(): Promise<void> {
-    await this.#try('secrets not cleared', 'clear-creds', section(), 'cleared all secrets')
+    await this.#try('credentials not cleared', 'clear-creds', section(), 'cleared all certificates, keys and secrets')
   }
 
   async run({ noun, plural, items, command, unload, present }: Stock): Promise<void> {
@@ -168,13 +227,19 @@ class Loading {
     for (const item of items) {
       const what = `${item.noun ?? noun} '${harmless(item.name)}'`
       if (await this.#try(`${what} not loaded`, command, item.message, `loaded ${what}`)) loaded++
+      item.after?.()
     }
+    if (unload === null) return this.#count(items, loaded, noun, plural)
     const isKept = new Set(items.map(({ name }) => name))
     for (const name of before.filter((name) => !isKept.has(name))) {
       const what = `${noun} '${harmless(name)}'`
       const request = section([unload.key, name])
       if (await this.#try(`${what} not unloaded`, unload.command, request, `unloaded ${what}`)) this.#unloaded++
     }
+    this.#count(items, loaded, noun, plural)
+  }
+
+  #count(items: readonly Item[], loaded: number, noun: string, plural: string): void {
     if (items.length > 0) this.#loaded.push(count(loaded, noun, plural))
   }
 
@@ -182,7 +247,7 @@ class Loading {
   async #try(failure: string, command: string, request: ViciSection, done: string): Promise<boolean> {
     const { output } = this.#shell
     const response = await this.#client.call(command, request).catch((error: unknown) => {
-      if (!(error instanceof UnknownToDaemon)) throw error
+      if (!(error instanceof UnknownToDaemon || error instanceof UnwritableVici)) throw error
       return section(['success', 'no'], ['errmsg', error.message])
     })
     for (const warning of wordsOf(response, 'warnings'))

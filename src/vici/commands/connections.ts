@@ -1,19 +1,29 @@
 /**
  * load-conn, unload-conn, get-conns, list-conns: what is configured (strongSwan: vici_config.c, vici_query.c).
  */
-import { formatIdentity, type IdentityPattern } from '../../auth/identity.ts'
+import { formatIdentity, identityOfKey, type Identity, type IdentityPattern } from '../../auth/identity.ts'
 import { SECOND, type Milliseconds } from '../../base/time.ts'
 import { givenConnection } from '../../config/given.ts'
-import type { Action, AddressPattern, ChildConnection, Connection } from '../../ike/connection.ts'
+import type { PublicKey } from '../../crypto/public-key.ts'
+import type {
+  Action,
+  AddressPattern,
+  ChildConnection,
+  Connection,
+  LocalAuthentication,
+  RemoteAuthentication,
+} from '../../ike/connection.ts'
+import { subjectOf, type Certificate } from '../../pki/certificate.ts'
 import { formatSelectorTemplate } from '../../negotiate/selectors.ts'
 import { Refusal, succeeded, type Handlers } from '../command.ts'
 import { accepted, loaded, namedSections, warningsOf } from '../given.ts'
 import { section, textOf, type ViciSection } from '../message.ts'
 
 export const connectionCommands: Handlers = {
-  'load-conn': (request, { operations: { gateway } }) => {
-    const { configured } = gateway
-    const given = namedSections(request).map((named) => givenConnection(named, configured.settings))
+  'load-conn': (request, { operations }) => {
+    const { configured } = operations.gateway
+    const files = operations.credentialFiles()
+    const given = namedSections(request).map((named) => givenConnection(named, configured.settings, files))
     const connections = accepted(given)
     const warnings = warningsOf(given)
     configured.warn(warnings)
@@ -58,18 +68,48 @@ function connectionSection(connection: Connection): ViciSection {
     ['dpd_timeout', dpdTimeout === 0 ? null : seconds(dpdTimeout)],
     ['ppk_id', ppk.id === null ? null : formatIdentity(ppk.id)],
     ['ppk_required', ppk.isRequired ? 'yes' : null],
-    ...connection.local.map(
-      ({ id }, index) => [`local-${index + 1}`, roundSection(id === null ? null : formatIdentity(id))] as const,
-    ),
-    ...connection.remote.map(({ id }, index) => [`remote-${index + 1}`, roundSection(patternText(id))] as const),
+    ...connection.local.map((round, index) => [`local-${index + 1}`, localSection(round)] as const),
+    ...connection.remote.map((round, index) => [`remote-${index + 1}`, remoteSection(round)] as const),
     ['children', section(...connection.children.map((child) => [child.name, childSection(child)] as const))],
   )
 }
 
-/** The rules of a round come in the reverse of the order they were loaded in: as one usually writes them, `auth` before `id`. */
-function roundSection(id: string | null): ViciSection {
-  return section(['id', id], ['class', 'pre-shared key'], ['groups', []], ['cert_policy', []], ['certs', []], ['cacerts', []])
+/** What there may be one of comes in the reverse of the order it was loaded in: as one usually writes it, `auth` before `id`. */
+function localSection({ id, method, certificates, publicKeys }: LocalAuthentication): ViciSection {
+  return section(
+    ['id', id === null ? null : formatIdentity(id)],
+    ['class', METHODS[method]],
+    ['groups', []],
+    ['cert_policy', []],
+    ['certs', shown(certificates, publicKeys, id)],
+    ['cacerts', []],
+  )
 }
+
+function remoteSection(round: RemoteAuthentication): ViciSection {
+  const { id, method, certificates, publicKeys, caId, groups, revocation } = round
+  return section(
+    ['id', patternText(id)],
+    ['class', METHODS[method]],
+    ['ca_id', caId === null ? null : (patternText(caId) ?? '%any')],
+    ['revocation', VALIDATIONS[revocation]],
+    ['groups', groups.map(formatIdentity)],
+    ['cert_policy', round.certificatePolicies],
+    ['certs', shown(certificates, publicKeys, id.kind === 'any' ? null : id.identity)],
+    ['cacerts', round.caCertificates.map(subjectOf)],
+  )
+}
+
+/** A public key without a certificate is whose it is. */
+function shown(certificates: readonly Certificate[], keys: readonly PublicKey[], id: Identity | null): readonly string[] {
+  return [...certificates.map(subjectOf), ...keys.map(({ fingerprint }) => formatIdentity(id ?? identityOfKey(fingerprint)))]
+}
+
+/** strongSwan: auth_class_names. Nothing where none was asked for. */
+const METHODS = { psk: 'pre-shared key', pubkey: 'public key', any: null } as const
+
+/** strongSwan: cert_validation_names, of the least that will do; nothing for relaxed. */
+const VALIDATIONS = { strict: 'GOOD', ifuri: 'SKIPPED', relaxed: null } as const
 
 function childSection(child: ChildConnection): ViciSection {
   const { time, bytes, packets } = child.lifetime

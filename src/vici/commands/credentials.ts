@@ -1,20 +1,28 @@
 /**
  * load-shared, load-cert, load-key and their like: secrets, certificates and private keys (strongSwan: vici_cred.c).
- * As long as no certificate is read there are none, and no key; loading one is refused.
  */
-import { UNUSED_SECRETS, readOwner, secretKind, sharedSecret } from '../../config/secret.ts'
-import { EspalierError } from '../../base/errors.ts'
 import type { Identity } from '../../auth/identity.ts'
+import { toHex } from '../../base/bytes.ts'
+import { EspalierError } from '../../base/errors.ts'
+import { readOwner } from '../../config/authentication.ts'
+import { UNUSED_SECRETS, secretKind, sharedSecret } from '../../config/secret.ts'
+import { readPrivateKey } from '../../crypto/private-key.ts'
+import type { KeyType } from '../../crypto/public-key.ts'
 import { Secret } from '../../crypto/secret.ts'
 import { Refusal, succeeded, type Handlers } from '../command.ts'
-import { CERTIFICATES_UNSUPPORTED, loaded } from '../given.ts'
+import { certificateKind, listed, loadCertificate, parsed, wantedKind } from '../certificates.ts'
+import { loaded } from '../given.ts'
 import { bytesOf, listOf, section, textOf, type ViciSection } from '../message.ts'
 
-/** strongSwan: certificate_type_names and cert_types. */
-const CERTIFICATE_TYPES = new Set([
-  ...['any', 'x509', 'x509_crl', 'ocsp_request', 'ocsp_response', 'x509_ac', 'pubkey', 'pkcs10_request', 'pgp'],
-  ...['x509ca', 'x509ocsp', 'x509aa', 'x509ac', 'x509crl'],
-])
+/** strongSwan: key_type_names; DSA is none of ours. */
+const KEY_TYPES: Readonly<Record<string, KeyType | null>> = {
+  ANY: null,
+  RSA: 'rsa',
+  ECDSA: 'ecdsa',
+  DSA: null,
+  ED25519: 'ed25519',
+  ED448: 'ed448',
+}
 
 export const credentialCommands: Handlers = {
   'load-shared': (request, { operations: { gateway } }) => {
@@ -46,38 +54,64 @@ export const credentialCommands: Handlers = {
 
   'clear-creds': (_request, { operations: { gateway } }) => {
     gateway.configured.clearCredentials()
+    gateway.revocationCache.flush()
     return succeeded()
   },
 
-  /** Nothing is kept of certificates that peers sent, so there is nothing to throw away. */
-  'flush-certs': (request) => {
+  /** Of what peers sent nothing is kept; what was fetched about revocation is. */
+  'flush-certs': (request, { operations: { gateway } }) => {
     const type = textOf(request, 'type')
-    if (type !== null && !CERTIFICATE_TYPES.has(type.toLowerCase())) throw new Refusal(`invalid certificate type '${type}'`)
+    if (type !== null && certificateKind(type) === null) throw new Refusal(`invalid certificate type '${type}'`)
+    gateway.revocationCache.flush()
     return succeeded()
   },
 
-  'load-cert': () => {
-    throw new Refusal(CERTIFICATES_UNSUPPORTED)
+  'load-cert': (request, { operations: { gateway } }) => {
+    const kind = wantedKind(request)
+    const data = bytesOf(request, 'data')
+    if (data === null || data.length === 0) throw new Refusal('certificate data missing')
+    // The message goes.
+    loadCertificate(gateway.configured.credentials, kind, data.slice())
+    return succeeded()
   },
 
-  'load-key': () => {
-    throw new Refusal(PRIVATE_KEYS_UNSUPPORTED)
+  'load-key': (request, { operations: { gateway } }) => {
+    const type = textOf(request, 'type')
+    if (type === null) throw new Refusal('key type missing')
+    const name = type.toUpperCase()
+    if (!Object.hasOwn(KEY_TYPES, name)) throw new Refusal(`invalid key type: ${type}`)
+    const data = bytesOf(request, 'data')
+    if (data === null || data.length === 0) throw new Refusal('key data missing')
+    const key = parsed(`parsing ${name} private key failed`, () => readPrivateKey(data, null))
+    if (name !== 'ANY' && key.type !== KEY_TYPES[name]) throw new Refusal(`parsing ${name} private key failed: it is ${key.type}`)
+    gateway.configured.credentials.loadPrivateKey(key)
+    return succeeded(['id', toHex(key.publicKey.fingerprint)])
   },
 
-  'load-token': () => {
-    throw new Refusal(PRIVATE_KEYS_UNSUPPORTED)
+  'unload-key': (request, { operations: { gateway } }) => {
+    const id = textOf(request, 'id')
+    if (id === null) throw new Refusal('key id missing')
+    // strongSwan reads it as hexadecimal, which may have colons.
+    if (!gateway.configured.credentials.unloadPrivateKey(id.replaceAll(':', '').toLowerCase())) throw new Refusal('key not found')
+    return succeeded()
   },
 
-  'unload-key': (request) => {
-    throw new Refusal(textOf(request, 'id') === null ? 'key id missing' : 'key not found')
+  'get-keys': (_request, { operations: { gateway } }) => section(['keys', gateway.configured.credentials.privateKeyIds()]),
+
+  'load-token': (request) => {
+    if (textOf(request, 'handle') === null) throw new Refusal('keyid missing')
+    throw new Refusal('loading private key from token failed: keys on tokens are not read')
   },
 
-  'get-keys': () => section(['keys', []]),
-
-  'list-certs': () => section(),
+  'list-certs': async (request, context) => {
+    const { gateway } = context.operations
+    for (const entry of listed(request, gateway.configured.credentials)) {
+      if (context.signal.aborted) break
+      await context.stream('list-cert', entry)
+    }
+    return section()
+  },
 }
-
-const PRIVATE_KEYS_UNSUPPORTED = 'private keys are not supported yet'
 
 function ownersOf(request: ViciSection): readonly Identity[] {
   try {

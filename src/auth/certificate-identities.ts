@@ -1,0 +1,52 @@
+/**
+ * Who a certificate is about: its subject and its other names, as identities (RFC 7296 3.5).
+ */
+import type { Certificate, GeneralName } from '../pki/certificate.ts'
+import { IpAddress } from '../base/ip.ts'
+import { equalBytes, fromHex } from '../base/bytes.ts'
+import {
+  identityOfAddress,
+  identityOfSubject,
+  matchIdentity,
+  MATCH_NONE,
+  MATCH_PERFECT,
+  type Identity,
+  type IdentityPattern,
+} from './identity.ts'
+
+/** IANA "IKEv2 Identification Payload ID Types". */
+const ID_FQDN = 2
+const ID_RFC822_ADDR = 3
+const ID_KEY_ID = 11
+
+/** The subject first, then the other names that an identity can be. */
+export function identitiesOf({ subject, subjectAltNames }: Certificate): readonly Identity[] {
+  return [identityOfSubject(subject), ...subjectAltNames.flatMap((name) => identityOfName(name) ?? [])]
+}
+
+function identityOfName({ kind, value }: GeneralName): Identity | null {
+  switch (kind) {
+    case 'dns':
+      return { type: ID_FQDN, data: value }
+    case 'email':
+      return { type: ID_RFC822_ADDR, data: value }
+    case 'ip':
+      return value.length === 4 || value.length === 16 ? identityOfAddress(new IpAddress(value)) : null
+    case 'directory':
+      return identityOfSubject(value)
+    case 'uri':
+    case 'other':
+      return null
+  }
+}
+
+/** How well `pattern` fits whom a certificate is about; a KEY_ID may be the certificate, its key or its number (strongSwan: has_subject). */
+export function matchCertificate(pattern: IdentityPattern, certificate: Certificate): number {
+  if (pattern.kind !== 'any' && pattern.identity.type === ID_KEY_ID) {
+    const { data } = pattern.identity
+    const { fingerprint, subjectKeyId, publicKey, serial } = certificate
+    const ids = [fromHex(fingerprint), subjectKeyId, publicKey.fingerprint, publicKey.spkiFingerprint, serial]
+    if (ids.some((id) => id !== null && equalBytes(id, data))) return MATCH_PERFECT
+  }
+  return identitiesOf(certificate).reduce((best, identity) => Math.max(best, matchIdentity(pattern, identity)), MATCH_NONE)
+}
