@@ -10,7 +10,7 @@ import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } fro
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
-import { isStanding, type ChildSa } from './sa.ts'
+import { isStanding, isUsable, type ChildSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
@@ -105,8 +105,7 @@ async function reestablish(
 ): Promise<Session | null> {
   const { sa, env } = session
   const has = ({ sa: twin }: Session): boolean =>
-    twin.connection === sa.connection &&
-    twin.children.some((child) => child.state === 'installed' && child.expiry !== 'hard' && isCarriedBy(child, asked, twin))
+    twin.connection === sa.connection && twin.children.some((child) => isUsable(child) && isCarriedBy(child, asked, twin))
   try {
     const renewed = await session.initiateElsewhere(connection, asked, () => session.twins.find(has) ?? null)
     await Promise.all(others.map((child) => addChild(renewed, child.connection, child.asked).catch(told)))

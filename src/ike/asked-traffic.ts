@@ -66,8 +66,8 @@ function dynamicAgain(selector: TrafficSelector, hosts: readonly IpAddress[]): S
   return hosts.some((host) => first.equals(host) && last.equals(host)) ? { ...selector, range: null } : selector
 }
 
-/** Whether that is what this CHILD_SA carries already. */
-export function isCarriedBy(child: ChildSa, asked: AskedTraffic, sa: IkeSa): boolean {
+/** Whether that is what this CHILD_SA carries, no more and no less. */
+export function isCarriedBy(child: Pick<ChildSa, 'localSelectors' | 'remoteSelectors'>, asked: AskedTraffic, sa: IkeSa): boolean {
   const text = (templates: readonly SelectorTemplate[], side: 'local' | 'remote'): string =>
     templates
       .flatMap((template) => resolveTemplate(template, dynamicHosts(sa, side)))

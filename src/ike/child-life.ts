@@ -44,8 +44,10 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
     const recreated = await createChild(session, child.connection, sameTraffic(child))
     // The peer, for whom it was not over, has replaced it meanwhile, and deletes it.
     if (isReplaced(child)) return hasTwin(sa, recreated) ? await deleteChildSa(session, recreated) : undefined
-    await deleteChildSa(session, child)
-    // The peer did the same at the same time, and what the IKE_SA's first initiator made stays.
+    // What it had replaced, which the peer has not deleted yet, is as little wanted.
+    const olds = sa.children.filter(({ successor }) => successor === child)
+    for (const old of [child, ...olds]) await deleteChildSa(session, old)
+    // A peer that does not mind may have done the same meanwhile, and what the IKE_SA's first initiator made stays.
     if (sa.originalRole === 'responder' && hasTwin(sa, recreated)) await deleteChildSa(session, recreated)
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error

@@ -6,7 +6,8 @@ import { NotifyType } from '../iana/ikev2.ts'
 import { find } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
 import { childSuiteOf } from '../negotiate/proposals.ts'
-import { chooseChild, installChild, type ChildContributions } from './child.ts'
+import { configuredTraffic, isCarriedBy } from './asked-traffic.ts'
+import { chooseChild, installChild, trafficOf, type Agreement, type ChildContributions } from './child.ts'
 import type { Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, notNow } from './failure.ts'
 import { secretAsResponder } from './groups.ts'
@@ -41,6 +42,7 @@ export async function respondCreateChild(session: Session, request: Received): P
   const candidates = old === null ? connection.children : [old.connection]
   const choice = await chooseChild(session, candidates, request.payloads, 'with-ke', old?.separation)
   try {
+    if (old === null && isOurs(session, choice.agreed)) throw notNow('we are making the same CHILD_SA')
     const group = childSuiteOf(choice.agreed.proposal).ke
     const exchanged = group === null ? null : await secretAsResponder(group, request.payloads, env.keyExchanges)
     const contributions: ChildContributions = {
@@ -70,4 +72,15 @@ export async function respondCreateChild(session: Session, request: Received): P
     await env.books.releaseSpi(choice.agreed.inboundSpi)
     throw error
   }
+}
+
+/**
+ * Both ask for the same CHILD_SA at the same time. What the IKE_SA's first initiator makes stays: its peer, when our
+ * answer is the later one, gives up what it made (create-child.ts).
+ */
+function isOurs({ sa, childRequest: ours }: Session, agreed: Agreement): boolean {
+  if (sa.originalRole === 'responder' || ours === null || ours.old !== null || ours.connection !== agreed.connection) return false
+  const isAsked =
+    trafficOf(agreed.localSelectors, agreed.remoteSelectors) === trafficOf(ours.localSelectors, ours.remoteSelectors)
+  return isAsked || isCarriedBy(agreed, configuredTraffic(ours.connection), sa)
 }

@@ -19,6 +19,7 @@ import {
   installChild,
   offerChild,
   readChildAnswer,
+  trafficOf,
   withdrawChild,
   type Agreement,
   type ChildContributions,
@@ -32,7 +33,7 @@ import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { ask } from './liveness.ts'
 import { newNonce } from './nonces.ts'
-import type { ChildSa, IkeSa } from './sa.ts'
+import { isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 
 /** The peer may want another group than we guess, once; one that goes on asking is given up. */
@@ -49,12 +50,20 @@ export interface MadeChild {
   readonly isOver: boolean
 }
 
-/** The initiator's side: another CHILD_SA. Throws an EspalierError after everything of it is gone, with the peer too. */
+/** The initiator's side: another CHILD_SA, or what the peer has made meanwhile. Throws an EspalierError after everything of it is gone, with the peer too. */
 export async function createChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
-  const { sa } = session
+  const { sa, env } = session
   if (sa.state !== 'established')
     throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
-  return adoptMade(session, await requestChild(session, connection, null, asked), null)
+  const made = await requestChild(session, connection, null, asked)
+  const { localSelectors, remoteSelectors } = made.agreed
+  const traffic = trafficOf(localSelectors, remoteSelectors)
+  const twin = sa.children.find((child) => child.connection === connection && child.traffic === traffic && isUsable(child))
+  // Both have asked for it at the same time. What the IKE_SA's first initiator made stays.
+  if (twin === undefined || sa.originalRole === 'initiator') return adoptMade(session, made, null)
+  await disown(session, made)
+  env.report({ event: 'child-duplicate', sa, child: twin })
+  return twin
 }
 
 /**
@@ -110,15 +119,15 @@ export async function tryCreateChild(
   asked?: AskedTraffic,
 ): Promise<ChildSa | EspalierError> {
   const { sa, env } = session
-  const duplicate = sa.children.find((child) => isDuplicate(sa, child, connection, asked))
-  if (duplicate !== undefined) {
-    env.report({ event: 'child-duplicate', sa, child: duplicate })
-    return duplicate
-  }
+  const before = duplicateIn(session, connection, asked)
+  if (before !== null) return before
   try {
     return await createChild(session, connection, asked)
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
+    // It was refused because the peer is making it.
+    const meanwhile = duplicateIn(session, connection, asked)
+    if (meanwhile !== null) return meanwhile
     // One that is made in another IKE_SA then has not failed yet.
     if (session.heir === null || !isLost(error)) env.report({ event: 'child-failed', sa, name: connection.name, error })
     return error
@@ -129,10 +138,16 @@ export async function tryCreateChild(
  * strongSwan: there is no second CHILD_SA of a kind in an IKE_SA, which somebody may have made since this one was asked
  * for. Who asks for nothing in particular gets what there is.
  */
+function duplicateIn({ sa, env }: Session, connection: ChildConnection, asked: AskedTraffic | undefined): ChildSa | null {
+  const child = sa.children.find((candidate) => isDuplicate(sa, candidate, connection, asked))
+  if (child === undefined) return null
+  env.report({ event: 'child-duplicate', sa, child })
+  return child
+}
+
 function isDuplicate(sa: IkeSa, child: ChildSa, connection: ChildConnection, asked: AskedTraffic | undefined): boolean {
   return (
-    child.state === 'installed' &&
-    child.expiry !== 'hard' &&
+    isUsable(child) &&
     (child.connection === connection || isDeepStrictEqual(child.connection, connection)) &&
     (asked === undefined || isCarriedBy(child, asked, sa))
   )
@@ -147,7 +162,9 @@ export async function requestChild(
 ): Promise<MadeChild> {
   const { env, exchanges } = session
   const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old), old?.separation)
-  const deleted = (session.deletedEarly = new Set<number>())
+  const { localSelectors, remoteSelectors } = offer
+  const deletedEarly = new Set<number>()
+  session.childRequest = { connection, old, localSelectors, remoteSelectors, deletedEarly }
   let answer: Received | null = null
   try {
     let group = preferredGroup(connection.proposals, old === null ? null : childSuiteOf(old.proposal).ke)
@@ -179,7 +196,7 @@ export async function requestChild(
           offer,
           agreed,
           contributions: { nonceInitiator: nonce, nonceResponder: peerNonce.data.slice(), sharedSecret },
-          isOver: deleted.has(agreed.outboundSpi),
+          isOver: deletedEarly.has(agreed.outboundSpi),
         }
       } finally {
         keyExchange?.destroy()
@@ -193,7 +210,7 @@ export async function requestChild(
     else if (answer !== null && find(answer.payloads, 'SA') !== null) await ask(session, [childDelete([offer.inboundSpi])])
     throw error
   } finally {
-    session.deletedEarly = null
+    session.childRequest = null
   }
 }
 

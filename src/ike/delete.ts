@@ -74,8 +74,9 @@ export async function respondInformational(
  * The peer deletes a CHILD_SA that we do not know. Perhaps it has just made it, at our request, and its answer has not
  * come to us: requests of the two sides do not wait for each other. Then there is one that is over when it begins.
  */
-function noteEarlyDelete({ deletedEarly }: Session, spi: Uint8Array): void {
-  if (deletedEarly !== null && spi.length === 4 && deletedEarly.size < DELETED_EARLY_MAX) deletedEarly.add(new Reader(spi).u32())
+function noteEarlyDelete({ childRequest }: Session, spi: Uint8Array): void {
+  if (childRequest === null || spi.length !== 4 || childRequest.deletedEarly.size >= DELETED_EARLY_MAX) return
+  childRequest.deletedEarly.add(new Reader(spi).u32())
 }
 
 /**

@@ -113,6 +113,8 @@ export function childToRekey(session: Session, request: readonly Payload[]): Chi
   const isEsp = rekey.protocol === ProtocolId.ESP && rekey.spi.length === 4
   const child = isEsp && session.sa.children.find(({ outboundSpi }) => outboundSpi === new Reader(rekey.spi).u32())
   if (child === false || child === undefined || child.state === 'deleted') {
+    // Perhaps it is the one that we have asked for, and the answer has not come to us.
+    if (session.childRequest !== null) throw notNow('a CHILD_SA is being made, which it may be')
     throw new ExchangeFailure(
       'peer-incompatible',
       'CHILD_SA_NOT_FOUND',

@@ -163,9 +163,12 @@ export interface ChildSa {
   readonly health: ChildHealth
 }
 
+/** Whether it is there to stay as it is, and the kernel has it. */
+export function isUsable({ state, expiry }: ChildSa): boolean {
+  return state === 'installed' && expiry !== 'hard'
+}
+
 /** Whether there is another one for the same traffic that is there to stay. */
 export function hasTwin({ children }: IkeSa, child: ChildSa): boolean {
-  return children.some(
-    (other) => other !== child && other.state === 'installed' && other.expiry !== 'hard' && other.traffic === child.traffic,
-  )
+  return children.some((other) => other !== child && isUsable(other) && other.traffic === child.traffic)
 }

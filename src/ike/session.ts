@@ -11,6 +11,7 @@ import { KernelError } from '../kernel/vocabulary.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { ProbeFlow } from '../nat/adaptive.ts'
 import type { Way } from '../nat/path.ts'
+import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
@@ -106,6 +107,16 @@ export interface IkeRekey {
   rival: { readonly session: Session; readonly lowestNonce: Uint8Array } | null
 }
 
+/** Our request for another CHILD_SA, or for one in the place of `old`. */
+export interface ChildRequest {
+  readonly connection: ChildConnection
+  readonly old: ChildSa | null
+  readonly localSelectors: readonly TrafficSelector[]
+  readonly remoteSelectors: readonly TrafficSelector[]
+  /** SPIs of CHILD_SAs that the peer has deleted meanwhile, and that we do not know. */
+  readonly deletedEarly: Set<number>
+}
+
 interface EspSeen {
   readonly packets: bigint
   readonly at: Milliseconds
@@ -142,8 +153,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** What MOBIKE has to find out or to tell (mobike.ts), null if nothing. */
   mobikeWork: MobikeWork | null = null
   ikeRekey: IkeRekey | null = null
-  /** While our request for a CHILD_SA is under way: SPIs of those that the peer deletes and we do not know. */
-  deletedEarly: Set<number> | null = null
+  /** Our request for a CHILD_SA, while it is under way. */
+  childRequest: ChildRequest | null = null
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
   /** The IKE_SA that has replaced this one by a rekey. */

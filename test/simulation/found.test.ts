@@ -350,6 +350,74 @@ scenario(
   },
 )
 
+scenario(
+  'what one side threw away while it waited for the end of what that had replaced is not left over, either',
+  async (world) => {
+    const both = await tunnel(world)
+    const heal = losing(world, both.client, (summary) => summary === 'CREATE_CHILD_SA response 0')
+    const old = current(both.gateway)
+    const rekeyed = standing(both.gateway).runExchange((session) => rekeyChild(session, old), 'rekey-child')
+    await world.until(() => standing(both.client).sa.children.length === 2, 'the client has the new one')
+    for (const [child, hard] of [...standing(both.client).sa.children.entries()].map(([i, sa]) => [sa, i === 1] as const)) {
+      const { spi, source, destination, reqid } = both.client.kernel.states().find((state) => state.spi === child.inboundSpi)!
+      both.client.gateway.handleKernelEvent({ event: 'expire', id: { spi, source, destination }, reqid, hard })
+    }
+    await world.pass(SECOND)
+    heal()
+    await world.outcome(rekeyed)
+    await world.pass(MINUTE)
+    await assertOne(world, both)
+  },
+)
+
+scenario(
+  'a CHILD_SA is to be rekeyed by the side that made it before its answer has come to the other: that waits',
+  async (world) => {
+    const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN })
+    await world.initiate(client)
+    const heal = losing(world, gateway, (summary) => summary === 'CREATE_CHILD_SA response 2')
+    const added = addChild(standing(client), standing(client).sa.connection!.children[1]!)
+    await world.until(() => standing(gateway).sa.children.length === 2, 'the gateway has made it')
+    const lab = standing(gateway).sa.children[1]!
+    await world.outcome(standing(gateway).runExchange((session) => rekeyChild(session, lab), 'rekey-child'))
+    heal()
+    await world.outcome(added)
+    await world.pass(MINUTE)
+    for (const node of [client, gateway])
+      assert.deepEqual(
+        standing(node).sa.children.map(({ connection }) => connection.name),
+        ['net', 'lab'],
+      )
+  },
+)
+
+for (const late of ['neither', 'client', 'gateway']) {
+  scenario(`both ask for the same CHILD_SA, and ${late} a little later than it thinks: there is one`, async (world) => {
+    const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN })
+    await world.initiate(client)
+    const nodes = { client, gateway }
+    const heals = Object.entries(nodes).map(([name, node]) =>
+      losing(world, node, (summary) => name === late && summary.startsWith('CREATE_CHILD_SA request')),
+    )
+    const [made, madeToo] = [client, gateway].map((node) => addChild(standing(node), standing(node).sa.connection!.children[1]!))
+    const settled = Promise.allSettled([made, madeToo])
+    await world.pass(SECOND)
+    for (const heal of heals) heal()
+    await world.outcome(settled)
+    // The other may be told that this is not the time.
+    await made
+    await world.pass(MINUTE)
+    for (const node of [client, gateway])
+      assert.deepEqual(
+        standing(node).sa.children.map(({ connection }) => connection.name),
+        ['net', 'lab'],
+      )
+    assert.equal(standing(client).sa.children[1]!.inboundSpi, standing(gateway).sa.children[1]!.outboundSpi)
+  })
+}
+
 for (const late of ['client', 'gateway'] as const) {
   for (const isHopeless of [true, false]) {
     scenario(
