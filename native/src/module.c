@@ -45,8 +45,26 @@ static socklen_t destination(struct sockaddr_storage *to, const uint8_t *address
   return sizeof *v6;
 }
 
+/* What is asked of the kernel when it chooses a source address. */
+struct source_wishes {
+  uint32_t mark;
+  bool bypass_policy;
+  bool prefers_temporary;
+};
+
+/* RFC 5014, as in linux/in6.h, which does not go with netinet/in.h. */
+enum { PREFER_TEMPORARY = 1, PREFER_PUBLIC = 2 };
+
+/* Whatever net.ipv6.conf.*.use_tempaddr says. */
+static bool prefer_addresses(int fd, bool prefers_temporary, struct failure *failure) {
+  const int preference = prefers_temporary ? PREFER_TEMPORARY : PREFER_PUBLIC;
+  if (setsockopt(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, &preference, sizeof preference) == 0) return true;
+  *failure = (struct failure){errno, "setsockopt", "IPV6_ADDR_PREFERENCES"};
+  return false;
+}
+
 /* The kernel's choice of source address in `local`; false with the `failure`, of connect when there is no route. */
-static bool ask_source(const struct sockaddr_storage *to, socklen_t length, uint32_t mark, bool bypass_policy,
+static bool ask_source(const struct sockaddr_storage *to, socklen_t length, const struct source_wishes *wishes,
                        struct sockaddr_storage *local, struct failure *failure) {
   const int fd = socket(to->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
   if (fd < 0) {
@@ -54,7 +72,8 @@ static bool ask_source(const struct sockaddr_storage *to, socklen_t length, uint
     return false;
   }
   socklen_t local_length = sizeof *local;
-  bool done = options_set_route(fd, to->ss_family, mark, bypass_policy, failure);
+  bool done = options_set_route(fd, to->ss_family, wishes->mark, wishes->bypass_policy, failure);
+  if (done && to->ss_family == AF_INET6) done = prefer_addresses(fd, wishes->prefers_temporary, failure);
   if (done && connect(fd, (const struct sockaddr *)to, length) != 0) {
     *failure = (struct failure){errno, "connect", NULL};
     done = false;
@@ -67,16 +86,15 @@ static bool ask_source(const struct sockaddr_storage *to, socklen_t length, uint
   return done;
 }
 
-/* sourceAddress(bytes, mark, bypassPolicy): a Uint8Array of the same length, or throws */
+/* sourceAddress(bytes, mark, bypassPolicy, [prefersTemporary]): a Uint8Array of the same length, or throws */
 static napi_value js_source_address(napi_env env, napi_callback_info info) {
-  size_t count = 3;
-  napi_value arguments[3];
+  size_t count = 4;
+  napi_value arguments[4];
   bool is_typed_array = false;
   napi_typedarray_type type;
   size_t length;
   void *address;
-  uint32_t mark;
-  bool bypass_policy;
+  struct source_wishes wishes = {0};
   if (!succeeded(env, napi_get_cb_info(env, info, &count, arguments, NULL, NULL))) return NULL;
   if (!succeeded(env, napi_is_typedarray(env, arguments[0], &is_typed_array))) return NULL;
   if (is_typed_array &&
@@ -85,14 +103,15 @@ static napi_value js_source_address(napi_env env, napi_callback_info info) {
     (void)succeeded(env, napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "the address must be a Uint8Array of 4 or 16 bytes"));
     return NULL;
   }
-  if (!succeeded(env, napi_get_value_uint32(env, arguments[1], &mark))) return NULL;
-  if (!succeeded(env, napi_get_value_bool(env, arguments[2], &bypass_policy))) return NULL;
+  if (!succeeded(env, napi_get_value_uint32(env, arguments[1], &wishes.mark))) return NULL;
+  if (!succeeded(env, napi_get_value_bool(env, arguments[2], &wishes.bypass_policy))) return NULL;
+  if (count > 3 && !succeeded(env, napi_get_value_bool(env, arguments[3], &wishes.prefers_temporary))) return NULL;
 
   struct sockaddr_storage to;
   struct sockaddr_storage local;
   struct failure failure;
   const socklen_t to_length = destination(&to, address, length);
-  if (!ask_source(&to, to_length, mark, bypass_policy, &local, &failure)) {
+  if (!ask_source(&to, to_length, &wishes, &local, &failure)) {
     throw_failure(env, &failure);
     return NULL;
   }
@@ -130,6 +149,7 @@ NAPI_MODULE_INIT() {
   const napi_property_descriptor functions[] = {
       {"sourceAddress", NULL, js_source_address, NULL, NULL, NULL, napi_enumerable, module},
       {"extendNetlinkSocket", NULL, js_extend_netlink_socket, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"netlinkExchange", NULL, js_netlink_exchange, NULL, NULL, NULL, napi_enumerable, NULL},
       {"netlinkDrops", NULL, js_netlink_drops, NULL, NULL, NULL, napi_enumerable, NULL},
       {"socketsInExistence", NULL, js_sockets_in_existence, NULL, NULL, NULL, napi_enumerable, module},
   };

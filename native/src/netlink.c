@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -97,4 +98,49 @@ napi_value js_netlink_drops(napi_env env, napi_callback_info info) {
     return NULL;
   }
   return succeeded(env, napi_create_uint32(env, memory[SK_MEMINFO_DROPS], &drops)) ? drops : NULL;
+}
+
+/*
+ * Reads what is there into `answers`, one datagram behind the other, each padded as netlink pads; returns how many bytes
+ * that is. What others than the kernel (port 0) wrote, or what has no room, is dropped.
+ */
+static size_t drain(int fd, uint8_t *answers, size_t capacity) {
+  size_t length = 0;
+  while (length < capacity) {
+    struct sockaddr_nl from = {0};
+    socklen_t from_length = sizeof from;
+    const size_t room = capacity - length;
+    const ssize_t got =
+        recvfrom(fd, answers + length, room, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    if (from.nl_pid == 0 && (size_t)got <= room) length += NLMSG_ALIGN((size_t)got);
+  }
+  return length < capacity ? length : capacity;
+}
+
+napi_value js_netlink_exchange(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value arguments[3];
+  int32_t fd;
+  void *requests;
+  void *answers;
+  size_t requests_length;
+  size_t capacity;
+  napi_value length;
+  if (!succeeded(env, napi_get_cb_info(env, info, &count, arguments, NULL, NULL))) return NULL;
+  if (!succeeded(env, napi_get_value_int32(env, arguments[0], &fd))) return NULL;
+  if (!succeeded(env, napi_get_typedarray_info(env, arguments[1], NULL, &requests_length, &requests, NULL, NULL))) return NULL;
+  if (!succeeded(env, napi_get_typedarray_info(env, arguments[2], NULL, &capacity, &answers, NULL, NULL))) return NULL;
+  const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+  ssize_t sent;
+  do {
+    sent = sendto(fd, requests, requests_length, 0, (const struct sockaddr *)&kernel, sizeof kernel);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) {
+    throw_failure(env, &(struct failure){errno, "sendto", NULL});
+    return NULL;
+  }
+  if (!succeeded(env, napi_create_uint32(env, (uint32_t)drain(fd, answers, capacity), &length))) return NULL;
+  return length;
 }

@@ -565,8 +565,11 @@ const CHARON: SectionRules = rules({
       'With MOBIKE, leave a path that works for the one the kernel would choose, whenever routes change; `no` keeps it.',
     ),
     prefer_configured_proposals: unhonoured('the order of our proposals decides', isYes),
-    prefer_temporary_addrs: unhonoured('the kernel chooses the address', isNo),
-    process_route: unhonoured('the kernel is asked for routes anyway'),
+    prefer_temporary_addrs: honoured(
+      'no',
+      'Of our IPv6 addresses those that change for privacy are sent from, and told to peers (MOBIKE), where there are any; `no` those that stay. Read at start.',
+    ),
+    process_route: honoured('yes', 'News of routes, and of rules, is followed, not of links and addresses alone. Read at start.'),
     rdn_matching: unhonoured('attributes of distinguished names have to match in order', oneOf('strict')),
     reqid_base: unhonoured('reqids start with 1', (value) => value === '1'),
     retry_initiate_interval: honoured(

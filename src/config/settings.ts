@@ -95,6 +95,8 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     maxPacket: read('max_packet', octets, DEFAULT_IKE_SETTINGS.maxPacket),
     interfacesIgnore: read('interfaces_ignore', names, DEFAULT_IKE_SETTINGS.interfacesIgnore),
     interfacesUse: read('interfaces_use', names, DEFAULT_IKE_SETTINGS.interfacesUse),
+    preferTemporaryAddresses: read('prefer_temporary_addrs', parseBoolean, DEFAULT_IKE_SETTINGS.preferTemporaryAddresses),
+    processRoute: read('process_route', parseBoolean, DEFAULT_IKE_SETTINGS.processRoute),
     preferBestPath: read('prefer_best_path', parseBoolean, DEFAULT_IKE_SETTINGS.preferBestPath),
     checkCurrentPath: read('check_current_path', parseBoolean, DEFAULT_IKE_SETTINGS.checkCurrentPath),
     replayWindow: read('replay_window', parseReplayWindow, DEFAULT_IKE_SETTINGS.replayWindow),

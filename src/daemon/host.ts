@@ -19,7 +19,8 @@ export async function openHost(
       onChange,
       onTrouble,
       isIgnored: (name) => isIgnored(settings, name),
-      prefersTemporary: false,
+      prefersTemporary: settings.preferTemporaryAddresses,
+      followsRoutes: settings.processRoute,
       ownTable: settings.routingTable,
     })
   } catch (error) {

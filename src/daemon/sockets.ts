@@ -11,7 +11,7 @@ const RECEIVE_BUFFER_BYTES = 1 << 20
 
 /** Opens the IKE and the NAT-T socket of both families. Throws an EspalierError with the remedy. */
 export function openSockets(
-  settings: Pick<IkeSettings, 'port' | 'portNatT'>,
+  settings: Pick<IkeSettings, 'port' | 'portNatT'> & Partial<Pick<IkeSettings, 'preferTemporaryAddresses'>>,
   kind: KernelKind,
   onDatagram: OnDatagram,
   onError: OnNetworkError,
@@ -26,6 +26,7 @@ export function openSockets(
         // Only a kernel with policies has any to go past.
         bypassPolicy: kind === 'netlink',
         mark: 0,
+        prefersTemporary: settings.preferTemporaryAddresses ?? false,
         receiveBufferBytes: RECEIVE_BUFFER_BYTES,
         reusePort: false,
         dscp: 0,

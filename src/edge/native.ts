@@ -87,14 +87,22 @@ export interface NativeUdp {
     ): NativeSocket
     readonly prototype: NativeSocket
   }
-  /** Source address the kernel would send from; throws with syscall 'connect' when there is no route. */
-  sourceAddress(destination: Uint8Array, mark: number, bypassPolicy: boolean): Uint8Array
+  /**
+   * Source address the kernel would send from, of IPv6 one that stays, or one that changes for privacy, where there are
+   * both; throws with syscall 'connect' when there is no route.
+   */
+  sourceAddress(destination: Uint8Array, mark: number, bypassPolicy: boolean, prefersTemporary: boolean): Uint8Array
   /**
    * Sets on this process's netlink socket of `protocol`, bound to `port`, what the npm package netlink cannot:
    * NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_NO_ENOBUFS and SO_RCVBUFFORCE (SO_RCVBUF where we may not). Returns the
    * socket's descriptor.
    */
   extendNetlinkSocket(protocol: number, port: number, receiveBufferBytes: number): number
+  /**
+   * Sends `requests`, several messages, in one datagram, and reads what the kernel has answered by then into `answers`,
+   * one message behind the other. Returns how many bytes that is; throws with syscall 'sendto' when nothing was sent.
+   */
+  netlinkExchange(descriptor: number, requests: Uint8Array, answers: Uint8Array): number
   /** Messages a netlink socket had no room for so far, modulo 2^32. */
   netlinkDrops(descriptor: number): number
   /** Native sockets whose memory is not freed yet, in this thread: closed ones that await garbage collection included. */

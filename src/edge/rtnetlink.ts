@@ -46,6 +46,8 @@ export interface HostNetworkOptions {
   readonly isIgnored: (interfaceName: string) => boolean
   /** IPv6 addresses that change for privacy instead of those that stay. */
   readonly prefersTemporary: boolean
+  /** Whether news of routes and rules is news; those that matter are asked for in any case. */
+  readonly followsRoutes: boolean
   /** Routes of this table are our own making. */
   readonly ownTable: number
 }
@@ -103,7 +105,9 @@ class RtnetlinkHost implements OpenHostNetwork {
     this.#requests = this.#openSocket((messages) => messages.forEach((message) => this.#handleReply(message))).socket
     const { socket, descriptor } = this.#openSocket((messages) => this.#handleEvents(messages, descriptor))
     this.#events = socket
-    for (const group of Object.values(RTNLGRP)) socket.addMembership(group)
+    const { LINK, IPV4_IFADDR, IPV6_IFADDR, ...routes } = RTNLGRP
+    const groups = [LINK, IPV4_IFADDR, IPV6_IFADDR, ...(this.#options.followsRoutes ? Object.values(routes) : [])]
+    for (const group of groups) socket.addMembership(group)
     await this.#read()
   }
 

@@ -180,6 +180,8 @@ export interface UdpNetworkOptions {
   readonly bypassPolicy: boolean
   /** SO_MARK; 0 sets none. */
   readonly mark: number
+  /** Of our IPv6 addresses those that change for privacy (RFC 8981) are sent from, where there are any. */
+  readonly prefersTemporary?: boolean
   /** 0 leaves the system's default. */
   readonly receiveBufferBytes: number
   readonly reusePort: boolean
@@ -332,8 +334,9 @@ export class UdpNetwork implements Network {
   /** With the mark of our sockets, and past the policies if they go past them; null for link-local destinations too. */
   sourceFor(destination: IpAddress): Promise<IpAddress | null> {
     if (destination.isAny) return Promise.resolve(null)
+    const { mark, bypassPolicy, prefersTemporary } = this.#options
     try {
-      const source = native.sourceAddress(destination.bytes, this.#options.mark, this.#options.bypassPolicy)
+      const source = native.sourceAddress(destination.bytes, mark, bypassPolicy, prefersTemporary ?? false)
       return Promise.resolve(new IpAddress(source))
     } catch (error) {
       // The kernel's words for "no route" are many: ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, by the kind of the route.

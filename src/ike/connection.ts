@@ -362,6 +362,10 @@ export interface IkeSettings {
   /** Names of interfaces: nothing is heard of those that are ignored, and if any are to be used, of no others. */
   readonly interfacesIgnore: readonly string[]
   readonly interfacesUse: readonly string[]
+  /** Our IPv6 addresses that change for privacy are used and told of instead of those that stay. */
+  readonly preferTemporaryAddresses: boolean
+  /** News of routes is followed, not of links and addresses alone. */
+  readonly processRoute: boolean
   /** A path that works is left for a better one (MOBIKE). */
   readonly preferBestPath: boolean
   /** A path that seems to work after routes have changed is tried. */
@@ -405,6 +409,8 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   maxPacket: 10_000,
   interfacesIgnore: [],
   interfacesUse: [],
+  preferTemporaryAddresses: false,
+  processRoute: true,
   preferBestPath: false,
   checkCurrentPath: false,
 }

@@ -4,9 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 
 import { IpAddress } from '../../src/base/ip.ts'
+import { native } from '../../src/edge/native.ts'
 import { openHostNetwork } from '../../src/edge/rtnetlink.ts'
 
 const INSIDE = 'ESPALIER_TEST_NAMESPACE'
@@ -30,11 +32,21 @@ function ip(words: string): string {
   return execFileSync('ip', words.split(' '), { encoding: 'utf8' })
 }
 
-/** Waits until `isSo`; fails with `what` after a while that no machine needs. */
-async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (let n = 0; !(await isSo()); n++) {
+/** Waits until `isSo`, and gives what it gives; fails with `what` after a while that no machine needs. */
+async function until<T>(isSo: () => T | Promise<T>, what: string): Promise<NonNullable<T>> {
+  for (let n = 0; ; n++) {
+    const found = await isSo()
+    if (found) return found
     assert.ok(n < 1000, what)
     await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** Waits until a count stays as it is for half a second. */
+async function settled(count: () => number): Promise<void> {
+  for (let before = -1; before !== count();) {
+    before = count()
+    await new Promise((resolve) => setTimeout(resolve, 500))
   }
 }
 
@@ -55,6 +67,7 @@ function inside(): void {
       onTrouble: (sentence) => void troubles.push(sentence),
       isIgnored: (name) => name === 'ignored',
       prefersTemporary: false,
+      followsRoutes: true,
       ownTable: 220,
     })
     try {
@@ -100,6 +113,63 @@ function inside(): void {
     }
   })
 
+  test('IPv6 addresses that change for privacy are told of and sent from only if they are preferred', async () => {
+    ip('link add private type veth peer name private-peer')
+    for (const name of ['private', 'private-peer']) ip(`link set ${name} addrgenmode none up`)
+    writeFileSync('/proc/sys/net/ipv6/conf/private/use_tempaddr', '1')
+    ip('address add 2001:db8:7::1/64 dev private nodad mngtmpaddr')
+    const addressesOf = async (prefersTemporary: boolean): Promise<readonly string[]> => {
+      const host = await openHostNetwork({
+        onChange: () => undefined,
+        onTrouble: assert.fail,
+        isIgnored: (name) => name !== 'private',
+        prefersTemporary,
+        followsRoutes: true,
+        ownTable: 220,
+      })
+      await host.close()
+      return host.addresses().map(({ address }) => address.toString())
+    }
+    // Made by the kernel, and looked at for a while whether somebody else has it.
+    const temporary = await until(async () => (await addressesOf(true)).find((text) => text !== '2001:db8:7::1'), 'it is there')
+    assert.deepEqual(await addressesOf(true), [temporary])
+    assert.deepEqual(await addressesOf(false), ['2001:db8:7::1'])
+    const to = IpAddress.parse('2001:db8:7::9').bytes
+    const source = (prefersTemporary: boolean): string =>
+      new IpAddress(native.sourceAddress(to, 0, false, prefersTemporary)).toString()
+    assert.deepEqual([source(true), source(false)], [temporary, '2001:db8:7::1'])
+  })
+
+  test('where news of routes is not wanted, only addresses and links are followed, and routes are still there to be asked for', async () => {
+    let changes = 0
+    const host = await openHostNetwork({
+      onChange: () => void changes++,
+      onTrouble: assert.fail,
+      isIgnored: () => false,
+      prefersTemporary: false,
+      followsRoutes: false,
+      ownTable: 220,
+    })
+    try {
+      ip('link add quiet type veth peer name quiet-peer')
+      for (const name of ['quiet', 'quiet-peer']) ip(`link set ${name} addrgenmode none up`)
+      ip('address add 192.0.2.150/24 dev quiet')
+      const has = (text: string): boolean => host.addresses().some(({ address }) => address.toString() === text)
+      await until(() => has('192.0.2.150'), 'an address comes')
+      await settled(() => changes)
+      const before = changes
+      ip('route add 198.18.0.0/24 dev quiet')
+      ip('rule add to 198.18.1.0/24 lookup 77')
+      assert.equal(await host.reaches(IpAddress.parse('192.0.2.150'), IpAddress.parse('198.18.0.1')), true)
+      await settled(() => changes)
+      assert.equal(changes, before)
+      ip('address add 192.0.2.151/24 dev quiet')
+      await until(() => has('192.0.2.151') && changes > before, 'an address is news')
+    } finally {
+      await host.close()
+    }
+  })
+
   test('a storm of changes does no harm: what is lost is read anew', async () => {
     const troubles: string[] = []
     const host = await openHostNetwork({
@@ -107,6 +177,7 @@ function inside(): void {
       onTrouble: (sentence) => void troubles.push(sentence),
       isIgnored: () => false,
       prefersTemporary: false,
+      followsRoutes: true,
       ownTable: 220,
     })
     try {

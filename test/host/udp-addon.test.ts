@@ -111,12 +111,12 @@ test('a closed socket closes again, counts, and refuses to send', () => {
 })
 
 test('sourceAddress refuses what is no address and says that connect failed where there is no route', () => {
-  assert.throws(() => native.sourceAddress(new Uint8Array(5), 0, false), { code: 'ERR_INVALID_ARG_TYPE' })
-  assert.throws(() => native.sourceAddress('127.0.0.1' as never, 0, false), { code: 'ERR_INVALID_ARG_TYPE' })
-  assert.throws(() => native.sourceAddress(new Uint8Array(4), 'mark' as never, false), { code: 'ERR_NODE_API' })
-  assert.deepEqual([...native.sourceAddress(Uint8Array.of(127, 1, 2, 3), 0, false)], [127, 0, 0, 1])
+  assert.throws(() => native.sourceAddress(new Uint8Array(5), 0, false, false), { code: 'ERR_INVALID_ARG_TYPE' })
+  assert.throws(() => native.sourceAddress('127.0.0.1' as never, 0, false, false), { code: 'ERR_INVALID_ARG_TYPE' })
+  assert.throws(() => native.sourceAddress(new Uint8Array(4), 'mark' as never, false, false), { code: 'ERR_NODE_API' })
+  assert.deepEqual([...native.sourceAddress(Uint8Array.of(127, 1, 2, 3), 0, false, false)], [127, 0, 0, 1])
   const linkLocal = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
-  assert.throws(() => native.sourceAddress(linkLocal, 0, false), { syscall: 'connect', code: 'EINVAL' })
+  assert.throws(() => native.sourceAddress(linkLocal, 0, false, false), { syscall: 'connect', code: 'EINVAL' })
 })
 
 test('datagrams larger than the maximum are discarded and counted, those behind them arrive', async () => {
