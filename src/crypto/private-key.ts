@@ -127,8 +127,9 @@ function formOfDer(bytes: Uint8Array): Form {
   let second: number | null
   try {
     const reader = DerReader.inside(bytes)
-    if (reader.next().tag === Tag.SEQUENCE) return { input: { format: 'der', type: 'pkcs8' }, isEncrypted: true }
+    const { tag } = reader.next()
     second = reader.peek()
+    if (tag === Tag.SEQUENCE && second === Tag.OCTET_STRING) return { input: { format: 'der', type: 'pkcs8' }, isEncrypted: true }
   } catch (error) {
     throw malformed(`the private key is malformed ${messageOf(error)}`)
   }

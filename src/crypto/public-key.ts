@@ -95,8 +95,10 @@ export function readPublicKey(spki: Uint8Array, { weak = false }: { readonly wea
  * front either DER or, for RSA, RFC 3110: what `pubkeys` takes. Throws as readPublicKey.
  */
 export function readPublicKeyFile(bytes: Uint8Array): PublicKey {
-  const text = bytes[0] === Tag.SEQUENCE ? '' : Buffer.from(bytes).toString('latin1').trim()
-  if (text === '') return readDerKey(bytes)
+  // A key's DER has bytes that no text has; "0s" could begin either.
+  const isText = bytes.every((byte) => byte === 0x09 || byte === 0x0a || byte === 0x0d || (byte >= 0x20 && byte < 0x7f))
+  if (!isText) return readDerKey(bytes)
+  const text = Buffer.from(bytes).toString('latin1').trim()
   const pem = /-----BEGIN (?:RSA )?PUBLIC KEY-----([\sA-Za-z0-9+/=]*)-----END (?:RSA )?PUBLIC KEY-----/.exec(text)
   if (pem !== null) return readDerKey(Buffer.from(pem[1]!, 'base64'))
   const ssh = /^(ssh-rsa|ssh-ed25519|ssh-ed448|ecdsa-sha2-nistp\d{3}) +([A-Za-z0-9+/=]+)/.exec(text)
