@@ -33,6 +33,8 @@ const PATIENCE: Milliseconds = 10 * MINUTE
 /** So that the test runner is not shut out. */
 const TICKS_IN_A_ROW = 1000
 
+const SETTLED = Promise.resolve()
+
 /** More than a thousand strangers do in one instant. */
 const STEPS_AT_ONCE = 20_000
 
@@ -188,18 +190,40 @@ export class World implements Driver {
   /** Waits until no promise has anything left to do, and checks what must hold at any time. */
   async settle(): Promise<void> {
     this.#touchAll()
-    await this.#settle()
+    await this.#turns(() => false)
   }
 
-  /** The same after something happened at the nodes that were touched, and at no others. */
-  async #settle(): Promise<void> {
+  /**
+   * Begins with a turn in which nothing happens but what has been begun; after each turn checks what must hold at any
+   * time. `happens` lets things happen until something may follow from them, and says that it did; with false it is over.
+   * These are a thousand turns for each simulated hour, so none of them makes a promise.
+   */
+  #turns(happens: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settled = (): void => {
+        try {
+          this.#check()
+          if (happens()) this.#whenSettled(settled)
+          else resolve()
+        } catch (error) {
+          reject(error)
+        }
+      }
+      this.#whenSettled(settled)
+    })
+  }
+
+  /**
+   * Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
+   * loop costs more, and is needed only where a scenario waits for two things at once.
+   */
+  #whenSettled(then: () => void): void {
+    const isTick = this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0
+    void SETTLED.then(() => (isTick ? process.nextTick(then) : void setImmediate(then)))
+  }
+
+  #check(): void {
     if (!this.isLong) this.#touchAll()
-    // Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
-    // loop costs more, and is needed only where a scenario waits for two things at once.
-    await Promise.resolve()
-    await new Promise<void>((resolve) =>
-      this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0 ? process.nextTick(resolve) : void setImmediate(resolve),
-    )
     const touched = this.#touched
     for (const node of touched) {
       for (const { sa } of node.sessions()) this.#noteKeys(sa, node)
@@ -221,25 +245,30 @@ export class World implements Driver {
 
   /** Lets `duration` pass. */
   async pass(duration: Milliseconds): Promise<void> {
-    await this.settle()
+    this.#touchAll()
     const end = this.clock.now() + duration
-    for (;;) {
-      const next = this.nextTime()
-      if (next === null || next > end) break
-      if (this.#handle(next)) await this.#settle()
-    }
+    await this.#turns(() => {
+      for (;;) {
+        const next = this.nextTime()
+        if (next === null || next > end) return false
+        if (this.#handle(next)) return true
+      }
+    })
     this.clock.moveTo(end)
   }
 
   /** Lets things happen until `isReached`; what takes longer than any exchange can is a failure. */
   async until(isReached: () => boolean, what: string, patience = PATIENCE): Promise<void> {
-    await this.settle()
+    this.#touchAll()
     const end = this.clock.now() + patience
-    while (!isReached()) {
-      const next = this.nextTime()
-      assert(next !== null && next <= end, `it comes to this: ${what}`)
-      if (this.#handle(next)) await this.#settle()
-    }
+    await this.#turns(() => {
+      while (!isReached()) {
+        const next = this.nextTime()
+        assert(next !== null && next <= end, `it comes to this: ${what}`)
+        if (this.#handle(next)) return true
+      }
+      return false
+    })
   }
 
   /** What a promise of a gateway comes to. */

@@ -6,7 +6,6 @@
 import assert from 'node:assert/strict'
 
 import { EspalierError } from '../../../src/base/errors.ts'
-import { IpAddress } from '../../../src/base/ip.ts'
 import { DeadlineHeap, MINUTE, SECOND, type Milliseconds } from '../../../src/base/time.ts'
 import { ERRNO } from '../../../src/kernel/refusals.ts'
 import type { Link } from '../network.ts'
@@ -110,7 +109,7 @@ class Day {
     const from = fromClient ? client : this.#plan.hub
     const [source, destination] = fromClient ? [clientHost, hubHost] : [hubHost, clientHost]
     const packet = {
-      ...echoRequest(IpAddress.parse(source), IpAddress.parse(destination)),
+      ...echoRequest(source, destination),
       destinationPort: ++this.#pings & 0xffff,
     }
     for (const node of this.#plan.nodes) if (node.delivered.length > 64) node.delivered.splice(0, 32)

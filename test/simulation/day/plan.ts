@@ -2,6 +2,7 @@
  * What a day is like, decided by the seed: who there is, how good the wires are, how long SAs live, and how much goes
  * wrong.
  */
+import { IpAddress } from '../../../src/base/ip.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../../../src/base/time.ts'
 import type { GatewayConfiguration } from '../../../src/gateway/gateway.ts'
 import type { Action, ChildConnection, Connection } from '../../../src/ike/connection.ts'
@@ -20,8 +21,8 @@ export interface Tunnel {
   /** Between the two. */
   readonly nat: Nat | null
   readonly child: string
-  readonly clientHost: string
-  readonly hubHost: string
+  readonly clientHost: IpAddress
+  readonly hubHost: IpAddress
   /** Somebody took it down on purpose, and nobody has asked for it since. */
   isDown: boolean
 }
@@ -95,8 +96,8 @@ export function planDay(world: World): Plan {
         client,
         nat: natOf.get(client)!,
         child: childName(child),
-        clientHost: `10.${100 + i}.0.9`,
-        hubHost: `10.${1 + child}.0.9`,
+        clientHost: IpAddress.parse(`10.${100 + i}.0.9`),
+        hubHost: IpAddress.parse(`10.${1 + child}.0.9`),
         isDown: false,
       }
     }),

@@ -8,11 +8,15 @@ import assert from 'node:assert/strict'
 import { PayloadType } from '../../../src/iana/ikev2.ts'
 import { ikeBytes, summaryOf, type Packet } from '../packet.ts'
 
+/** Octets of a header, and of the SPIs it begins with; where it has the flags and the message ID (RFC 7296 3.1). */
 const HEADER = 28
+const SPIS = 16
+const FLAGS = 19
+const MESSAGE_ID = 20
 
 export class WireWatch {
-  /** SPIs, flags, message ID and number of the fragment, to the first message sent under them. */
-  readonly #sent = new Map<string, Uint8Array>()
+  /** By SPIs; then flags, message ID and number of the fragment, to the first message sent under them. */
+  readonly #sent = new Map<string, Map<number, Uint8Array>>()
   count = 0
 
   /** A tap. */
@@ -28,9 +32,13 @@ export class WireWatch {
     this.count++
     const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     const fragment = first === PayloadType.SKF ? head.readUInt16BE(HEADER + 4) : 0
-    const key = `${head.toString('latin1', 0, 16)}${head.toString('latin1', 19, 24)}${fragment}`
-    const before = this.#sent.get(key)
-    if (before === undefined) this.#sent.set(key, bytes)
+    const spis = head.toString('latin1', 0, SPIS)
+    let sent = this.#sent.get(spis)
+    if (sent === undefined) this.#sent.set(spis, (sent = new Map()))
+    // 16 bits, the three of the flags that have a meaning, and 32: a number holds 53.
+    const key = (fragment * 8 + ((bytes[FLAGS]! >> 3) & 7)) * 2 ** 32 + head.readUInt32BE(MESSAGE_ID)
+    const before = sent.get(key)
+    if (before === undefined) sent.set(key, bytes)
     else if (head.compare(before) !== 0) assert.fail(`a message ID is used once: ${summaryOf(packet)}`)
   }
 }
