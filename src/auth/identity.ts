@@ -245,7 +245,7 @@ function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text)
 }
 function latin1(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
 
 function badIdentity(message: string): EspalierError {

@@ -131,21 +131,23 @@ export class IpRange {
 
   /** Length of the prefix that is exactly this range, or null when there is none. */
   get prefixLength(): number | null {
-    const bits = this.first.bytes.length * 8
-    let length = 0
-    while (length < bits && bitOf(this.first.bytes, length) === bitOf(this.last.bytes, length)) length++
-    for (let bit = length; bit < bits; bit++) {
-      if (bitOf(this.first.bytes, bit) !== 0 || bitOf(this.last.bytes, bit) !== 1) return null
+    const [first, last] = [this.first.bytes, this.last.bytes]
+    const length = this.coveringPrefixLength
+    for (let at = length >> 3; at < first.length; at++) {
+      const mask = at === length >> 3 ? 0xff >> (length & 7) : 0xff
+      if ((first[at]! & mask) !== 0 || (last[at]! & mask) !== mask) return null
     }
     return length
   }
 
   /** Length of the longest prefix that covers this range; equals prefixLength where that is not null. */
   get coveringPrefixLength(): number {
-    const bits = this.first.bytes.length * 8
-    let length = 0
-    while (length < bits && bitOf(this.first.bytes, length) === bitOf(this.last.bytes, length)) length++
-    return length
+    const [first, last] = [this.first.bytes, this.last.bytes]
+    for (let at = 0; at < first.length; at++) {
+      const differing = first[at]! ^ last[at]!
+      if (differing !== 0) return at * 8 + Math.clz32(differing) - 24
+    }
+    return first.length * 8
   }
 
   contains(other: IpAddress | IpRange): boolean {
@@ -173,10 +175,6 @@ export class IpRange {
   toJSON(): string {
     return this.toString()
   }
-}
-
-function bitOf(bytes: Uint8Array, bit: number): number {
-  return (bytes[bit >> 3]! >> (7 - (bit & 7))) & 1
 }
 
 function parseV6(text: string): Uint8Array {

@@ -4,6 +4,8 @@
 
 /** UTF-8 where it is valid, with control, format, private and line-breaking characters and backslashes escaped; else byte by byte. */
 export function printable(bytes: Uint8Array): string {
+  // As nearly all are: each IKE_SA is looked for by who is at its other end.
+  if (bytes.every(isPlain)) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
   const escape = (text: string): string =>
     Array.from(new TextEncoder().encode(text), (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')
   try {
@@ -11,7 +13,12 @@ export function printable(bytes: Uint8Array): string {
     return text.replace(/[\p{C}\p{Zl}\p{Zp}\\]/gu, escape)
   } catch {
     return Array.from(bytes, (byte) =>
-      byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
+      isPlain(byte) ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,
     ).join('')
   }
+}
+
+/** Printable ASCII but for the backslash. */
+function isPlain(byte: number): boolean {
+  return byte >= 0x20 && byte < 0x7f && byte !== 0x5c
 }

@@ -162,6 +162,8 @@ export class MemoryKernel implements Kernel {
   readonly #acquires = new Map<string, LiveAcquire>()
   readonly #counters = new Map<string, number>()
   #acquireSequence = 0
+  /** Undefined: a state has come, gone, been changed or told of since it was known. */
+  #nextTimeout: Milliseconds | null | undefined
 
   constructor(options: MemoryKernelOptions) {
     this.#clock = options.clock
@@ -225,6 +227,7 @@ export class MemoryKernel implements Kernel {
         const key = stateKey(operation.id)
         if (this.#reservations.delete(key)) return { kind: 'done' }
         if (!this.#states.delete(key)) return refused(operation, ERRNO.ESRCH, null)
+        this.#nextTimeout = undefined
         return { kind: 'done' }
       }
       case 'query-state': {
@@ -238,7 +241,10 @@ export class MemoryKernel implements Kernel {
         const key = stateKey(operation.id)
         const live = this.#states.get(key)
         if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
-        if (operation.op === 'take-state') this.#states.delete(key)
+        if (operation.op === 'take-state') {
+          this.#states.delete(key)
+          this.#nextTimeout = undefined
+        }
         return { kind: 'contents', contents: new MemoryContents(live) }
       }
       case 'set-policy': {
@@ -257,6 +263,7 @@ export class MemoryKernel implements Kernel {
     const { state, contents } = operation
     const key = stateKey(state)
     if (this.#states.has(key)) return refused(operation, ERRNO.EEXIST, null)
+    this.#nextTimeout = undefined
     if (contents !== undefined) {
       assert(contents instanceof MemoryContents, 'a state goes on in the kernel that it was taken from')
       this.#states.set(key, contents.goOnAs(state))
@@ -294,6 +301,7 @@ export class MemoryKernel implements Kernel {
     const { encapsulation, limits, setMark, ifId } = state
     live.state = { ...live.state, encapsulation, limits, setMark, ifId }
     live.dying = false
+    this.#nextTimeout = undefined
     return { kind: 'done' }
   }
 
@@ -374,16 +382,16 @@ export class MemoryKernel implements Kernel {
 
   /** When `handleTimeout` has something to do next, or null. */
   nextTimeout(): Milliseconds | null {
-    let next: Milliseconds | null = null
-    const sooner = (at: Milliseconds): void => {
-      if (next === null || at < next) next = at
+    if (this.#nextTimeout === undefined) {
+      let next = Infinity
+      for (const live of this.#states.values()) {
+        const { softSeconds, hardSeconds } = live.state.limits
+        if (softSeconds > 0 && !live.dying) next = Math.min(next, live.addedAt + softSeconds * SECOND)
+        if (hardSeconds > 0) next = Math.min(next, live.addedAt + hardSeconds * SECOND)
+      }
+      this.#nextTimeout = next === Infinity ? null : next
     }
-    for (const live of this.#states.values()) {
-      const { softSeconds, hardSeconds } = live.state.limits
-      if (softSeconds > 0 && !live.dying) sooner(live.addedAt + softSeconds * SECOND)
-      if (hardSeconds > 0) sooner(live.addedAt + hardSeconds * SECOND)
-    }
-    return next
+    return this.#nextTimeout
   }
 
   /** Raises the expire events whose time has come. */
@@ -503,11 +511,13 @@ export class MemoryKernel implements Kernel {
 
   #tellSoft(live: LiveState): void {
     live.dying = true
+    this.#nextTimeout = undefined
     this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: false })
   }
 
   #expire(key: string, live: LiveState): void {
     this.#states.delete(key)
+    this.#nextTimeout = undefined
     this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: true })
   }
 
@@ -568,14 +578,14 @@ function reached(value: bigint, limit: bigint): boolean {
   return limit > 0n && value >= limit
 }
 
+const NO_KEY = new Uint8Array()
+
 /** What the kernel keeps of a state; who installed the keys may destroy them afterwards. */
 function withoutKeys(state: State): MemoryState {
   const { encryption, integrity, ...rest } = state
-  const sealed = concatBytes(
-    new TextEncoder().encode(`${encryption.id} ${encryption.keyLength} ${integrity?.id} ${state.esn} ${encryption.key.length} `),
-    encryption.key.dangerouslyReveal(),
-    integrity?.key.dangerouslyReveal() ?? new Uint8Array(),
-  )
+  const [key, integrityKey] = [encryption.key.dangerouslyReveal(), integrity?.key.dangerouslyReveal() ?? NO_KEY]
+  const facts = Uint16Array.of(encryption.id, encryption.keyLength ?? 0, integrity?.id ?? 0, Number(state.esn), key.length)
+  const sealed = concatBytes(new Uint8Array(facts.buffer), key, integrityKey)
   const seal = hash('sha256', sealed, 'hex')
   sealed.fill(0)
   return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal }

@@ -92,14 +92,10 @@ export class Sealing {
   }
 
   seal(kind: MessageKind, payloads: readonly Payload[], way: Pick<Received, 'local' | 'remote'>): Sealed {
-    const header: HeaderFields = {
-      ...this.#sa.spis,
-      ...kind,
-      majorVersion: 2,
-      minorVersion: 0,
-      fromInitiator: this.#sa.role === 'initiator',
-      higherVersion: false,
-    }
+    const { initiatorSpi, responderSpi } = this.#sa.spis
+    const { exchangeType, messageId, response } = kind
+    const fromInitiator = this.#sa.role === 'initiator'
+    const header: HeaderFields = { initiatorSpi, responderSpi, exchangeType, fromInitiator, response, messageId }
     if (kind.exchangeType === ExchangeType.IKE_SA_INIT) return inOnePiece(writeMessage(header, payloads))
     assert(this.#sealer !== null, 'after IKE_SA_INIT there are keys')
     if (!this.#sendsFragments) return inOnePiece(writeProtectedMessage(header, payloads, this.#sealer))

@@ -74,6 +74,8 @@ export class Shard implements SessionKeeper {
   readonly #deadlines: Deadlines<Session>
   readonly #cookies: Cookies
   readonly #table = new Map<bigint, Session>()
+  /** What is in the table, while that stays as it is. */
+  #listed: readonly Session[] | null = null
   readonly #halfOpen = new HalfOpen<Session>()
   /** By Session.initHash. */
   readonly #byInitHash = new Map<string, Session>()
@@ -100,7 +102,8 @@ export class Shard implements SessionKeeper {
   }
 
   sessions(): readonly Session[] {
-    return [...this.#table.values()]
+    this.#listed ??= [...this.#table.values()]
+    return this.#listed
   }
 
   /** Those of the connections of that name, whatever their state. */
@@ -132,7 +135,7 @@ export class Shard implements SessionKeeper {
       const session = this.#newSession('initiator', connection, local, remote)
       session.redirections = redirections
       session.isRenewal = options.between !== undefined
-      this.#table.set(session.sa.ownSpi, session)
+      this.#enter(session)
       opened?.(session)
       return session
     }
@@ -497,7 +500,7 @@ export class Shard implements SessionKeeper {
     const session = this.#newSession('responder', null, request.local, request.remote)
     session.sa.peerSpi = initiatorSpi
     session.initHash = hash
-    this.#table.set(session.sa.ownSpi, session)
+    this.#enter(session)
     this.#byInitHash.set(hash, session)
     this.#halfOpen.add(session, request.remote.address.toString())
     session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
@@ -565,6 +568,11 @@ export class Shard implements SessionKeeper {
     return session
   }
 
+  #enter(session: Session): void {
+    this.#table.set(session.sa.ownSpi, session)
+    this.#listed = null
+  }
+
   #newSpi(): bigint {
     for (;;) {
       const spi = new Reader(this.#env.entropy.bytes(8)).u64()
@@ -575,7 +583,7 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   successorOf({ sa }: Session, role: Role): Session {
     const successor = this.#newSession(role, sa.connection, sa.local, sa.remote)
-    this.#table.set(successor.sa.ownSpi, successor)
+    this.#enter(successor)
     return successor
   }
 
@@ -698,6 +706,7 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
+    this.#listed = null
     if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
     this.#halfOpen.remove(session)
     this.#established.remove(session)

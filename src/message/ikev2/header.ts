@@ -88,23 +88,29 @@ export function readHeader(bytes: Uint8Array): Header {
   }
 }
 
+/** A Header before its message is written; the version is 2.0 and flag V clear unless they say otherwise. */
+export type HeaderFields = Omit<Header, 'nextPayload' | 'length' | 'majorVersion' | 'minorVersion' | 'higherVersion'> &
+  Partial<Pick<Header, 'majorVersion' | 'minorVersion' | 'higherVersion'>>
+
 /** Writes the 28 bytes of the header, `length` and `nextPayload` as given. */
-export function writeHeader(writer: Writer, header: Header): void {
-  checkSpi(header.initiatorSpi)
-  checkSpi(header.responderSpi)
-  checkFits(header.majorVersion, 0x0f, 'major version')
-  checkFits(header.minorVersion, 0x0f, 'minor version')
-  writer.u64(header.initiatorSpi).u64(header.responderSpi)
-  putU8(writer, header.nextPayload, 'next payload')
-  writer.u8((header.majorVersion << 4) | header.minorVersion)
-  putU8(writer, header.exchangeType, 'exchange type')
+export function writeHeader(writer: Writer, fields: HeaderFields, nextPayload: number, length: number): void {
+  // Written as they are, with no whole Header made of them first: every message has one.
+  const { initiatorSpi, responderSpi, majorVersion = 2, minorVersion = 0, exchangeType, messageId } = fields
+  checkSpi(initiatorSpi)
+  checkSpi(responderSpi)
+  checkFits(majorVersion, 0x0f, 'major version')
+  checkFits(minorVersion, 0x0f, 'minor version')
+  writer.u64(initiatorSpi).u64(responderSpi)
+  putU8(writer, nextPayload, 'next payload')
+  writer.u8((majorVersion << 4) | minorVersion)
+  putU8(writer, exchangeType, 'exchange type')
   writer.u8(
-    (header.fromInitiator ? FLAG_INITIATOR : 0) |
-      (header.higherVersion ? FLAG_VERSION : 0) |
-      (header.response ? FLAG_RESPONSE : 0),
+    (fields.fromInitiator ? FLAG_INITIATOR : 0) |
+      (fields.higherVersion === true ? FLAG_VERSION : 0) |
+      (fields.response ? FLAG_RESPONSE : 0),
   )
-  putU32(writer, header.messageId, 'message ID')
-  putU32(writer, header.length, 'message length')
+  putU32(writer, messageId, 'message ID')
+  putU32(writer, length, 'message length')
 }
 
 function checkSpi(spi: bigint): void {

@@ -3,19 +3,16 @@ import { assert } from '../../base/assert.ts'
 import { Reader, Writer } from '../../base/bytes.ts'
 import { PayloadType } from '../../iana/ikev2.ts'
 import { firstTypeOf, GENERIC_HEADER_LENGTH, readChain, writeChain, type PayloadChain } from './chain.ts'
-import { HEADER_LENGTH, readHeader, writeHeader, type Header } from './header.ts'
+import { HEADER_LENGTH, readHeader, writeHeader, type Header, type HeaderFields } from './header.ts'
 import { MAX_FRAGMENTS, MAX_MESSAGE_LENGTH } from './limits.ts'
 import type { Payload, SkfPayload, SkPayload } from './payload.ts'
 
 export type { PayloadChain } from './chain.ts'
+export type { HeaderFields } from './header.ts'
 
 export interface ParsedMessage extends PayloadChain {
   readonly header: Header
 }
-
-/** A Header before its message is written; the version is 2.0 and flag V clear unless they say otherwise. */
-export type HeaderFields = Omit<Header, 'nextPayload' | 'length' | 'majorVersion' | 'minorVersion' | 'higherVersion'> &
-  Partial<Pick<Header, 'majorVersion' | 'minorVersion' | 'higherVersion'>>
 
 /** What protects the content of SK and SKF payloads: cipher and keys of one direction of an IKE SA. */
 export interface Sealer {
@@ -55,6 +52,8 @@ export function associatedDataOf(bytes: Uint8Array, payload: SkPayload | SkfPayl
 
 /** The payloads with their generic headers and nothing else: the plaintext of an SK payload without its padding. */
 export function writePayloads(payloads: readonly Payload[]): Uint8Array {
+  // What asks whether the peer is there, and what answers that, is most of what is ever written.
+  if (payloads.length === 0) return new Uint8Array()
   const writer = new Writer(512)
   writeChain(writer, payloads)
   return writer.finish()
@@ -63,7 +62,7 @@ export function writePayloads(payloads: readonly Payload[]): Uint8Array {
 /** A message in the clear. */
 export function writeMessage(header: HeaderFields, payloads: readonly Payload[]): Uint8Array {
   const writer = new Writer(512)
-  putHeader(writer, header, firstTypeOf(payloads), 0)
+  writeHeader(writer, header, firstTypeOf(payloads), 0)
   writeChain(writer, payloads)
   assert(writer.length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
   writer.patchU32(HEADER_LENGTH - 4, writer.length)
@@ -118,7 +117,7 @@ function sealWhole(header: HeaderFields, firstType: number, plaintext: Uint8Arra
   const length = protectedLength(plaintext.length, sealer)
   assert(length <= MAX_MESSAGE_LENGTH, 'a message fits a datagram')
   const writer = new Writer(length)
-  putHeader(writer, header, PayloadType.SK, length)
+  writeHeader(writer, header, PayloadType.SK, length)
   writer
     .u8(firstType)
     .u8(0)
@@ -144,7 +143,7 @@ function sealFragments(
     const sealedLength = sealer.sealedLength(chunk.length)
     const length = overhead + sealedLength
     const writer = new Writer(length)
-    putHeader(writer, header, PayloadType.SKF, length)
+    writeHeader(writer, header, PayloadType.SKF, length)
     writer.u8(number === 1 ? firstType : PayloadType.NONE).u8(0)
     writer
       .u16(GENERIC_HEADER_LENGTH + FRAGMENT_HEADER_LENGTH + sealedLength)
@@ -169,8 +168,4 @@ function seal(writer: Writer, sealer: Sealer, plaintext: Uint8Array, length: num
   writer.bytes(body)
   assert(writer.length === length, 'a sealed body has the length announced')
   return writer.finish()
-}
-
-function putHeader(writer: Writer, fields: HeaderFields, nextPayload: number, length: number): void {
-  writeHeader(writer, { majorVersion: 2, minorVersion: 0, higherVersion: false, ...fields, nextPayload, length })
 }

@@ -22,7 +22,7 @@ const HEADER: Header = {
 
 function written(header: Header): string {
   const writer = new Writer()
-  writeHeader(writer, header)
+  writeHeader(writer, header, header.nextPayload, header.length)
   return toHex(writer.finish())
 }
 
