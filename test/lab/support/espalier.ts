@@ -83,6 +83,11 @@ export class Espalier {
     return this.daemon.lines.filter((line) => line.includes(`"event":"${name}"`)).map((line) => JSON.parse(line) as LogLine)
   }
 
+  /** Ends it without a word, as a power failure would. */
+  async kill(): Promise<void> {
+    await this.daemon.stop('SIGKILL')
+  }
+
   /** Ends the daemon in good order: SAs are deleted with the peers, the kernel is left clean. */
   async stop(): Promise<void> {
     await this.daemon.stop('SIGTERM')
