@@ -516,6 +516,14 @@ const CHARON: SectionRules = rules({
       '5',
       'Half-open IKE_SAs of one source address from which on it has to return a cookie in any case, and is not answered if that is a wrong one. Whoever behind it returns the right one gets in (strongSwan ignores all); 0 for never.',
     ),
+    cache_crls: honoured(
+      'no',
+      'Whether CRLs that were fetched are written to `x509crl` in the directory of swanctl.conf, where the next start finds them.',
+    ),
+    cert_cache: honoured(
+      'yes',
+      'Whether CRLs and OCSP answers that were fetched are kept for the next handshake, until they are stale.',
+    ),
     check_current_path: honoured(
       'no',
       'When routes or addresses have changed and the path is still there, ask the peer whether it is.',
@@ -560,6 +568,7 @@ const CHARON: SectionRules = rules({
       'Reauthenticate by making the new IKE_SA first and deleting the old one afterwards; `no` deletes first.',
     ),
     max_packet: honoured('10000', 'Octets that an IKE message may have which arrives in fragments.'),
+    ocsp_nonce_len: honoured('32', 'Octets, from 1 to 32, of the nonce in our OCSP requests.'),
     prefer_best_path: honoured(
       'no',
       'With MOBIKE, leave a path that works for the one the kernel would choose, whenever routes change; `no` keeps it.',
@@ -595,9 +604,6 @@ const CHARON: SectionRules = rules({
       'i_dont_care_about_security_and_use_aggressive_mode_psk',
       'max_ikev1_exchanges',
       'multiple_authentication',
-      'cert_cache',
-      'cache_crls',
-      'ocsp_nonce_len',
       'reject_trusted_end_entity',
       'rsa_pss',
       'rsa_pss_trailerfield',
@@ -631,6 +637,17 @@ const CHARON: SectionRules = rules({
       sections: {
         attr: ATTR,
         resolve: RESOLVE,
+        revocation: rules({
+          keys: {
+            load: honoured(
+              'yes',
+              'Whether anybody is asked if certificates are revoked. Without it every `revocation` is fulfilled.',
+            ),
+            enable_ocsp: honoured('yes', 'The same of OCSP responders.'),
+            enable_crl: honoured('yes', 'The same of certificate revocation lists.'),
+            timeout: honoured('10s', 'For each of these that is fetched.'),
+          },
+        }),
         updown: rules({
           keys: {
             load: honoured('yes', 'Whether the commands of `updown` in the children are run at all.'),

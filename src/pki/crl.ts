@@ -2,11 +2,12 @@
  * Certificate revocation lists (RFC 5280 5), complete ones and deltas, direct ones and indirect. A list may have hundreds
  * of thousands of entries: they stay in the DER, with an index beside it of where they begin (crl-entries.ts).
  */
-import { equalBytes } from '../base/bytes.ts'
+import { equalBytes, toHex } from '../base/bytes.ts'
 import { DerReader, Tag, contextTag } from '../base/der.ts'
 import { EspalierError } from '../base/errors.ts'
 import { pemBlocks } from '../base/pem.ts'
 import type { Milliseconds } from '../base/time.ts'
+import { sha1 } from '../crypto/digest.ts'
 import { schemeOfAlgorithm, type SignatureScheme } from '../crypto/signature-scheme.ts'
 import { readDistributionPoints, readGeneralNames, type Certificate, type DistributionPoint } from './certificate.ts'
 import { CrlEntries, NO_ENTRIES, withoutLeadingZeros, type Revocation } from './crl-entries.ts'
@@ -95,6 +96,11 @@ export function readCrlFile(bytes: Uint8Array): Crl[] {
   const blocks = pemBlocks(bytes, ['X509 CRL'])
   if (blocks.length === 0) throw malformed('there is neither DER nor PEM of one')
   return blocks.map(readCrl)
+}
+
+/** strongSwan: `<authority key identifier>.crl`, `<…>_delta.crl`; by name where there is no identifier. */
+export function crlFileName({ authorityKeyId, issuer, baseNumber }: Crl): string {
+  return `${toHex(authorityKeyId ?? sha1(issuer))}${baseNumber === null ? '' : '_delta'}.crl`
 }
 
 // RFC 5280 5.1.

@@ -21,7 +21,7 @@ import {
 } from './revocation-sources.ts'
 
 export async function checkCrls(certificate: Certificate, place: RevocationPlace): Promise<Finding> {
-  const { issuer, cache, clock } = place
+  const { issuer, cache, clock, settings } = place
   const notes: string[] = []
   const crls: Crl[] = []
   const judge = (): CrlJudgement => judgeCrls(certificate, crls, clock.wall())
@@ -42,7 +42,8 @@ export async function checkCrls(certificate: Certificate, place: RevocationPlace
         )
         crls.push(crl)
         judgement = judge()
-        if (cache.addCrl(crl) && isCurrent(crl, clock.wall())) place.onCrl?.(crl)
+        const isNew = !settings.cache || cache.addCrl(crl)
+        if (isNew && settings.keepCrls && isCurrent(crl, clock.wall())) place.onCrl?.(crl)
         if (judgement.status === 'revoked') return
         refuse(isCurrent(crl, clock.wall()) ? null : stale(crl), listOf(uri, issuer))
         if (judgement.status === 'good') return

@@ -27,7 +27,7 @@ export interface OcspFinding extends Finding {
 }
 
 export async function checkOcsp(certificate: Certificate, place: RevocationPlace): Promise<OcspFinding> {
-  const { issuer, cache } = place
+  const { issuer, cache, settings } = place
   const notes: string[] = []
   let best: { readonly answer: OcspAnswer; readonly finding: OcspFinding } | null = null
 
@@ -45,7 +45,7 @@ export async function checkOcsp(certificate: Certificate, place: RevocationPlace
     if (best !== null && best.answer.producedAt > answer.producedAt) return { isDecided: false, against: 'an older OCSP answer' }
     best = { answer, finding: findingOf(status, answer, now) }
     const isDecided = best.finding.status !== 'stale'
-    if (isDecided) cache.addOcsp(certificate, issuer, answer)
+    if (isDecided && settings.cache) cache.addOcsp(certificate, issuer, answer)
     return { isDecided, against: isDecided ? null : best.finding.source }
   }
   const finding = (): OcspFinding =>

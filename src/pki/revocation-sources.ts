@@ -9,7 +9,7 @@ import type { Certificate } from './certificate.ts'
 import { CRL_REASONS, type Crl, type Revocation } from './crl.ts'
 import type { RevocationCache } from './revocation-cache.ts'
 
-/** strongswan.conf: charon.plugins.revocation, charon.ocsp_nonce_len */
+/** strongswan.conf: charon.plugins.revocation, charon.ocsp_nonce_len, charon.cert_cache, charon.cache_crls */
 export interface RevocationSettings {
   readonly ocsp: boolean
   readonly crl: boolean
@@ -17,6 +17,10 @@ export interface RevocationSettings {
   readonly timeout: Milliseconds
   /** Octets, from 1 to 32. */
   readonly nonceLength: number
+  /** Whether what was fetched is kept for the next handshake. */
+  readonly cache: boolean
+  /** Whether CRLs that were fetched outlive the daemon, in files. */
+  readonly keepCrls: boolean
 }
 
 export const DEFAULT_REVOCATION_SETTINGS: RevocationSettings = {
@@ -24,6 +28,8 @@ export const DEFAULT_REVOCATION_SETTINGS: RevocationSettings = {
   crl: true,
   timeout: 10 * SECOND,
   nonceLength: 32,
+  cache: true,
+  keepCrls: false,
 }
 
 export interface RevocationSources {
@@ -38,7 +44,7 @@ export interface RevocationSources {
   /** Contents of CERT payloads that the peer sent: OCSP answers (14, RFC 4806) and CRLs (7). */
   readonly ocspSent: readonly Uint8Array[]
   readonly crlsSent: readonly Uint8Array[]
-  /** Told of a CRL that was fetched, is current and newer than what there was (strongswan.conf: cache_crls). */
+  /** Told of a CRL that was fetched, is current and newer than what there was, where such are to be kept. */
   readonly onCrl?: (crl: Crl) => void
   readonly cache: RevocationCache
   readonly fetcher: Fetcher
@@ -111,7 +117,9 @@ export async function fetchOnce<Value>({ uri, what, failures, place, fetch, read
         failing = what
         return read(bytes)
       } catch (error) {
-        rememberFailure(failing, messageOf(error), place)
+        // What our own limits forbid is no fault of the server's.
+        if (!(error instanceof EspalierError && error.code === 'FETCHES_TOO_MANY'))
+          rememberFailure(failing, messageOf(error), place)
         throw error
       }
     }),

@@ -36,6 +36,7 @@ const sections: [string, SectionRules][] = [
   ['charon.plugins.attr', STRONGSWAN.sections.charon!.sections.plugins!.sections.attr!],
   ['charon.plugins.resolve', STRONGSWAN.sections.charon!.sections.plugins!.sections.resolve!],
   ['charon.plugins.resolve.resolvconf', STRONGSWAN.sections.charon!.sections.plugins!.sections.resolve!.sections.resolvconf!],
+  ['charon.plugins.revocation', STRONGSWAN.sections.charon!.sections.plugins!.sections.revocation!],
   ['charon.plugins.updown', STRONGSWAN.sections.charon!.sections.plugins!.sections.updown!],
   ['charon.plugins.vici', STRONGSWAN.sections.charon!.sections.plugins!.sections.vici!],
 ]

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { toHex } from '../../src/base/bytes.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { SECOND } from '../../src/base/time.ts'
 import type { Certificate } from '../../src/pki/certificate.ts'
-import { readCrl } from '../../src/pki/crl.ts'
+import { crlFileName, readCrl } from '../../src/pki/crl.ts'
 import {
   checkRevocation,
   DEFAULT_REVOCATION_SETTINGS,
@@ -529,14 +530,33 @@ test('the cache forgets what was not used for longest when it is full', async ()
   assert.deepEqual([...heavy.cache.crls()], [])
 })
 
-test('whoever keeps CRLs learns of those that were fetched, are current and new', async () => {
-  const kept: Uint8Array[] = []
-  const onCrl: RevocationSources['onCrl'] = ({ der }) => kept.push(der)
-  const fetcher = new FakeFetcher({ [CRL]: crlOf() })
-  const sources = makeSources({ fetcher, onCrl })
+test('whoever keeps CRLs learns of those that were fetched, are current and new; if that is wanted', async () => {
+  const kept: string[] = []
+  const onCrl: RevocationSources['onCrl'] = (crl) => kept.push(crlFileName(crl))
+  const name = toHex(ca.certificate.subjectKeyId!)
+  const offers = { [CRL]: crlOf({ number: 1, freshestUris: [DELTA] }), [DELTA]: crlOf({ number: 2, base: 1 }) }
+  const settings = { ...DEFAULT_REVOCATION_SETTINGS, keepCrls: true }
+  const sources = makeSources({ settings, onCrl, ...fetching(offers) })
   for (let i = 0; i < 2; i++) await checkRevocation(pathOf(listed, ca), sources)
-  assert.deepEqual(kept, [fetcher.offers.get(CRL)])
-  const stale = makeSources({ onCrl, ...fetching({ [CRL]: crlOf({ nextUpdate: NOW - 1 }) }) })
-  await checkRevocation(pathOf(listed, ca), stale)
-  assert.equal(kept.length, 1)
+  assert.deepEqual(kept.splice(0), [`${name}.crl`, `${name}_delta.crl`])
+  const stale = { [CRL]: crlOf({ nextUpdate: NOW - 1 }) }
+  await checkRevocation(pathOf(listed, ca), makeSources({ settings, onCrl, ...fetching(stale) }))
+  await checkRevocation(pathOf(listed, ca), makeSources({ onCrl, ...fetching(offers) }))
+  assert.deepEqual(kept, [])
+})
+
+test('without a cache everything is fetched anew, but shared by who asks at once', async () => {
+  const fetcher = new FakeFetcher({ [CRL]: crlOf(), [OCSP]: makeOcspAnswer({ certificate: both, issuer: ca }) })
+  const sources = makeSources({ fetcher, settings: { ...DEFAULT_REVOCATION_SETTINGS, cache: false } })
+  for (let i = 0; i < 2; i++)
+    await Promise.all([listed, both, listed, both].map((certificate) => checkRevocation(pathOf(certificate, ca), sources)))
+  assert.deepEqual(fetcher.asked.toSorted(), [OCSP, OCSP, CRL, CRL])
+})
+
+test('what our own limit on fetches forbids is no failure of the server', async () => {
+  const fetcher = new FakeFetcher({ [CRL]: new EspalierError('policy', 'FETCHES_TOO_MANY', 'too many') })
+  const sources = makeSources({ fetcher })
+  assert.equal((await checkRevocation(pathOf(listed, ca), sources))[0]!.status, 'failed')
+  fetcher.offers.set(CRL, crlOf())
+  assert.equal((await checkRevocation(pathOf(listed, ca), sources))[0]!.status, 'good')
 })
