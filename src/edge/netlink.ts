@@ -1,6 +1,7 @@
 /**
  * The real kernel: XFRM over netlink. Two sockets of the npm package netlink, one for requests and their answers, one
- * for events, so that a flood of the latter cannot lose the former.
+ * for events, so that a flood of the latter cannot lose the former. Requests go and are answered by one call of our own
+ * addon for many of them: by the package it would be two of the system's calls for each answer.
  *
  * The package hides a trap: when the kernel marks a socket with an error, and a receive buffer that overflowed is one
  * (ENOBUFS), the package ends the process. So the sockets are told not to be marked, and what they lost is read from
@@ -17,17 +18,19 @@ import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
 import type { KernelCapabilities, KernelEvent, Operation, Outcome, State, StateId } from '../kernel/vocabulary.ts'
 import type { EspAlgorithms } from '../negotiate/algorithms.ts'
-import { type ReceivedMessage, readMessages } from '../kernel/xfrm/attributes.ts'
+import { type ReceivedMessage, readMessages, REQUEST_CAPACITY } from '../kernel/xfrm/attributes.ts'
 import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
 import { decodeContents, XfrmContents } from '../kernel/xfrm/contents.ts'
 import { decodeAcknowledgement, decodeEvent, decodeState, type ReportedState } from '../kernel/xfrm/replies.ts'
 import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '../kernel/xfrm/requests.ts'
 import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
 import type { Kernel } from '../ports.ts'
-import { native } from './native.ts'
+import { native, type NativeError } from './native.ts'
 
 /** Messages in one send. Their answers must fit the receive buffer: a state, the largest, takes about 2 KiB there. */
 const MESSAGES_PER_SEND = 64
+/** Of answer to one message: a state with a replay bitmap and its acknowledgement, and twice that. */
+const ANSWER_BYTES = 4096
 
 /** strongSwan: 8 MiB. Doubled by the kernel, which counts its overhead. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -100,6 +103,11 @@ class XfrmKernel implements NetlinkKernel {
   readonly #receiveBufferBytes: number
   #capabilities: KernelCapabilities = { missing: [], families: [] }
   #requests: RawNetlinkSocket | null = null
+  /** Of that socket. */
+  #descriptor = -1
+  /** What is sent and answered goes through these, and is wiped at once: there are keys in it. */
+  readonly #outgoing = new Uint8Array(MESSAGES_PER_SEND * REQUEST_CAPACITY)
+  readonly #answers = new Uint8Array(MESSAGES_PER_SEND * ANSWER_BYTES)
   #events: RawNetlinkSocket | null = null
   #eventsLost = 0
   #closed = false
@@ -247,34 +255,45 @@ class XfrmKernel implements NetlinkKernel {
   #pumpSoon(): void {
     if (this.#pumpIsDue) return
     this.#pumpIsDue = true
-    queueMicrotask(() => {
-      this.#pumpIsDue = false
-      this.#pump()
-    })
+    queueMicrotask(() => this.#pump())
   }
 
-  /** Sends the next datagram when the last one is answered. */
+  /**
+   * Sends what waits in one datagram. The kernel works it off before the send returns, and what it answers is read with
+   * the same call; the rest of what waits has its turn when others have had theirs.
+   */
   #pump(): void {
+    this.#pumpIsDue = false
     if (this.#inFlight.size > 0 || this.#waiting.length === 0 || this.#requests === null) return
     const batch = this.#waiting.slice(0, MESSAGES_PER_SEND)
     this.#waiting = this.#waiting.slice(MESSAGES_PER_SEND)
-    for (const exchange of batch) this.#inFlight.set(exchange.sequence, exchange)
-    this.#timer = setTimeout(() => this.#timeOut(), this.#replyTimeout)
-    const sent = (error?: { readonly errno: number }): void => {
-      for (const { bytes } of batch) bytes.fill(0)
-      if (error !== undefined)
-        for (const { sequence } of batch) this.#settle(sequence, Math.abs(error.errno), 'the request could not be sent')
+    let length = 0
+    for (const exchange of batch) {
+      this.#inFlight.set(exchange.sequence, exchange)
+      this.#outgoing.set(exchange.bytes, length)
+      length += exchange.bytes.length
+      exchange.bytes.fill(0)
     }
+    let answered = 0
     try {
-      this.#requests.send(
-        batch.map(({ bytes }) => bytes),
-        {},
-        sent,
-      )
+      answered = native.netlinkExchange(this.#descriptor, this.#outgoing.subarray(0, length), this.#answers)
+      for (const message of readMessages(this.#answers.subarray(0, answered))) this.#handleReply(message)
     } catch (error) {
-      this.#onTrouble(`a netlink request could not be sent: ${messageOf(error)}`)
-      sent({ errno: ERRNO.ENOTCONN })
+      this.#handleTrouble(batch, error)
+    } finally {
+      this.#outgoing.fill(0, 0, length)
+      // A state is told with its keys; nothing decoded is a view on them.
+      this.#answers.fill(0, 0, answered)
     }
+    if (this.#inFlight.size > 0) this.#timer = setTimeout(() => this.#timeOut(), this.#replyTimeout)
+  }
+
+  #handleTrouble(batch: readonly Exchange[], error: unknown): void {
+    // An answer that cannot be read is none; whoever waits for it hears so when the time is up.
+    if (error instanceof XfrmFormatError) return this.#onTrouble(error.message)
+    this.#onTrouble(`a netlink request could not be sent: ${messageOf(error)}`)
+    const errno = Math.abs((error as NativeError).errno ?? ERRNO.ENOTCONN)
+    for (const { sequence } of batch) this.#settle(sequence, errno, 'the request could not be sent')
   }
 
   /**
@@ -296,7 +315,9 @@ class XfrmKernel implements NetlinkKernel {
     if (this.#inFlight.size > 0) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
-    this.#pumpSoon()
+    if (this.#waiting.length === 0 || this.#pumpIsDue) return
+    this.#pumpIsDue = true
+    setImmediate(() => this.#pump())
   }
 
   #failAll(errno: number, text: string): void {
@@ -313,10 +334,12 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   #openRequests(): void {
-    const { socket } = this.#openSocket((messages) => {
+    // What is late.
+    const { socket, descriptor } = this.#openSocket((messages) => {
       for (const message of messages) this.#handleReply(message)
     })
     this.#requests = socket
+    this.#descriptor = descriptor
   }
 
   #openEvents(): void {

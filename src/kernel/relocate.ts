@@ -2,11 +2,12 @@
  * CHILD_SAs go to other addresses, or into or out of UDP, in a kernel that cannot be told so in place: each state is
  * taken and goes on at its new place with its keys, sequence numbers, replay window and age.
  *
- * In three sends, so that a state is away for as short as can be: packets that want to leave are stopped, which keeps
- * them from leaving in the clear or under a sequence number that was used (it makes the IV of AES-GCM), and it is seen
- * that the kernel tells what is in the states; they are taken; they are put where they belong, with their policies,
- * which let packets leave again. XFRM_MSG_MIGRATE would not do: it moves one state of each reqid, and two there are
- * during every rekey.
+ * First packets that want to leave are stopped, which keeps them from leaving in the clear or under a sequence number
+ * that was used (it makes the IV of AES-GCM), and it is seen that the kernel tells what is in the states. Then, in two
+ * sends for each CHILD_SA, so that a state is away for as short as can be: they are taken; they are put where they
+ * belong, with their policies, which let packets leave again. What comes in between is lost. Linux up to 2026 has no way
+ * without: it takes no second state beside one of the same SPI and address, and XFRM_MSG_MIGRATE, which could, finds what
+ * it moves by reqid and the first policy that fits, and moves one of the two states that there are during every rekey.
  */
 import type { InstalledChild } from './installed.ts'
 import { isAt, movedState, type DynamicHosts, type Whereabouts } from './relocation.ts'
@@ -78,6 +79,27 @@ export async function relocate(ledger: Ledger, relocations: readonly Relocation[
     else strand(half, read.error)
   }
 
+  // One after the other: what they let in while their states are away is lost, and that is to be for one at a time.
+  for (const group of inGroups(relocations)) {
+    const members = new Set(group)
+    const ofGroup = ({ relocation }: Half): boolean => members.has(relocation)
+    await moveGroup(ledger, group, takeable.filter(ofGroup), new Set([...gone].filter(ofGroup)), outcome, strand)
+  }
+}
+
+/** CHILD_SAs of one reqid share their policies: a state is let in by them only where they are. */
+function inGroups(relocations: readonly Relocation[]): readonly (readonly Relocation[])[] {
+  return [...Map.groupBy(relocations, ({ installed }) => installed.reqid).values()]
+}
+
+async function moveGroup(
+  ledger: Ledger,
+  group: readonly Relocation[],
+  takeable: readonly Half[],
+  gone: Set<Half>,
+  outcome: MoveOutcome,
+  strand: (half: Half, error: KernelError) => void,
+): Promise<void> {
   for (const { relocation, from, to } of takeable) (relocation.installed.traces ??= []).push(idOf(from), idOf(to))
   const takes = await ledger.perform(takeable.map(({ from }): Operation => ({ op: 'take-state', id: idOf(from) })))
   const taken: Taken[] = []
@@ -90,7 +112,7 @@ export async function relocate(ledger: Ledger, relocations: readonly Relocation[
 
   // What the kernel does not have, not yet or not any more, is moved on paper.
   for (const half of [...gone, ...taken.map(({ half }) => half)]) ledger.noteMoved(half.relocation.installed, half.to)
-  const { failed, unset } = await put(ledger, taken, relocations, (half) => half.to)
+  const { failed, unset } = await put(ledger, taken, group, (half) => half.to)
   for (const { half, error } of failed) strand(half, error)
   outcome.errors.push(...unset)
   const again = failed.map(({ half }) => taken.find((one) => one.half === half)!)
@@ -101,7 +123,7 @@ export async function relocate(ledger: Ledger, relocations: readonly Relocation[
   outcome.errors.push(...back.unset)
   for (const { contents } of taken) contents.destroy()
   const isClean = unset.length === 0 && back.unset.length === 0
-  for (const { installed } of relocations) if (isClean && !outcome.stranded.has(installed)) installed.isUnsettled = false
+  for (const { installed } of group) if (isClean && !outcome.stranded.has(installed)) installed.isUnsettled = false
 }
 
 /** States go in, and behind them the policies that let packets leave by them. */

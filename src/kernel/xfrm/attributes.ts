@@ -6,7 +6,7 @@ import { LITTLE_ENDIAN, NLMSG_HEADER_LENGTH } from './constants.ts'
 import { structAt, XfrmFormatError } from './structs.ts'
 
 /** Large enough for every request: the largest is a state with a replay bitmap of 512 bytes, an AEAD and an encapsulation. */
-const REQUEST_CAPACITY = 2048
+export const REQUEST_CAPACITY = 2048
 
 const ATTRIBUTE_HEADER_LENGTH = 4
 /** Nested and byte-order flags of an attribute's type. */
