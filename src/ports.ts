@@ -132,6 +132,12 @@ export interface LeaseStore {
   changed(leases: () => readonly KeptLease[]): void
 }
 
+/** What outlives us of CRLs that were fetched. */
+export interface CrlStore {
+  /** In the place of the one with this name. Never throws; what goes wrong is told by the edge. */
+  keep(name: string, der: Uint8Array): void
+}
+
 export interface Kernel {
   readonly capabilities: KernelCapabilities
   /** Performs the operations in order; each has its own outcome, a refused one does not stop the rest. Never rejects. */
