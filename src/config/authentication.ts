@@ -95,7 +95,7 @@ function readShown(round: Values, files: CredentialFiles): Shown {
 /** strongSwan: without an id, the subject of the first certificate is it, or the key itself. */
 function identityOf({ certificates: [certificate], publicKeys: [key] }: Shown): Identity | null {
   if (certificate !== undefined) return identityOfSubject(certificate.subject)
-  return key === undefined ? null : identityOfKey(key.fingerprint)
+  return key === undefined ? null : identityOfKey(key.spkiFingerprint)
 }
 
 /** Those of the list (`certs`, `cacerts`) and those of sections. */
@@ -108,21 +108,30 @@ function readCertificates(round: Values, prefix: 'cert' | 'cacert', files: Crede
   return [...listed, ...sections.flatMap((section) => readCertificateSection(section, files) ?? [])]
 }
 
-/** A certificate by its file (strongSwan: cert_kv); `authorities` have the same keys. Null where there is none, which the report knows. */
-export function readCertificateSection(section: Values, files: CredentialFiles): Certificate | null {
-  if (section.has('handle')) {
-    section.refuse('handle', 'certificates on tokens are not supported')
+/** A certificate by its file (strongSwan: auth_sn); `authorities` have the same keys. Null where there is none, which the report knows. */
+export function readCertificateSection(
+  section: Values,
+  files: CredentialFiles,
+  failure = 'unable to load certificate',
+): Certificate | null {
+  const [hasFile, hasHandle] = [section.has('file'), section.has('handle')]
+  if (hasFile === hasHandle) {
+    section.error(null, `handle ${hasFile ? 'and file path given' : 'or file path missing'}: ${section.name}`, 'other')
     return null
   }
-  if (!section.has('file')) {
-    section.error(null, `handle or file path missing: ${section.name}`, 'other')
+  if (hasHandle) {
+    section.refuse('handle', 'not supported: certificates on tokens are not read')
     return null
   }
-  return section.read<Certificate | null>(
-    'file',
-    (text) => first(files.certificates(parsePrintable(text)), section, 'file'),
-    null,
-  )
+  const path = section.read<string | null>('file', parsePrintable, null)
+  if (path === null) return null
+  try {
+    return first(files.certificates(path), section, 'file')
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    section.error('file', `${failure}: ${section.name}: ${error.message}`, 'other')
+    return null
+  }
 }
 
 /** Things that came as they are, or by their names in files, or in hexadecimal or base64. */

@@ -27,7 +27,7 @@ function readCa(values: Values, files: CredentialFiles): Certificate | null {
     values.error(null, `CA certificate missing: ${values.name}`, 'other')
     return null
   }
-  if (!values.has('cacert')) return readCertificateSection(values, files)
+  if (!values.has('cacert')) return readCertificateSection(values, files, 'CA certificate missing')
   const read = readNamed(
     values,
     'cacert',

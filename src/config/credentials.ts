@@ -5,7 +5,7 @@
 import { flagged, type CertificateFlag, type FlaggedCertificate, type LoadedCredentials } from '../auth/loaded-credentials.ts'
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { readPrivateKey, type PrivateKey } from '../crypto/private-key.ts'
-import { readPublicKeyFile, type KeyType, type PublicKey } from '../crypto/public-key.ts'
+import { readPublicKeyFile, type PublicKey } from '../crypto/public-key.ts'
 import { Secret } from '../crypto/secret.ts'
 import type { Authority } from '../pki/authority.ts'
 import { readCertificate, readCertificateFile, type Certificate } from '../pki/certificate.ts'
@@ -26,13 +26,8 @@ const CERTIFICATE_DIRECTORIES: readonly (readonly [string, CertificateFlag])[] =
   ['x509aa', 'AA'],
 ]
 
-/** Its directories of keys, and the only type that is in them. The sections with their passphrases begin with the same names. */
-const KEY_DIRECTORIES: readonly (readonly [string, KeyType | null])[] = [
-  ['private', null],
-  ['rsa', 'rsa'],
-  ['ecdsa', 'ecdsa'],
-  ['pkcs8', null],
-]
+/** Its directories of keys, whatever their type: they say it themselves. The sections with their passphrases begin with the same names. */
+const KEY_DIRECTORIES = ['private', 'rsa', 'ecdsa', 'pkcs8']
 const CONTAINER_DIRECTORY = 'pkcs12'
 
 /** Which files of which directory a passphrase is for. */
@@ -45,7 +40,7 @@ interface Passphrases {
 
 /** Private keys and containers: what strongSwan's prefixes of `secrets` mean besides shared secrets. */
 export function readPassphrases(all: ResolvedSection, report: Report): readonly Passphrases[] {
-  const directories = [...KEY_DIRECTORIES.map(([name]) => name), CONTAINER_DIRECTORY]
+  const directories = [...KEY_DIRECTORIES, CONTAINER_DIRECTORY]
   const secrets = new Values(all, 'secrets', false, report)
   return secrets
     .sections(() => true)
@@ -80,12 +75,10 @@ export function readCredentials(
   })
   directories.each('x509crl', CRL_BYTES_MAX, (bytes) => directories.crls.push(...readCrlFile(bytes)))
   directories.each('pubkey', FILE_BYTES_MAX, (bytes) => directories.publicKeys.push(readPublicKeyFile(bytes)))
-  for (const [directory, type] of KEY_DIRECTORIES) {
+  for (const directory of KEY_DIRECTORIES) {
     directories.each(directory, FILE_BYTES_MAX, (bytes, name) => {
-      const key = readWith(passphrasesFor(passphrases, directory, name), (secret) => readPrivateKey(bytes, secret))
-      if (type !== null && key.type !== type)
-        throw new EspalierError('caller', 'CREDENTIAL_UNSUPPORTED', `it is a key of type ${key.type}, not ${type}`)
-      directories.privateKeys.push(key)
+      const secrets = passphrasesFor(passphrases, directory, name)
+      directories.privateKeys.push(readWith(secrets, (secret) => readPrivateKey(bytes, secret)))
     })
   }
   directories.each(CONTAINER_DIRECTORY, FILE_BYTES_MAX, (bytes, name) => {
@@ -187,5 +180,5 @@ class CredentialDirectories {
 }
 
 function isForKeys(directory: string): boolean {
-  return directory === CONTAINER_DIRECTORY || KEY_DIRECTORIES.some(([name]) => name === directory)
+  return directory === CONTAINER_DIRECTORY || KEY_DIRECTORIES.includes(directory)
 }

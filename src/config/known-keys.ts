@@ -160,9 +160,8 @@ const CERTIFICATE: SectionRules = rules({
   foldCase: true,
   keys: {
     file: honoured('', 'Absolute path of a certificate, PEM or DER.'),
-    handle: refused(TOKENS),
-    slot: refused(TOKENS),
-    module: refused(TOKENS),
+    // authentication.ts refuses the handle.
+    ...silently('handle', 'slot', 'module'),
   },
 })
 
@@ -397,9 +396,7 @@ export const SWANCTL: SectionRules = rules({
         keys: {
           cacert: honoured('', 'The certificate of the authority: a file in `x509ca`, or an absolute path.'),
           file: honoured('', 'The same, always an absolute path.'),
-          handle: refused(TOKENS),
-          slot: refused(TOKENS),
-          module: refused(TOKENS),
+          ...silently('handle', 'slot', 'module'),
           crl_uris: honoured(
             '',
             'Where its certificate revocation lists are, separated by commas: `http://` or `file://`. Asked besides those that certificates name.',

@@ -5,7 +5,14 @@
 import { isDeepStrictEqual } from 'node:util'
 
 import type { Credentials } from '../auth/credentials.ts'
-import { formatIdentity, identityOfSubject } from '../auth/identity.ts'
+import {
+  formatIdentity,
+  identitiesEqual,
+  identityKey,
+  identityOfKey,
+  identityOfSubject,
+  type Identity,
+} from '../auth/identity.ts'
 import { flagged, type FlaggedCertificate, type LoadedCredentials } from '../auth/loaded-credentials.ts'
 import { compareBytes, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
@@ -63,6 +70,10 @@ export class CredentialStore implements Credentials {
   rawPublicKeys(): readonly PublicKey[] {
     return this.#current().publicKeys
   }
+  /** Public keys with whose they are, as connections say; null for those of nobody in particular. */
+  ownedPublicKeys(): readonly OwnedPublicKey[] {
+    return this.#current().ownedKeys
+  }
   intermediates(): readonly Certificate[] {
     return this.#current().intermediates
   }
@@ -102,9 +113,13 @@ export class CredentialStore implements Credentials {
     for (const entry of [...this.#certificates.all(), ...ofAuthorities, ...named])
       if (!all.has(entry.certificate.fingerprint)) all.set(entry.certificate.fingerprint, entry)
     const inOrder = [...all.values()].toReversed()
-    const publicKeys = new Map<string, PublicKey>()
-    const namedKeys = connections.flatMap(({ local, remote }) => [...local, ...remote].flatMap((round) => round.publicKeys))
-    for (const key of [...this.#publicKeys.all(), ...namedKeys]) if (!publicKeys.has(idOf(key))) publicKeys.set(idOf(key), key)
+    const owned = new Map<string, OwnedPublicKey>()
+    const unowned = this.#publicKeys.all().map((key) => ({ key, owner: null }))
+    for (const entry of [...unowned, ...connections.flatMap(keysOf)].toReversed()) {
+      const index = `${idOf(entry.key)} ${entry.owner === null ? '' : identityKey(entry.owner)}`
+      if (!owned.has(index)) owned.set(index, entry)
+    }
+    const ownedKeys = [...owned.values()]
     const having = (isWanted: (flag: FlaggedCertificate['flag']) => boolean): readonly Certificate[] =>
       inOrder.filter(({ flag }) => isWanted(flag)).map(({ certificate }) => certificate)
     return {
@@ -114,7 +129,8 @@ export class CredentialStore implements Credentials {
       authorities: having((flag) => flag === 'CA'),
       ocspSigners: having((flag) => flag === 'OCSP'),
       intermediates: [...new Map(inOrder.flatMap(({ chain }) => chain.map((link) => [link.fingerprint, link]))).values()],
-      publicKeys: [...publicKeys.values()].toReversed(),
+      ownedKeys,
+      publicKeys: [...new Map(ownedKeys.map(({ key }) => [idOf(key), key])).values()],
     }
   }
 
@@ -233,7 +249,26 @@ interface View {
   readonly authorities: readonly Certificate[]
   readonly ocspSigners: readonly Certificate[]
   readonly intermediates: readonly Certificate[]
+  readonly ownedKeys: readonly OwnedPublicKey[]
   readonly publicKeys: readonly PublicKey[]
+}
+
+export interface OwnedPublicKey {
+  readonly key: PublicKey
+  readonly owner: Identity | null
+}
+
+/** The keys that a connection names. Without an id, the key itself is whose it is. */
+function keysOf({ local, remote }: Connection): readonly OwnedPublicKey[] {
+  const of = (keys: readonly PublicKey[], id: Identity | null): readonly OwnedPublicKey[] =>
+    keys.map((key) => ({
+      key,
+      owner: id === null || identitiesEqual(id, identityOfKey(key.spkiFingerprint)) ? null : id,
+    }))
+  return [
+    ...local.flatMap(({ publicKeys, id }) => of(publicKeys, id)),
+    ...remote.flatMap(({ publicKeys, id }) => of(publicKeys, id.kind === 'any' ? null : id.identity)),
+  ]
 }
 
 function idOf({ fingerprint }: PublicKey): string {

@@ -2,7 +2,7 @@
  * Certificates as clients load and list them: by type and flag (strongSwan: vici_cred.c, vici_query.c, vici_cert_info.c).
  */
 import { matchCertificate } from '../auth/certificate-identities.ts'
-import { identityOfKey, identityOfSubject, matchIdentity, parseIdentity, patternOf } from '../auth/identity.ts'
+import { formatIdentity, identityOfKey, identityOfSubject, matchIdentity, parseIdentity, patternOf } from '../auth/identity.ts'
 import { flagged, type CertificateFlag } from '../auth/loaded-credentials.ts'
 import { EspalierError } from '../base/errors.ts'
 import { readPublicKeyFile } from '../crypto/public-key.ts'
@@ -11,6 +11,9 @@ import { readCertificateFile } from '../pki/certificate.ts'
 import { readCrlFile } from '../pki/crl.ts'
 import { Refusal } from './command.ts'
 import { section, textOf, type ViciSection } from './message.ts'
+
+/** IANA "IKEv2 Identification Payload ID Types". */
+const ID_KEY_ID = 11
 
 /** strongSwan: certificate_type_names. */
 const TYPES = ['ANY', 'X509', 'X509_CRL', 'OCSP_REQUEST', 'OCSP_RESPONSE', 'X509_AC', 'PUBKEY', 'PKCS10_REQUEST', 'PGP'] as const
@@ -104,9 +107,14 @@ export function* listed(request: ViciSection, store: CredentialStore): Iterable<
   const subject = text === null ? null : patternOf(parseIdentity(text))
 
   if (type === 'ANY' || type === 'PUBKEY') {
-    for (const key of store.rawPublicKeys()) {
-      if (subject !== null && matchIdentity(subject, identityOfKey(key.fingerprint)) === 0) continue
-      yield section(['type', 'PUBKEY'], ['has_privkey', store.privateKeyFor(key) === null ? null : 'yes'], ['data', key.spki])
+    for (const { key, owner } of store.ownedPublicKeys()) {
+      if (subject !== null && matchIdentity(subject, owner ?? identityOfKey(key.spkiFingerprint)) === 0) continue
+      yield section(
+        ['type', 'PUBKEY'],
+        ['has_privkey', store.privateKeyFor(key) === null ? null : 'yes'],
+        ['data', key.spki],
+        ['subject', owner === null || owner.type === ID_KEY_ID ? null : formatIdentity(owner)],
+      )
     }
   }
   if (type === 'ANY' || type === 'X509') {

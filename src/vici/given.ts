@@ -68,7 +68,9 @@ function isList(node: ViciNode): node is readonly ViciValue[] {
 /** The values, if there is nothing wrong with any of them; throws a Refusal with all that is. */
 export function accepted<Value>(given: readonly Given<Value>[], discarded = 'config discarded'): readonly Value[] {
   const problems = given.flatMap(({ errors }) => errors)
-  if (problems[0] !== undefined) throw new Refusal(`${strongSwanSentence(problems[0], discarded)}: ${listed(problems)}`)
+  const [first, ...more] = problems
+  if (first?.kind === 'other' && more.length === 0) throw new Refusal(first.message)
+  if (first !== undefined) throw new Refusal(`${strongSwanSentence(first, discarded)}: ${listed(problems)}`)
   return given.flatMap(({ value }) => value ?? [])
 }
 

@@ -193,7 +193,7 @@ describe('configurations of real gateways', () => {
       'swanctl/swanctl.conf:25: connections.certs.remote.cacerts: swanctl/x509ca/strongswanCert.pem: there is no such file',
       'swanctl/swanctl.conf:30: connections.old.version: IKEv1 is not supported yet',
       'swanctl/swanctl.conf:35: connections.old.local-2.auth: auth = xauth is not supported yet, only pubkey and psk are',
-      'swanctl/swanctl.conf:47: connections.mixed.remote.cacert-1.file: /no/such/ca.pem: there is no such file',
+      'swanctl/swanctl.conf:47: connections.mixed.remote.cacert-1.file: unable to load certificate: cacert-1: /no/such/ca.pem: there is no such file',
       'swanctl/swanctl.conf:59: connections.mixed.children.marked.policies: not supported: policies are always installed',
       'swanctl/swanctl.conf:60: connections.mixed.children.marked.ah_proposals: not supported: AH is not supported',
       "swanctl/swanctl.conf:61: connections.mixed.children.marked.esp_proposals: the ESP proposal 'aes256' has no integrity algorithm: encryption without it protects nothing",

@@ -102,7 +102,10 @@ function remoteSection(round: RemoteAuthentication): ViciSection {
 
 /** A public key without a certificate is whose it is. */
 function shown(certificates: readonly Certificate[], keys: readonly PublicKey[], id: Identity | null): readonly string[] {
-  return [...certificates.map(subjectOf), ...keys.map(({ fingerprint }) => formatIdentity(id ?? identityOfKey(fingerprint)))]
+  return [
+    ...certificates.map(subjectOf),
+    ...keys.map(({ spkiFingerprint }) => formatIdentity(id ?? identityOfKey(spkiFingerprint))),
+  ]
 }
 
 /** strongSwan: auth_class_names. Nothing where none was asked for. */
