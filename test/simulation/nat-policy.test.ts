@@ -321,6 +321,20 @@ scenario(
   },
 )
 
+scenario('the same with a peer that does not know NO_NATS_ALLOWED: the hashes of its answer show the NAT', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world, {}, { settings: { retransmitTries: 0 } })
+  await roamBehindNat(world, client)
+  while (updatesOf(client) === 0) await world.pass(1)
+  // Told only now, so that the peer did not hear of it.
+  const { sa } = client.session
+  sa.connection = { ...sa.connection!, natPolicy: 'refuse' }
+  await world.pass(10 * SECOND)
+  assert.match(whyFailed(client), REFUSED)
+  assert.match(whyFailed(client), /: local host is behind NAT, the peer does not know us as 192\.168\.1\.7 /)
+  assertNothing(client, gateway)
+})
+
 scenario('a NAT that is met once is asked for again, and one that is gone by then is none', async (world) => {
   const gateway = addGateway(world, { nat: 'refuse' })
   const client = addClient(world)
