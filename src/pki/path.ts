@@ -157,7 +157,7 @@ class Search {
     }
     if (path.length >= MAXIMUM_PATH) return yield partial(path, tooLong(path))
     const issuers = this.#candidates.filter(
-      (candidate) => isNamedIssuer(subject, candidate) && !path.some(({ der }) => equalBytes(der, candidate.der)),
+      (candidate) => isNamedIssuer(subject, candidate) && !path.some((passed) => isSameEntity(passed, candidate)),
     )
     if (issuers.length === 0) return yield partial(path, noIssuer(subject))
     for (const issuer of issuers) {
@@ -227,6 +227,11 @@ class Search {
       )
     return null
   }
+}
+
+/** RFC 4158 2.4.2: a name with a key that a path has passed leads nowhere new, in whatever certificate. */
+function isSameEntity(a: Certificate, b: Certificate): boolean {
+  return a === b || (canonical(a).subject === canonical(b).subject && equalBytes(a.publicKey.spki, b.publicKey.spki))
 }
 
 function isSelfIssued(certificate: Certificate): boolean {
