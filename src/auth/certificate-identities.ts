@@ -5,6 +5,7 @@ import type { Certificate, GeneralName } from '../pki/certificate.ts'
 import { IpAddress } from '../base/ip.ts'
 import { equalBytes, fromHex } from '../base/bytes.ts'
 import {
+  identitiesEqual,
   identityOfAddress,
   identityOfSubject,
   matchIdentity,
@@ -40,13 +41,25 @@ function identityOfName({ kind, value }: GeneralName): Identity | null {
   }
 }
 
+/**
+ * Whether it is about an identity that somebody claims. There are no wildcards and no ranges here: a claim that has a star
+ * in it is no other name than it says.
+ */
+export function confirms(certificate: Certificate, id: Identity): boolean {
+  if (id.type === ID_KEY_ID && keyIdsOf(certificate).some((keyId) => equalBytes(keyId, id.data))) return true
+  return identitiesOf(certificate).some((name) => identitiesEqual(name, id))
+}
+
+function keyIdsOf({ fingerprint, subjectKeyId, publicKey, serial }: Certificate): readonly Uint8Array[] {
+  const ids = [fromHex(fingerprint), publicKey.fingerprint, publicKey.spkiFingerprint, serial]
+  return subjectKeyId === null ? ids : [...ids, subjectKeyId]
+}
+
 /** How well `pattern` fits whom a certificate is about; a KEY_ID may be the certificate, its key or its number (strongSwan: has_subject). */
 export function matchCertificate(pattern: IdentityPattern, certificate: Certificate): number {
   if (pattern.kind !== 'any' && pattern.identity.type === ID_KEY_ID) {
     const { data } = pattern.identity
-    const { fingerprint, subjectKeyId, publicKey, serial } = certificate
-    const ids = [fromHex(fingerprint), subjectKeyId, publicKey.fingerprint, publicKey.spkiFingerprint, serial]
-    if (ids.some((id) => id !== null && equalBytes(id, data))) return MATCH_PERFECT
+    if (keyIdsOf(certificate).some((keyId) => equalBytes(keyId, data))) return MATCH_PERFECT
   }
   return identitiesOf(certificate).reduce((best, identity) => Math.max(best, matchIdentity(pattern, identity)), MATCH_NONE)
 }

@@ -531,6 +531,13 @@ const CHARON: SectionRules = rules({
     dns2: honoured('', 'Another one.'),
     nbns1: honoured('', 'The same for WINS.'),
     nbns2: honoured('', 'Another one.'),
+    multiple_authentication: honoured('yes', 'Several rounds of authentication (RFC 4739).'),
+    rsa_pss: honoured('no', 'Sign with RSASSA-PSS before PKCS#1 v1.5; hashes in `auth` mean both.'),
+    signature_authentication: honoured('yes', 'Signatures in IKE as RFC 7427 has them; `no` uses the methods before it alone.'),
+    signature_authentication_constraints: honoured(
+      'yes',
+      'What `auth` asks of certificates counts for the signature in IKE, too, unless it says something of that by `ike:`.',
+    ),
     follow_redirects: honoured('yes', 'A gateway may send us to another one (RFC 5685).'),
     fragment_size: honoured(
       '1280',
@@ -600,12 +607,8 @@ const CHARON: SectionRules = rules({
       'force_eap_only_authentication',
       'i_dont_care_about_security_and_use_aggressive_mode_psk',
       'max_ikev1_exchanges',
-      'multiple_authentication',
       'reject_trusted_end_entity',
-      'rsa_pss',
       'rsa_pss_trailerfield',
-      'signature_authentication',
-      'signature_authentication_constraints',
       'flush_auth_cfg',
       'ignore_acquire_ts',
       // How charon works inside, and its tests.

@@ -7,6 +7,7 @@ import type { Report } from './check.ts'
 import { isLoaded, pluginLayers, readFirst } from './plugins.ts'
 import { readAttributes, readServers } from './pool.ts'
 import type { ResolvedSection } from './references.ts'
+import { readRevocation } from './revocation.ts'
 import { Values } from './section-values.ts'
 import { DEFAULT_CONTROL_SOCKET, parseStreamAddress, type StreamAddress } from './stream-address.ts'
 import { parseBoolean, parseDecimal, parseInteger, parseReplayWindow, parseTime } from './values.ts'
@@ -65,6 +66,15 @@ export function readSettings(root: ResolvedSection, report: Report): IkeSettings
     cookieThresholdIp: protection ? cookieThresholdIp : 0,
     blockThreshold: protection ? blockThreshold : 0,
     closeIkeOnChildFailure: read('close_ike_on_child_failure', parseBoolean, DEFAULT_IKE_SETTINGS.closeIkeOnChildFailure),
+    signatureAuthentication: read('signature_authentication', parseBoolean, DEFAULT_IKE_SETTINGS.signatureAuthentication),
+    signatureAuthenticationConstraints: read(
+      'signature_authentication_constraints',
+      parseBoolean,
+      DEFAULT_IKE_SETTINGS.signatureAuthenticationConstraints,
+    ),
+    rsaPss: read('rsa_pss', parseBoolean, DEFAULT_IKE_SETTINGS.rsaPss),
+    multipleAuthentication: read('multiple_authentication', parseBoolean, DEFAULT_IKE_SETTINGS.multipleAuthentication),
+    revocation: readRevocation(root, report),
     followRedirects: read('follow_redirects', parseBoolean, DEFAULT_IKE_SETTINGS.followRedirects),
     ikeSaLimit: read('ikesa_limit', count, DEFAULT_IKE_SETTINGS.ikeSaLimit),
     halfOpenTimeout: read('half_open_timeout', seconds, DEFAULT_IKE_SETTINGS.halfOpenTimeout),

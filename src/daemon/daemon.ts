@@ -7,11 +7,13 @@ import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { NftFlows } from '../edge/flows.ts'
+import { systemFetcher } from '../edge/fetch.ts'
 import { SystemKeyExchanges } from '../edge/key-exchanges.ts'
 import type { LeaseFile } from '../edge/lease-file.ts'
 import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
 import { systemResolver } from '../edge/resolver.ts'
 import { ShellScripts } from '../edge/scripts.ts'
+import { systemSigner } from '../edge/signer.ts'
 import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway, type GatewayPorts } from '../gateway/gateway.ts'
@@ -162,6 +164,8 @@ class RunningDaemon {
         clock: systemClock,
         entropy: systemEntropy,
         keyExchanges: this.#keyExchanges,
+        signer: systemSigner,
+        fetcher: systemFetcher,
         // A kernel in memory has no packets to keep apart.
         ...(this.#kind === 'netlink' ? { flows: this.#flows } : {}),
         ...(this.#tunnels === null ? {} : { tunnels: this.#tunnels }),

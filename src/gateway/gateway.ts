@@ -13,6 +13,7 @@ import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import type { CloseReason, IkeEvent } from '../ike/events.ts'
 import type { IkeRecord } from '../ike/record.ts'
+import { limited } from '../ike/revocation.ts'
 import type { Session } from '../ike/session.ts'
 import { Shard } from '../ike/shard.ts'
 import { TrafficClaims } from '../ike/traffic-claims.ts'
@@ -26,6 +27,7 @@ import type {
   Clock,
   Datagram,
   Entropy,
+  Fetcher,
   Flows,
   HostNetwork,
   Kernel,
@@ -35,6 +37,7 @@ import type {
   Network,
   Resolver,
   Scripts,
+  Signer,
   TunnelNetwork,
 } from '../ports.ts'
 import { Configured, type GatewayConfiguration } from './configured.ts'
@@ -78,6 +81,8 @@ export interface GatewayPorts {
   readonly clock: Clock
   readonly entropy: Entropy
   readonly keyExchanges: KeyExchanges
+  readonly signer: Signer
+  readonly fetcher: Fetcher
   /** Absent where there is no connection tracking: peers of the same traffic are then refused. */
   readonly flows?: Flows
   /** None: tunnels get neither routes nor virtual addresses (a kernel in memory). */
@@ -172,6 +177,10 @@ export class Gateway {
         clock: ports.clock,
         entropy: ports.entropy,
         keyExchanges: ports.keyExchanges,
+        signer: ports.signer,
+        fetcher: limited(ports.fetcher),
+        credentials: () => this.configured.credentials,
+        revocations: this.revocationCache,
         ports: ports.ports,
         books: this.books,
         traffic: this.traffic,

@@ -1,21 +1,27 @@
 /**
- * IKE_AUTH (RFC 7296 1.2, 2.15), with pre-shared keys and one CHILD_SA:
+ * IKE_AUTH (RFC 7296 1.2, 2.15), with one CHILD_SA:
  *
- *   HDR, SK { IDi, [N(INITIAL_CONTACT)], [IDr], AUTH, SAi2, TSi, TSr }  -->
- *                    <--  HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
+ *   HDR, SK { IDi, [CERT,] [N(INITIAL_CONTACT),] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr }  -->
+ *                    <--  HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr }
  *
- * Who is there is decided first; a CHILD_SA that comes to nothing leaves the IKE_SA standing.
+ * and, where a side has more than one round of authentication (RFC 4739), with as many exchanges as it takes:
+ *
+ *   HDR, SK { IDi, AUTH, SAi2, TSi, TSr, N(MULTIPLE_AUTH_SUPPORTED), N(ANOTHER_AUTH_FOLLOWS) }  -->
+ *                    <--  HDR, SK { IDr, AUTH }
+ *   HDR, SK { IDi, AUTH }  -->
+ *                    <--  HDR, SK { SAr2, TSi, TSr }
+ *
+ * Who is there is decided first; a CHILD_SA that comes to nothing leaves the IKE_SA standing. What we prove is in
+ * own-proof.ts, what the peer does in peer-rounds.ts.
  */
 import { formatIdentity, identityOfAddress, matchIdentity, type Identity } from '../auth/identity.ts'
-import { pskAuthentication, verifyPsk, type SignedOctets } from '../auth/psk.ts'
-import { sharedSecretsFor, type SharedSecret } from '../auth/secrets.ts'
 import { assert } from '../base/assert.ts'
 import { EspalierError } from '../base/errors.ts'
-import { createPrf, type Prf } from '../crypto/prf.ts'
-import { AuthMethod, ExchangeType, NotifyType, ProtocolId, nameOf } from '../iana/ikev2.ts'
+import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
-import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
+import type { IdPayload } from '../message/ikev2/id.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import { both, certificateRequests, readCertificates, readRequest } from './certificate-payloads.ts'
 import {
   childDelete,
   childRefusalNotify,
@@ -29,7 +35,7 @@ import {
 } from './child.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import { goesChildless, isChildless } from './childless.ts'
-import { firstRounds, type ChildConnection } from './connection.ts'
+import type { ChildConnection, Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
@@ -41,8 +47,9 @@ import { connectionsFor, type Claim } from './matching.ts'
 import { agreeOnMobike, mobikeSupport } from './mobike-answer.ts'
 import { checkNatPolicy, forbidNats, heedRefusal } from './nat-policy.ts'
 import type { Opening } from './opening.ts'
+import { ownIdentity, proveOurselves } from './own-proof.ts'
+import { failed, PeerRounds, type PeerRound, type Responding } from './peer-rounds.ts'
 import { throwIfRedirected } from './redirection.ts'
-import { ownIdentity, selectConnection } from './selection.ts'
 import type { Session } from './session.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
 import { acceptAddresses, answerConfiguration, requestAddresses } from './virtual-addresses.ts'
@@ -56,42 +63,25 @@ export async function initiateAuth(
   childConnection: ChildConnection | null,
   asked?: AskedTraffic,
 ): Promise<boolean> {
-  const { sa, env, exchanges, opening } = session
-  const { connection, suite, keys } = sa
-  assert(connection !== null && opening !== null && suite !== null && keys !== null, 'IKE_SA_INIT comes before IKE_AUTH')
-  const prf = createPrf(suite.prf)
-  const localId = firstRounds(connection).local.id ?? identityOfAddress(sa.local.address)
-  sa.localId = localId
-  const expected = firstRounds(connection).remote.id
-  const secret = secretToProve(
-    session,
-    localId,
-    expected.kind === 'exact' ? expected.identity : identityOfAddress(sa.remote.address),
-  )
-  env.report({ event: 'authenticating', sa, id: localId })
-  const idPayload: IdPayload = { kind: 'IDi', idType: localId.type, data: localId.data }
+  const { sa, env, opening } = session
+  const { connection } = sa
+  assert(connection !== null && opening !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const peer = new PeerRounds(session, [connection])
+  const firstProof = await ownRound(session, connection, peer)
   const request = requestAddresses(session)
   const isWithout = goesChildless(session, childConnection)
   const offer = isWithout || childConnection === null ? null : await offerChild(session, childConnection, 'without-ke', asked)
+  const firstRequest = [
+    ...(request === null ? [] : [request]),
+    ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
+    ...mobikeSupport(session, connection.mobike),
+    ...forbidNats(session),
+    ...(hasRounds(connection) && opening.takesRounds ? [notify(NotifyType.MULTIPLE_AUTH_SUPPORTED)] : []),
+  ]
 
   let answer: Received | null = null
   try {
-    answer = await exchanges.request(ExchangeType.IKE_AUTH, [
-      idPayload,
-      ...(isInitialContact(session) ? [notify(NotifyType.INITIAL_CONTACT)] : []),
-      ...(expected.kind === 'exact'
-        ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data } as const]
-        : []),
-      authPayload(pskAuthentication(prf, secret.secret, initiatorOctets(session, opening, idPayload))),
-      ...(request === null ? [] : [request]),
-      ...(offer === null ? [] : [...offer.notifies, offer.proposals, ...offer.selectors]),
-      ...mobikeSupport(session, connection.mobike),
-      ...forbidNats(session),
-    ])
-    if (answer.malformed !== null) throw answer.malformed
-    rejectUnknownCritical(answer)
-    throwOnFatalNotify(answer)
-    sa.remoteId = authenticatedResponder(session, prf, opening, localId, answer)
+    answer = await exchangeRounds(session, connection, peer, [...firstProof, ...firstRequest], (received) => (answer = received))
     throwIfRedirected(answer.payloads, null)
     agreeOnMobike(session, answer)
   } catch (error) {
@@ -125,11 +115,112 @@ export async function initiateAuth(
   return true
 }
 
-/** An error notify of an answer; beside AUTH only those that are not about the CHILD_SA (RFC 7296 1.2, 2.21.2). */
-function throwOnFatalNotify(answer: Received): void {
+/** Exchanges until both sides have proved all they have to. Resolves to the last answer; `heard` is told of each as it comes. */
+async function exchangeRounds(
+  session: Session,
+  connection: Connection,
+  peer: PeerRounds,
+  firstRequest: readonly Payload[],
+  heard: (answer: Received) => void,
+): Promise<Received> {
+  let payloads = firstRequest
+  let peerIsDone = false
+  for (;;) {
+    const answer = await session.exchanges.request(ExchangeType.IKE_AUTH, payloads)
+    heard(answer)
+    if (answer.malformed !== null) throw answer.malformed
+    rejectUnknownCritical(answer)
+    throwOnFatalNotify(answer, peerIsDone)
+    if (!peerIsDone) {
+      await admitRound(session, peer, answer, 'IDr')
+      peerIsDone = findNotify(answer.payloads, NotifyType.ANOTHER_AUTH_FOLLOWS) === null
+      if (peerIsDone) await peer.requireAll()
+    }
+    if (peerIsDone && !hasMoreRounds(session, connection, peer)) return answer
+    payloads = await ownRound(session, connection, peer)
+  }
+}
+
+/** Our next round, if there is one, with IDr and CERTREQ where they belong. */
+async function ownRound(session: Session, connection: Connection, peer: PeerRounds): Promise<readonly Payload[]> {
+  const { sa, opening } = session
+  assert(opening !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const index = peer.own.length
+  const expected = connection.remote[index]?.id
+  const idr: readonly Payload[] =
+    expected?.kind === 'exact' ? [{ kind: 'IDr', idType: expected.identity.type, data: expected.identity.data }] : []
+  const round = connection.local[index]
+  // The responder is not done yet; it does not need us for that.
+  if (round === undefined || !isOurTurn(index, opening.takesRounds)) return idr
+  const id = ownIdentity(round, null, session)
+  sa.localId = id
+  const proof = await proveOurselves(session, round, {
+    kind: 'IDi',
+    connection,
+    id,
+    peer: expected?.kind === 'exact' ? expected.identity : (sa.remoteId ?? identityOfAddress(sa.remote.address)),
+    secret: null,
+    asked: opening.certificateRequest,
+  })
+  peer.own.push({ method: round.method, id })
+  const auth = proof.at(-1)!
+  return [
+    ...proof.slice(0, -1),
+    ...(index === 0 && isInitialContact(session) ? [notify(NotifyType.INITIAL_CONTACT)] : []),
+    ...(index === 0 ? certificateRequests(session, [connection]) : []),
+    ...idr,
+    auth,
+    ...(hasMoreRounds(session, connection, peer) ? [notify(NotifyType.ANOTHER_AUTH_FOLLOWS)] : []),
+  ]
+}
+
+function hasRounds({ local, remote }: Connection): boolean {
+  return local.length > 1 || remote.length > 1
+}
+
+function hasMoreRounds({ opening }: Session, connection: Connection, { own }: PeerRounds): boolean {
+  return opening !== null && own.length < connection.local.length && isOurTurn(own.length, opening.takesRounds)
+}
+
+/** A peer that knows nothing of rounds gets one (strongSwan); whether that is enough is for the peer to say. */
+function isOurTurn(index: number, takesRounds: boolean): boolean {
+  return index === 0 || takesRounds
+}
+
+/** Takes in a round of the peer's. Throws ExchangeFailure when it proves nothing that we want. */
+async function admitRound(session: Session, peer: PeerRounds, { payloads }: Received, kind: 'IDi' | 'IDr'): Promise<void> {
+  const { sa, opening } = session
+  assert(opening !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const idPayload = find(payloads, kind)
+  const auth = find(payloads, 'AUTH')
+  if (idPayload === null || auth === null)
+    throw misbehaved(`an IKE_AUTH ${kind === 'IDi' ? 'request' : 'response'} without ${kind} or AUTH payload`)
+  const round: PeerRound = {
+    id: identityIn(idPayload),
+    idPayload,
+    requestedId: kind === 'IDi' ? requestedIn(payloads) : null,
+    auth,
+    sent: readCertificates(session, payloads, opening.asksOcsp),
+  }
+  await peer.admit(round)
+  sa.remoteId = round.id
+}
+
+function identityIn({ idType, data }: IdPayload): Identity {
+  return { type: idType, data: data.slice() }
+}
+
+function requestedIn(payloads: readonly Payload[]): Identity | null {
+  const idr = find(payloads, 'IDr')
+  return idr === null ? null : identityIn(idr)
+}
+
+/** An error notify of an answer; once the peer has proved who it is, only those that are not about the CHILD_SA (RFC 7296 1.2, 2.21.2). */
+function throwOnFatalNotify(answer: Received, peerIsDone: boolean): void {
   const error = findErrorNotify(answer.payloads)
   if (error === null) return
-  const isAboutChild = find(answer.payloads, 'AUTH') !== null && CHILD_ERRORS.has(error.notifyType)
+  const hasProved = peerIsDone || find(answer.payloads, 'AUTH') !== null
+  const isAboutChild = hasProved && CHILD_ERRORS.has(error.notifyType)
   if (!isAboutChild) throw refusedByPeer(error.notifyType)
 }
 
@@ -166,72 +257,111 @@ function tellOurVerdict(session: Session, answer: Received, error: unknown): voi
   })
 }
 
-/** The responder's side: the payloads of the answer. Throws ExchangeFailure whose notify ends the IKE_SA. */
+/**
+ * The responder's side: the payloads of the answer. The IKE_SA stands afterwards, unless a side has another round to come.
+ * Throws ExchangeFailure whose notify ends the IKE_SA.
+ */
 export async function respondAuth(session: Session, request: Received): Promise<readonly Payload[]> {
-  const { sa, env, opening } = session
+  const { sa, opening } = session
   assert(opening !== null && sa.suite !== null, 'IKE_SA_INIT comes before IKE_AUTH')
   rejectUnknownCritical(request)
   heedRefusal(request)
-  const prf = createPrf(sa.suite.prf)
-  const idi = find(request.payloads, 'IDi')
-  const idr = find(request.payloads, 'IDr')
-  const auth = find(request.payloads, 'AUTH')
+  const isFirst = session.responding === null
+  const state = (session.responding ??= beginResponding(session, request))
+  const { peer, first } = state
+  state.asked = both(state.asked, readRequest(session, request.payloads))
+  if (!state.peerIsDone) {
+    await admitRound(session, peer, request, 'IDi')
+    state.peerIsDone = !state.takesRounds || findNotify(request.payloads, NotifyType.ANOTHER_AUTH_FOLLOWS) === null
+    if (state.peerIsDone) await peer.requireAll()
+  }
+  const { connection } = peer
+  session.useConnection(connection)
+  if (isFirst) {
+    // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
+    sa.local = request.local
+    sa.remote = request.remote
+    checkNatPolicy(session, request)
+  }
+  const wantsNoChild = isChildless(connection, first.payloads)
+  const proof = await answeringRound(session, state, request)
+  const hasMore = state.takesRounds && peer.own.length < connection.local.length
+  if (hasMore || !state.peerIsDone) return hasMore ? [...proof, notify(NotifyType.ANOTHER_AUTH_FOLLOWS)] : proof
+  return [...proof, ...(await concludeAuth(session, connection, first, wantsNoChild))]
+}
+
+/** The connections that it may be for. Throws AUTHENTICATION_FAILED if there is none. */
+function beginResponding(session: Session, first: Received): Responding {
+  const { sa, env } = session
+  const { local, remote, payloads } = first
+  const idi = find(payloads, 'IDi')
   if (idi === null) throw misbehaved('an IKE_AUTH request without IDi payload')
-  const remoteId: Identity = { type: idi.idType, data: idi.data.slice() }
-  const requestedId: Identity | null = idr === null ? null : { type: idr.idType, data: idr.data.slice() }
-  const { local, remote } = request
   assert(sa.proposal !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const remoteId = identityIn(idi)
+  const requestedId = requestedIn(payloads)
   const claim: Claim = { way: { local, remote }, remoteId, requestedId, proposal: sa.proposal }
   const candidates = connectionsFor(env.connections(), claim)
   const [best] = candidates
   env.report({ event: 'peer-identified', sa, local, remote, remoteId, requestedId, connection: best ?? null })
   if (best === undefined) {
     const asked = requestedId === null ? '' : ` and us as ${formatIdentity(requestedId)}`
-    throw authenticationFailed(
+    throw failed(
       `no matching peer config found: no connection for these addresses expects the peer as ${formatIdentity(remoteId)}${asked}`,
     )
   }
-  if (auth === null)
-    throw authenticationFailed(`peer requested EAP, config unacceptable: it is not configured for ${formatIdentity(remoteId)}`)
-  if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
-    throw authenticationFailed(
-      `${formatIdentity(remoteId)} authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
-    )
-  }
-  const peerOctets = initiatorOctets(session, opening, idi)
-  const selection = selectConnection(candidates, claim, env.secrets(), ({ secret }) =>
-    verifyPsk(prf, secret, peerOctets, auth.data),
-  )
-  if (selection === null) throw notProven(session, ownIdentity(best, claim), remoteId)
-  const { connection, localId, secret } = selection
-  env.report({ event: 'peer-authenticated', sa, id: remoteId })
-  if (connection !== best) env.report({ event: 'connection-switched', sa, from: best, to: connection })
-  env.report({ event: 'authenticating', sa, id: localId })
+  if (find(payloads, 'AUTH') === null)
+    throw failed(`peer requested EAP, config unacceptable: it is not configured for ${formatIdentity(remoteId)}`)
+  const knowsRounds = findNotify(payloads, NotifyType.MULTIPLE_AUTH_SUPPORTED) !== null
+  const takesRounds = knowsRounds && env.settings().multipleAuthentication
+  return { first, peer: new PeerRounds(session, candidates), takesRounds, peerIsDone: false, asked: null }
+}
 
-  session.useConnection(connection)
-  sa.localId = localId
-  sa.remoteId = remoteId
-  // The first protected request shows the endpoints that both sides will use from now on (strongSwan).
-  sa.local = request.local
-  sa.remote = request.remote
-  checkNatPolicy(session, request)
-  const isMobike = agreeOnMobike(session, request)
-  const wantsNoChild = isChildless(connection, request.payloads)
-  const saysInitialContact = findNotify(request.payloads, NotifyType.INITIAL_CONTACT) !== null
+/** Our round that goes with the answer, if there is one left. Throws AUTHENTICATION_FAILED if we are not who is asked for. */
+async function answeringRound(session: Session, state: Responding, request: Received): Promise<readonly Payload[]> {
+  const { sa } = session
+  const { peer } = state
+  const { connection } = peer
+  const index = peer.own.length
+  const round = connection.local[index]
+  if (round === undefined || !isOurTurn(index, state.takesRounds)) return []
+  const requestedId = requestedIn(request.payloads)
+  if (round.id !== null && requestedId !== null && matchIdentity({ kind: 'exact', identity: round.id }, requestedId) === 0)
+    throw failed(`received IDr ${formatIdentity(requestedId)}, but require ${formatIdentity(round.id)}`)
+  const id = ownIdentity(round, requestedId, session)
+  assert(sa.remoteId !== null, 'the peer has proved who it is')
+  const proof = await proveOurselves(session, round, {
+    kind: 'IDr',
+    connection,
+    id,
+    peer: sa.remoteId,
+    secret: round.method === 'psk' ? peer.secret : null,
+    asked: state.asked,
+  })
+  sa.localId = id
+  peer.own.push({ method: round.method, id })
+  return proof
+}
+
+/** Both have proved who they are: the IKE_SA stands, and what else the first request asks for is answered. */
+async function concludeAuth(
+  session: Session,
+  connection: Connection,
+  first: Received,
+  wantsNoChild: boolean,
+): Promise<readonly Payload[]> {
+  const { sa, env, opening } = session
+  assert(opening !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const isMobike = agreeOnMobike(session, first)
+  const saysInitialContact = findNotify(first.payloads, NotifyType.INITIAL_CONTACT) !== null
   enforceUniqueness(session, saysInitialContact)
   establish(session)
-
-  const idPayload: IdPayload = { kind: 'IDr', idType: localId.type, data: localId.data }
-  const answer: Payload[] = [
-    idPayload,
-    authPayload(pskAuthentication(prf, secret.secret, responderOctets(session, opening, idPayload))),
-  ]
+  const answer: Payload[] = []
   try {
-    const configuration = answerConfiguration(session, request.payloads)
+    const configuration = answerConfiguration(session, first.payloads)
     if (configuration !== null) answer.push(configuration)
     answer.push(...authLifetimeNotify(session))
     if (!wantsNoChild) {
-      const choice = await chooseChild(session, connection.children, request.payloads, 'without-ke')
+      const choice = await chooseChild(session, connection.children, first.payloads, 'without-ke')
       await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)
       answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
     }
@@ -257,80 +387,6 @@ function establish(session: Session): void {
   tellOfLife()
 }
 
-/** The peer's identity, after its AUTH was found right. Throws AUTHENTICATION_FAILED. */
-function authenticatedResponder(session: Session, prf: Prf, opening: Opening, localId: Identity, answer: Received): Identity {
-  const { sa, env } = session
-  const idr = find(answer.payloads, 'IDr')
-  const auth = find(answer.payloads, 'AUTH')
-  if (idr === null || auth === null) throw misbehaved('an IKE_AUTH response without IDr or AUTH payload')
-  const remoteId: Identity = { type: idr.idType, data: idr.data.slice() }
-  assert(sa.connection !== null, 'an initiator knows its connection')
-  if (matchIdentity(firstRounds(sa.connection).remote.id, remoteId) === 0)
-    throw authenticationFailed(
-      `constraint check failed: the peer says it is ${formatIdentity(remoteId)}, which remote.id does not allow`,
-    )
-  if (auth.method !== AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE) {
-    throw authenticationFailed(
-      `the peer authenticates by ${nameOf(AuthMethod, auth.method)}, but only a pre-shared key is supported`,
-    )
-  }
-  const octets = responderOctets(session, opening, idr)
-  const isProven = sharedSecretsFor(env.secrets(), localId, remoteId).some((candidate) =>
-    verifyPsk(prf, candidate.secret, octets, auth.data),
-  )
-  if (!isProven) throw notProven(session, localId, remoteId)
-  env.report({ event: 'peer-authenticated', sa, id: remoteId })
-  return remoteId
-}
-
-/** None of our secrets for these two makes the peer's AUTH. */
-function notProven(session: Session, localId: Identity, remoteId: Identity): ExchangeFailure {
-  const tried = sharedSecretsFor(session.env.secrets(), localId, remoteId).length
-  if (tried === 0) return authenticationFailed(noSharedKey(localId, remoteId))
-  const between = `'${formatIdentity(localId)}' - '${formatIdentity(remoteId)}'`
-  return authenticationFailed(
-    `tried ${tried} shared key${tried === 1 ? '' : 's'} for ${between}, but MAC mismatched: the pre-shared key of the peer is not ours`,
-  )
-}
-
-function noSharedKey(localId: Identity, remoteId: Identity): string {
-  return `no shared key found for '${formatIdentity(localId)}' - '${formatIdentity(remoteId)}'`
-}
-
-function secretToProve(session: Session, localId: Identity, remoteId: Identity): SharedSecret {
-  const [secret] = sharedSecretsFor(session.env.secrets(), localId, remoteId)
-  if (secret !== undefined) return secret
-  throw new ExchangeFailure('caller', 'NO_SHARED_SECRET', noSharedKey(localId, remoteId))
-}
-
-function initiatorOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
-  assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return {
-    message: opening.initiatorMessage,
-    nonce: opening.responderNonce,
-    idPayload: restOfIdPayload(id),
-    macKey: session.sa.keys.pi,
-  }
-}
-
-function responderOctets(session: Session, opening: Opening, id: IdPayload): SignedOctets {
-  assert(session.sa.keys !== null, 'IKE_SA_INIT left keys')
-  return {
-    message: opening.responderMessage,
-    nonce: opening.initiatorNonce,
-    idPayload: restOfIdPayload(id),
-    macKey: session.sa.keys.pr,
-  }
-}
-
-function authPayload(data: Uint8Array): Payload {
-  return { kind: 'AUTH', method: AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, data }
-}
-
 function contributionsOf(opening: Opening): ChildContributions {
   return { nonceInitiator: opening.initiatorNonce, nonceResponder: opening.responderNonce, sharedSecret: null }
-}
-
-function authenticationFailed(message: string): ExchangeFailure {
-  return new ExchangeFailure('peer-misbehaved', 'AUTHENTICATION_FAILED', message, NotifyType.AUTHENTICATION_FAILED)
 }

@@ -10,6 +10,7 @@ import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import type { Certificate } from '../pki/certificate.ts'
+import { DEFAULT_REVOCATION_SETTINGS, type RevocationSettings } from '../pki/revocation.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
 import { DYNAMIC_SELECTOR, type SelectorTemplate } from '../negotiate/selectors.ts'
 
@@ -326,6 +327,13 @@ export interface IkeSettings {
   readonly blockThreshold: number
   /** IKE_SAs from which on strangers may begin no more; 0 = any number. */
   readonly ikeSaLimit: number
+  /** Signatures by RFC 7427; what `auth` asks of certificates counts for them, too; hashes in it mean PSS as well. */
+  readonly signatureAuthentication: boolean
+  readonly signatureAuthenticationConstraints: boolean
+  readonly rsaPss: boolean
+  /** Several rounds of authentication (RFC 4739). */
+  readonly multipleAuthentication: boolean
+  readonly revocation: RevocationSettings
   /** We go where a gateway sends us (RFC 5685). */
   readonly followRedirects: boolean
   /** An IKE_SA whose CHILD_SA of IKE_AUTH fails goes with it. */
@@ -387,6 +395,11 @@ export const DEFAULT_IKE_SETTINGS: IkeSettings = {
   cookieThresholdIp: 3,
   blockThreshold: 5,
   ikeSaLimit: 0,
+  signatureAuthentication: true,
+  signatureAuthenticationConstraints: true,
+  rsaPss: false,
+  multipleAuthentication: true,
+  revocation: DEFAULT_REVOCATION_SETTINGS,
   followRedirects: true,
   closeIkeOnChildFailure: false,
   halfOpenTimeout: 30_000,

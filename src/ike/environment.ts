@@ -2,6 +2,7 @@
  * What the exchanges of a shard have in their hands: the ports, the books, what is configured, and nobody's globals.
  */
 import type { Leases } from '../address/leases.ts'
+import type { Credentials } from '../auth/credentials.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { Books } from '../kernel/books.ts'
@@ -9,7 +10,8 @@ import type { Separation } from '../kernel/separation.ts'
 import type { MappingLifetimes } from '../nat/adaptive.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
-import type { Clock, Entropy, HostNetwork, KeyExchanges, Network } from '../ports.ts'
+import type { RevocationCache } from '../pki/revocation.ts'
+import type { Clock, Entropy, Fetcher, HostNetwork, KeyExchanges, Network, Signer } from '../ports.ts'
 import type { ChildConnection, Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
 import type { IkeSa, InterfaceIds } from './sa.ts'
@@ -45,6 +47,10 @@ export interface Environment {
   readonly clock: Clock
   readonly entropy: Entropy
   readonly keyExchanges: KeyExchanges
+  readonly signer: Signer
+  readonly fetcher: Fetcher
+  credentials(): Credentials
+  readonly revocations: RevocationCache
   readonly books: Books
   readonly traffic: TrafficClaims
   readonly leases: Leases

@@ -4,6 +4,8 @@
 import type { Lease } from '../address/leases.ts'
 import type { Identity } from '../auth/identity.ts'
 import type { SharedSecret } from '../auth/secrets.ts'
+import type { Means } from '../auth/signature.ts'
+import type { Trust } from '../auth/trust.ts'
 import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -15,6 +17,8 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { HealthReason, HealthState, Repair } from '../nat/health.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
+import type { Certificate } from '../pki/certificate.ts'
+import type { RevocationVerdict } from '../pki/revocation.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 
@@ -147,9 +151,37 @@ export type IkeEvent =
   | { readonly event: 'connection-switched'; readonly sa: IkeSa; readonly from: Connection; readonly to: Connection }
   /** The peer of `sa` has an older IKE_SA, which `unique = replace` has deleted, at once or later. */
   | { readonly event: 'duplicate-found'; readonly sa: IkeSa; readonly old: IkeSa; readonly isLater: boolean }
-  /** We prove who we are, the peer has proved who it is: with pre-shared keys, so far. */
-  | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity }
-  | { readonly event: 'peer-authenticated'; readonly sa: IkeSa; readonly id: Identity }
+  /** We prove who we are, the peer has proved who it is. */
+  | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity; readonly by: Means }
+  | { readonly event: 'peer-authenticated'; readonly sa: IkeSa; readonly id: Identity; readonly by: Means }
+  /** Why the key of the peer is trusted, and what was heard of revocations. */
+  | {
+      readonly event: 'peer-trusted'
+      readonly sa: IkeSa
+      readonly trust: Trust
+      readonly revocation: readonly RevocationVerdict[]
+    }
+  /** What the peer has proved is not what this connection wants; `reason` in short. */
+  | {
+      readonly event: 'connection-refused'
+      readonly sa: IkeSa
+      readonly connection: Connection
+      readonly reason: string
+      readonly sentence: string
+    }
+  | { readonly event: 'certificate-received'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }
+  | { readonly event: 'certificate-sent'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }
+  /** A CERT payload that is of no use. */
+  | { readonly event: 'certificate-ignored'; readonly sa: IkeSa; readonly sentence: string }
+  /** The peer asks for certificates of these CAs, and of so many that we do not know. */
+  | {
+      readonly event: 'certificate-requested'
+      readonly sa: IkeSa
+      readonly known: readonly Certificate[]
+      readonly unknown: number
+    }
+  /** We ask for certificates of these CAs. */
+  | { readonly event: 'certificate-request-sent'; readonly sa: IkeSa; readonly authorities: readonly Certificate[] }
   | { readonly event: 'ike-established'; readonly sa: IkeSa }
   | { readonly event: 'ike-failed'; readonly sa: IkeSa; readonly error: EspalierError }
   /** A connection of `start_action = start` did not even come to an IKE_SA. */
@@ -356,3 +388,5 @@ export type DropReason =
   | 'fragment-known'
   /** More fragments, or a longer message, than we put together. */
   | 'fragment-limit'
+  /** It has come before, and its answer takes its time. */
+  | 'being-answered'

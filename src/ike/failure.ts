@@ -57,6 +57,18 @@ export class NotInitiated extends EspalierError {
   override readonly name = 'NotInitiated'
 }
 
+export const AUTH_TOO_LATE = 'AUTH_TOO_LATE'
+
+/** What IKE_AUTH needs of others, as to hear of a revocation, took longer than a half-open IKE_SA may. */
+export function authTooLate(): ExchangeFailure {
+  return new ExchangeFailure(
+    'system',
+    AUTH_TOO_LATE,
+    'what IKE_AUTH waits for (a signature, a CRL, an OCSP answer) has not come in time',
+    NotifyType.AUTHENTICATION_FAILED,
+  )
+}
+
 /** The peer broke a rule: we answer INVALID_SYNTAX. */
 export function misbehaved(message: string): ExchangeFailure {
   return new ExchangeFailure('peer-misbehaved', 'PEER_INVALID_SYNTAX', message, NotifyType.INVALID_SYNTAX)
@@ -89,7 +101,7 @@ function refusal(notifyType: number, what: string): ExchangeFailure {
 
 const REMEDIES: Readonly<Record<number, string>> = {
   [NotifyType.AUTHENTICATION_FAILED]:
-    'the peer does not accept our identity or our pre-shared key; compare id and secret on both sides',
+    'the peer does not accept our identity, our certificate or our pre-shared key; compare id and secret on both sides',
   [NotifyType.NO_PROPOSAL_CHOSEN]:
     'the peer accepts none of our proposals, or has no connection for our addresses; compare the configurations',
   [NotifyType.TS_UNACCEPTABLE]: 'our local_ts and remote_ts and those of the peer have nothing in common',

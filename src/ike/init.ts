@@ -6,6 +6,7 @@
  *
  * Agrees on a suite and keys, finds out about NATs, floats to the NAT-T port.
  */
+import { hashesAllowed, readHashAlgorithms, writeHashAlgorithms } from '../auth/signature.ts'
 import { assert } from '../base/assert.ts'
 import { deriveIkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
@@ -18,6 +19,7 @@ import { detectionOf, type Way } from '../nat/path.ts'
 import { floated, floats } from '../nat/ports.ts'
 import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
+import { certificateRequests, readRequest, requestsOcsp } from './certificate-payloads.ts'
 import { childlessSupport } from './childless.ts'
 import type { Connection } from './connection.ts'
 import type { Received } from './exchange.ts'
@@ -51,6 +53,7 @@ export async function initiateInit(session: Session): Promise<void> {
         ...natDetection(session),
         ...fragmentationSupport(connection.fragmentation !== 'no'),
         ...redirectSupport(session),
+        ...signatureSupport(session, [connection]),
       ])
       const initiatorMessage = exchanges.outstandingBytes
       const answer = await waiting
@@ -129,6 +132,11 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
     initiatorNonce: offer.nonce,
     responderNonce: peerNonce.slice(),
     takesChildless: findNotify(answer.payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== null,
+    peerHashes: hashesOf(session, answer),
+    takesRounds:
+      env.settings().multipleAuthentication && findNotify(answer.payloads, NotifyType.MULTIPLE_AUTH_SUPPORTED) !== null,
+    certificateRequest: readRequest(session, answer.payloads),
+    asksOcsp: requestsOcsp([connection]),
   }
   sa.nat = observedNat(session, answer, connection.forceEncapsulation)
   env.report({ event: 'nat-detected', sa })
@@ -207,6 +215,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   // Which connection it is turns out in IKE_AUTH; one that sends no fragments may take some in.
   sa.fragmentation =
     supportsFragmentation(request.received) && request.candidates.some(({ fragmentation }) => fragmentation !== 'no')
+  const peerHashes = hashesOf(session, request.received)
   const [responderMessage] = exchanges.respond(request.received, [
     { kind: 'SA', proposals: [request.answerProposal] },
     { kind: 'KE', group: request.suite.ke, data: publicValue },
@@ -215,6 +224,10 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     ...(sa.nat.supported ? natDetection(session, forced, sa, publicAddresses) : []),
     ...childlessSupport(request.candidates),
     ...fragmentationSupport(sa.fragmentation),
+    // As an answer to the initiator's (RFC 7427 4).
+    ...(peerHashes === null ? [] : signatureSupport(session, request.candidates)),
+    ...roundsSupport(session, request.candidates),
+    ...certificateRequests(session, request.candidates),
   ])
   assert(responderMessage !== undefined, 'an IKE_SA_INIT goes in one piece')
   session.opening = {
@@ -223,7 +236,33 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     initiatorNonce: request.peerNonce.slice(),
     responderNonce: nonce,
     takesChildless: false,
+    peerHashes,
+    takesRounds: false,
+    certificateRequest: null,
+    asksOcsp: requestsOcsp(request.candidates),
   }
+}
+
+/** RFC 7427 4: hashes that the peer may sign with, where a signature of it could be of use. */
+function signatureSupport({ env }: Session, connections: readonly Connection[]): Payload[] {
+  const rounds = connections.flatMap(({ remote }) => remote.filter(({ method }) => method !== 'psk'))
+  const settings = env.settings()
+  if (rounds.length === 0 || !settings.signatureAuthentication) return []
+  return [notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, writeHashAlgorithms(hashesAllowed(rounds, settings)))]
+}
+
+/** Null: the peer does not know RFC 7427, or none of the hashes that we do, or we are not to use it. */
+function hashesOf({ env }: Session, { payloads }: Received): ReadonlySet<number> | null {
+  const found = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+  if (found === null || !env.settings().signatureAuthentication) return null
+  const hashes = readHashAlgorithms(found.data)
+  return hashes.size === 0 ? null : hashes
+}
+
+/** RFC 4739 3.1, where it could be of use. */
+function roundsSupport({ env }: Session, connections: readonly Connection[]): Payload[] {
+  const isWanted = connections.some(({ local, remote }) => local.length > 1 || remote.length > 1)
+  return isWanted && env.settings().multipleAuthentication ? [notify(NotifyType.MULTIPLE_AUTH_SUPPORTED)] : []
 }
 
 /** The NAT facts of a message with the peer's hashes, seen where it came in. Its header's SPIs count, not ours. */

@@ -4,6 +4,7 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
+import type { EspalierError } from '../base/errors.ts'
 import type { Endpoint, IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { ChildUsage } from '../kernel/books.ts'
@@ -20,6 +21,7 @@ import type { CloseReason } from './events.ts'
 import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
+import type { Responding } from './peer-rounds.ts'
 import { NOT_REDIRECTED, type Redirections } from './redirection.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
@@ -61,8 +63,9 @@ export interface SessionKeeper {
   wayFound(session: Session, way: Way): Promise<void>
   /** Something authentic came: if the IKE_SA moves by that, when it has (moves.ts). */
   heard(session: Session, arrival: Arrival): Promise<void> | null
-  /** It has a connection now. */
+  /** It has a connection now; it is about to have another one. */
   connected(session: Session): void
+  disconnected(session: Session): void
   /** Something new is known of the NAT before all IKE_SAs that have this address here (adaptive.ts). */
   mappingLearnt(local: IpAddress): void
   closed(session: Session): void
@@ -133,6 +136,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
   readonly deadlines = noDeadlines()
   /** What IKE_SA_INIT left for IKE_AUTH; null before and after. */
   opening: Opening | null = null
+  /** At a responder: how far IKE_AUTH has come. */
+  responding: Responding | null = null
+  /** Message ID of the request that is being answered, while that waits for something elsewhere. */
+  answering: number | null = null
   /**
    * At a responder: hash of the IKE_SA_INIT request. Its retransmission is known by its bytes, whatever port a NAT gave
    * it meanwhile, as long as the IKE_SA lives: one that was overtaken by IKE_AUTH must not begin another IKE_SA.
@@ -182,6 +189,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** The CHILD_SA that the running task is to make for somebody. */
   #making: WantedChild | undefined
   #closing: Promise<void> | null = null
+  #interrupt: ((why: EspalierError) => void) | null = null
 
   constructor(sa: IkeSa, env: Environment, deadlines: Deadlines<Session>, keeper: SessionKeeper) {
     this.sa = sa
@@ -311,9 +319,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return this.predecessor !== null && this.sa.state === 'connecting'
   }
 
-  /** A responder knows now who the peer is, and by that which connection it is. */
+  /** A responder knows now who the peer is, and by that which connection it is; another round may show that it is another one. */
   useConnection(connection: Connection): void {
-    assert(this.sa.connection === null, 'the connection is chosen once')
+    if (connection === this.sa.connection) return
+    if (this.sa.connection !== null) this.#keeper.disconnected(this)
     this.sa.connection = connection
     this.#keeper.connected(this)
   }
@@ -576,9 +585,41 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.sa.keys = null
   }
 
+  /**
+   * For IKE_AUTH: waits for what is done in another thread or by another host, for as long as a half-open IKE_SA has;
+   * rejects then (interrupt). The piece of work goes on meanwhile, so that nothing else happens to this IKE_SA; what
+   * others do is not held up.
+   */
+  elsewhere<Answer>(work: Promise<Answer>): Promise<Answer> {
+    const { env, deadlines } = this
+    const isOurTime = deadlines['half-open'] === null
+    if (isOurTime) this.setDeadline('half-open', env.clock.now() + env.settings().halfOpenTimeout)
+    const waiting = new Promise<Answer>((resolve, reject) => {
+      this.#interrupt = reject
+      work.then(resolve, reject)
+    })
+    return waiting.finally(() => {
+      this.#interrupt = null
+      if (isOurTime) this.clearDeadline('half-open')
+    })
+  }
+
+  get isElsewhere(): boolean {
+    return this.#interrupt !== null
+  }
+
+  /** The time for what is waited for elsewhere is over. False if nothing is. */
+  interrupt(why: EspalierError): boolean {
+    const interrupt = this.#interrupt
+    this.#interrupt = null
+    interrupt?.(why)
+    return interrupt !== null
+  }
+
   /** IKE_AUTH is over, one way or the other. */
   dropOpening(): void {
     this.opening = null
+    this.responding = null
     this.clearDeadline('half-open')
   }
 

@@ -36,7 +36,7 @@ import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { misbehaved, notifyFor } from './failure.ts'
+import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
@@ -163,6 +163,9 @@ export class Shard implements SessionKeeper {
     const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
     if (session === undefined) return this.#sayFarewellAgain(arrival)
     if (header.fromInitiator !== (session.sa.role === 'responder')) return this.#drop(datagram, 'unknown-spi', header)
+    // strongSwan: whoever asks again while its answer takes its time gets one answer, and costs nothing.
+    if (session.isElsewhere && !header.response && header.messageId === session.answering)
+      return this.#drop(datagram, 'being-answered', header)
     if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full', header)
     session.enqueue(() => this.#handleMessage(session, arrival))
   }
@@ -245,6 +248,8 @@ export class Shard implements SessionKeeper {
       if (due === null) break
       const { owner: session, name, at } = due
       if (name === 'keepalive') keepalives.push({ session, at })
+      // What IKE_AUTH waits for elsewhere holds up the queue of its IKE_SA.
+      else if (name === 'half-open' && session.interrupt(authTooLate())) continue
       else session.enqueue(() => this.#handleDeadline(session, name))
     }
     if (keepalives.length > 0) handleKeepalives(this.#env.books, keepalives)
@@ -337,6 +342,7 @@ export class Shard implements SessionKeeper {
     // What is to replace another goes with that, or takes over and is deleted in its place.
     if (session.isSuccessor) return
     // What is not established yet has no peer to tell.
+    session.interrupt(authTooLate())
     if (session.sa.state === 'connecting' || session.sa.isStale) return session.run(() => session.close(reason))
     await session.runExchange((current) => deleteIkeSa(current, reason), 'delete-ike')
   }
@@ -394,8 +400,10 @@ export class Shard implements SessionKeeper {
     try {
       if (request.malformed !== null) throw misbehaved(request.malformed.message)
       if (request.exchangeType === ExchangeType.IKE_AUTH && sa.role === 'responder' && session.opening !== null) {
-        exchanges.respond(request, await respondAuth(session, request))
-        startKeepalives(session)
+        session.answering = request.messageId
+        const answer = await respondAuth(session, request).finally(() => (session.answering = null))
+        exchanges.respond(request, answer)
+        if (sa.state === 'established') startKeepalives(session)
         return
       }
       if (sa.state === 'connecting') await confirmByUse(session, request)
@@ -424,7 +432,7 @@ export class Shard implements SessionKeeper {
       const ends = sa.state === 'connecting'
       if (ends) this.#env.report({ event: 'ike-failed', sa, error })
       exchanges.respond(request, [notifyFor(error) ?? notify(NotifyType.AUTHENTICATION_FAILED)])
-      if (ends) await session.close('failed')
+      if (ends) await session.close(error.code === AUTH_TOO_LATE ? 'half-open-timeout' : 'failed')
     }
   }
 
@@ -692,6 +700,13 @@ export class Shard implements SessionKeeper {
     const { connection } = session.sa
     assert(connection !== null, 'an IKE_SA is told of when it has a connection')
     this.#byConnection.add(connection.name, session)
+  }
+
+  /** Part of SessionKeeper. */
+  disconnected(session: Session): void {
+    const { connection } = session.sa
+    assert(connection !== null, 'a connection is given up for another one')
+    this.#byConnection.remove(connection.name, session)
   }
 
   /** Part of SessionKeeper. */

@@ -8,10 +8,12 @@
 import type { Lease } from '../address/leases.ts'
 import { formatIdentity, type Identity } from '../auth/identity.ts'
 import type { SecretKind } from '../auth/secrets.ts'
+import type { Means } from '../auth/signature.ts'
 import { unreachable } from '../base/assert.ts'
 import { type EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
-import { ProtocolId } from '../iana/ikev2.ts'
+import { schemeName } from '../crypto/signature-scheme.ts'
+import { AuthMethod, ProtocolId } from '../iana/ikev2.ts'
 import { trafficOfPacket } from '../ike/asked-traffic.ts'
 import { isShunt } from '../ike/connection.ts'
 import type { DropReason, IkeEvent, RoamFinding, UpdateFailure } from '../ike/events.ts'
@@ -24,6 +26,7 @@ import { encapsulates } from '../nat/detection.ts'
 import type { Way } from '../nat/path.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
+import { subjectOf } from '../pki/certificate.ts'
 import { healthSentence } from './health.ts'
 import type { Level, Line, LogGroup, Loudness } from './line.ts'
 import { messageSummary } from './message.ts'
@@ -320,6 +323,15 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'authenticating':
     case 'peer-authenticated':
       return wordNegotiation(speaker, event)
+    case 'certificate-received':
+    case 'certificate-sent':
+    case 'certificate-ignored':
+    case 'certificate-requested':
+    case 'certificate-request-sent':
+      return wordCertificates(speaker, event)
+    case 'peer-trusted':
+      return wordTrust(speaker, event)
+    case 'connection-refused':
     case 'connection-switched':
     case 'duplicate-found':
       return wordSelection(speaker, event)
@@ -650,18 +662,101 @@ function wordNegotiation(
       return
     }
     case 'authenticating':
-      return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' (myself) with pre-shared key`)
+      return speaker.tell('ike', 1, () => {
+        const by = event.by === 'pre-shared key' ? event.by : `${means(event.by)} successful`
+        return `authentication of '${formatIdentity(event.id)}' (myself) with ${by}`
+      })
     case 'peer-authenticated':
-      return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' with pre-shared key successful`)
+      return speaker.tell('ike', 1, () => `authentication of '${formatIdentity(event.id)}' with ${means(event.by)} successful`)
     default:
       unreachable(event, 'every event has its words')
   }
 }
 
-function wordSelection(speaker: Speaker, event: Event<'connection-switched' | 'duplicate-found'>): void {
+/** A signature by RFC 7427 has the name of its scheme, one before that the name of its method (strongSwan). */
+function means(by: Means): string {
+  if (by === 'pre-shared key') return by
+  return by.method === AuthMethod.DIGITAL_SIGNATURE
+    ? schemeName(by.scheme)
+    : (CLASSIC_METHODS[by.method] ?? schemeName(by.scheme))
+}
+
+const CLASSIC_METHODS: Readonly<Record<number, string>> = {
+  [AuthMethod.RSA_DIGITAL_SIGNATURE]: 'RSA signature',
+  [AuthMethod.ECDSA_SHA256_P256]: 'ECDSA-256 signature',
+  [AuthMethod.ECDSA_SHA384_P384]: 'ECDSA-384 signature',
+  [AuthMethod.ECDSA_SHA512_P521]: 'ECDSA-521 signature',
+}
+
+function wordCertificates(
+  speaker: Speaker,
+  event: Event<
+    'certificate-received' | 'certificate-sent' | 'certificate-ignored' | 'certificate-requested' | 'certificate-request-sent'
+  >,
+): void {
   switch (event.event) {
+    case 'certificate-received':
+    case 'certificate-sent': {
+      const verb = event.event === 'certificate-sent' ? 'sending' : 'received'
+      const what = event.isLeaf ? 'end entity' : 'issuer'
+      return speaker.tell('ike', 1, () => `${verb} ${what} cert "${subjectOf(event.certificate)}"`)
+    }
+    case 'certificate-ignored':
+      return speaker.tell('ike', 1, () => event.sentence)
+    case 'certificate-requested': {
+      for (const ca of event.known) speaker.add('ike', 1, () => `received cert request for "${subjectOf(ca)}"`)
+      const { unknown } = event
+      if (unknown > 0) speaker.add('ike', 1, () => `received ${unknown} cert requests for an unknown ca`)
+      return speaker.tell(
+        'ike',
+        2,
+        () => 'received certificate request',
+        () => ({ known: event.known.length, unknown }),
+      )
+    }
+    case 'certificate-request-sent': {
+      const named = event.authorities.slice(0, AUTHORITIES_SAID_MAX)
+      for (const ca of named) speaker.add('ike', 1, () => `sending cert request for "${subjectOf(ca)}"`)
+      const count = event.authorities.length
+      return speaker.tell(
+        'ike',
+        2,
+        () => `sending certificate request for ${count} CAs`,
+        () => ({ count }),
+      )
+    }
+    default:
+      unreachable(event, 'every event has its words')
+  }
+}
+
+/** Our limit: CAs in one round of lines. */
+const AUTHORITIES_SAID_MAX = 20
+
+function wordTrust(speaker: Speaker, { trust, revocation }: Event<'peer-trusted'>): void {
+  const { path, isAnchored, key } = trust
+  const [leaf, ...above] = path
+  const facts = (): Fields => ({ subject: leaf === undefined ? null : subjectOf(leaf), key: key.toString(), isAnchored })
+  if (leaf === undefined) return speaker.tell('cfg', 1, () => '  using trusted public key', facts)
+  if (!isAnchored) return speaker.tell('cfg', 1, () => `  using trusted certificate "${subjectOf(leaf)}"`, facts)
+  speaker.add('cfg', 1, () => `  using certificate "${subjectOf(leaf)}"`)
+  for (const [i, ca] of above.entries()) {
+    const isLast = i === above.length - 1
+    speaker.add('cfg', 1, () => `  using ${isLast ? 'trusted ca' : 'untrusted intermediate'} certificate "${subjectOf(ca)}"`)
+  }
+  speaker.tell('cfg', 1, () => `  reached self-signed root ca with a path length of ${path.length - 2}`, facts)
+  for (const { certificate, status, sentence } of revocation) {
+    speaker.add('cfg', 1, () => `checking certificate status of "${subjectOf(certificate)}"`)
+    speaker.add('cfg', 1, () => (status === 'good' ? 'certificate status is good' : sentence))
+  }
+}
+
+function wordSelection(speaker: Speaker, event: Event<'connection-refused' | 'connection-switched' | 'duplicate-found'>): void {
+  switch (event.event) {
+    case 'connection-refused':
+      speaker.add('cfg', 1, () => event.sentence)
+      return speaker.tell('cfg', 1, () => `selected peer config '${event.connection.name}' unacceptable: ${event.reason}`)
     case 'connection-switched':
-      speaker.add('cfg', 1, () => `selected peer config '${event.from.name}' unacceptable: non-matching authentication done`)
       return speaker.tell('cfg', 1, () => `switching to peer config '${event.to.name}'`)
     case 'duplicate-found': {
       const peer = event.old.remoteId === null ? '%any' : formatIdentity(event.old.remoteId)
@@ -1139,6 +1234,11 @@ const DROPS: Readonly<Record<DropReason, Drop>> = {
     group: 'enc',
     loudness: 1,
     words: (who, header) => `fragmented IKE message is too large, message ID ${header?.messageId ?? '?'} from ${who} ignored`,
+  },
+  'being-answered': {
+    group: 'mgr',
+    loudness: 1,
+    words: (_who, header) => `ignoring request with ID ${header?.messageId ?? '?'}, already processing`,
   },
   'unexpected': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} that is not expected now - ignored` },
 }

@@ -8,7 +8,11 @@
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { Alarm, systemClock } from '../../src/edge/clock.ts'
 import { systemEntropy } from '../../src/edge/entropy.ts'
+import { systemFetcher } from '../../src/edge/fetch.ts'
 import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
+import { systemSigner } from '../../src/edge/signer.ts'
+import { NO_CREDENTIALS } from '../../src/auth/credentials.ts'
+import { RevocationCache } from '../../src/pki/revocation.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
 import { ExchangeType } from '../../src/iana/ikev2.ts'
@@ -127,6 +131,10 @@ const shard = new Shard(
     clock: systemClock,
     entropy: systemEntropy,
     keyExchanges: new SystemKeyExchanges(),
+    signer: systemSigner,
+    fetcher: systemFetcher,
+    credentials: () => NO_CREDENTIALS,
+    revocations: new RevocationCache(),
     ports: { port: udp.port, portNatT: udp.portNatT },
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
     leases: new Leases(),

@@ -503,6 +503,7 @@ describe('values', () => {
 
   test('all of strongswan.conf that is honoured', () => {
     const text = `charon {
+      signature_authentication = no\n signature_authentication_constraints = no\n rsa_pss = yes\n multiple_authentication = no
       port = 501\n port_nat_t = 4501\n keep_alive = 1m\n keep_alive_dpd_margin = 5s\n retry_initiate_interval = 30\n retransmit_timeout = 0.5\n retransmit_base = 2\n retransmit_tries = 3
       retransmit_jitter = 50\n retransmit_limit = 60\n cookie_threshold = 7\n cookie_threshold_ip = 0\n half_open_timeout = 10\n init_limit_half_open = 11
       init_limit_job_load = 12\n block_threshold = 9\n ikesa_limit = 13\n follow_redirects = no\n close_ike_on_child_failure = yes\n prefer_best_path = yes\n prefer_temporary_addrs = yes\n process_route = no\n interfaces_ignore = eth0, eth1\n interfaces_use = eth2\n  check_current_path = yes\n replay_window = 64\n delete_rekeyed_delay = 7\n install_routes = no\n install_virtual_ip = no\n routing_table = 221\n routing_table_prio = 222\n make_before_break = no\n inactivity_close_ike = yes\n install_virtual_ip_on = lo\n dns1 = 10.0.0.1\n nbns1 = 10.0.0.2\n dns2 = fd00::1\n plugins { updown { load = no\n dns_handler = yes } }\n fragment_size = 600\n fragment_size_v6 = 1400\n max_packet = 9000\n}`
@@ -522,6 +523,11 @@ describe('values', () => {
       cookieThresholdIp: 0,
       blockThreshold: 9,
       ikeSaLimit: 13,
+      signatureAuthentication: false,
+      signatureAuthenticationConstraints: false,
+      rsaPss: true,
+      multipleAuthentication: false,
+      revocation: DEFAULT_IKE_SETTINGS.revocation,
       followRedirects: false,
       closeIkeOnChildFailure: true,
       halfOpenTimeout: 10_000,

@@ -30,6 +30,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     wayFound: () => assert.fail('there is one way here'),
     heard: () => null,
     connected: () => undefined,
+    disconnected: () => undefined,
     mappingLearnt: () => undefined,
     closed: () => undefined,
     childAdopted: () => undefined,

@@ -281,11 +281,11 @@ test('what strongSwan asks of a search in its log is there to be found', () => {
     "[CFG] looking for peer configs matching 203.0.113.1[%any]...198.51.100.7[carol@example.org]\n[CFG] selected peer config 'home'",
   )
   assert.equal(
-    said({ event: 'authenticating', sa, id: parseIdentity('moon.example.org') }),
+    said({ event: 'authenticating', sa, id: parseIdentity('moon.example.org'), by: 'pre-shared key' }),
     "[IKE] authentication of 'moon.example.org' (myself) with pre-shared key",
   )
   assert.equal(
-    said({ event: 'peer-authenticated', sa, id: remoteId }),
+    said({ event: 'peer-authenticated', sa, id: remoteId, by: 'pre-shared key' }),
     "[IKE] authentication of 'carol@example.org' with pre-shared key successful",
   )
   const between = '203.0.113.1[moon.example.org]...198.51.100.7[carol@example.org]'

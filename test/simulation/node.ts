@@ -5,10 +5,12 @@
 import { deserialize, serialize } from 'node:v8'
 
 import { assert } from '../../src/base/assert.ts'
-import type { EspalierError } from '../../src/base/errors.ts'
+import { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
 import { SECOND, type Milliseconds } from '../../src/base/time.ts'
 import { promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
+import type { PrivateKey } from '../../src/crypto/private-key.ts'
+import type { SignatureScheme } from '../../src/crypto/signature-scheme.ts'
 import { MemoryKernel, type PlainPacket, type ProtectedPacket } from '../../src/edge/memory-kernel.ts'
 import { Gateway, type GatewayConfiguration, type Handover } from '../../src/gateway/gateway.ts'
 import { readBack, writeDown } from '../../src/gateway/written.ts'
@@ -16,7 +18,7 @@ import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, KernelObjects, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
-import type { Entropy, Flows, KeptLease, Kernel, KeyExchange } from '../../src/ports.ts'
+import type { Entropy, FetchRequest, Flows, KeptLease, Kernel, KeyExchange } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import { Interfaces } from './interfaces.ts'
@@ -31,6 +33,10 @@ export interface Driver {
   /** How long the kernel takes for a batch of operations. */
   readonly kernelLatency: Milliseconds
   readonly keyExchangeLatency: Milliseconds
+  readonly signatureLatency: Milliseconds
+  readonly fetchLatency: Milliseconds
+  /** What web servers have, by URI. */
+  readonly web: ReadonlyMap<string, Uint8Array>
   /** Key exchanges are toys. */
   readonly isLong: boolean
   /** What was said, reported and delivered is kept. */
@@ -64,6 +70,8 @@ export class SimulatedNode implements Attachment {
   /** Keepalives that the kernel took, and datagrams for ports nobody listens on. */
   keepalivesReceived = 0
   unheard = 0
+  /** URIs that were asked for. */
+  readonly fetched: string[] = []
   /** A mistake of our own that came up. */
   broken: Extract<IkeEvent, { event: 'broken' }> | null = null
   /** Errno for operations that are to fail. */
@@ -180,6 +188,8 @@ export class SimulatedNode implements Attachment {
         clock: driver.clock,
         entropy,
         keyExchanges: { generate: (group) => this.#keyExchange(group, entropy) },
+        signer: { sign: (...request) => this.#sign(...request) },
+        fetcher: { fetch: (uri, request) => this.#fetch(uri, request) },
         flows: this.flows,
         leaseStore: {
           kept: this.keptLeases,
@@ -331,6 +341,26 @@ export class SimulatedNode implements Attachment {
     const later = (): Promise<void> => new Promise((resolve) => this.#driver.scheduleAt(this, latency, resolve))
     await later()
     return { ...exchange, agree: (peerPublic) => later().then(() => exchange.agree(peerPublic)) }
+  }
+
+  /** As a thread would do it. */
+  async #sign(key: PrivateKey, scheme: SignatureScheme, data: Uint8Array): Promise<Uint8Array> {
+    await this.#later(this.#driver.signatureLatency)
+    return key.sign(scheme, data)
+  }
+
+  /** A server that is not there is not heard of until the time is over. */
+  async #fetch(uri: string, { timeout }: FetchRequest): Promise<Uint8Array> {
+    this.fetched.push(uri)
+    const page = this.#driver.web.get(uri)
+    await this.#later(page === undefined ? timeout : this.#driver.fetchLatency)
+    if (page === undefined) throw new EspalierError('system', 'FETCH_FAILED', 'nothing complete came in time')
+    return page
+  }
+
+  #later(latency: Milliseconds): Promise<void> {
+    if (latency === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#driver.scheduleAt(this, latency, resolve))
   }
 
   /** News of addresses and routes travel by netlink, too. */

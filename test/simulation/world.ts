@@ -56,6 +56,9 @@ export class World implements Driver {
   kernelLatency: Milliseconds = 0.05
   /** How long a step of a key exchange takes; 0 is on the spot, as quick groups are. */
   keyExchangeLatency: Milliseconds = 0
+  signatureLatency: Milliseconds = 0
+  fetchLatency: Milliseconds = 0
+  readonly web = new Map<string, Uint8Array>()
   /** Cleared by scenarios whose peer is no gateway, and whose kernels therefore cannot agree. */
   expectsAgreement = true
   /** Cleared while a scenario takes things out of a kernel behind its gateway's back. */
