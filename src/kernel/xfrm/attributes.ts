@@ -21,12 +21,17 @@ function aligned(length: number): number {
  * and are gone after `wipe`.
  */
 export class RequestMessage {
-  readonly #bytes = new Uint8Array(REQUEST_CAPACITY)
-  readonly #view = new DataView(this.#bytes.buffer)
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
   #length: number
 
-  /** `structure` is the length of what follows the header, to be filled in through `view` at offset 16. */
-  constructor(type: number, flags: number, sequence: number, structure: number) {
+  /**
+   * `structure` is the length of what follows the header, to be filled in through `view` at offset 16; `capacity` what
+   * all of it may have, for messages that are small and many.
+   */
+  constructor(type: number, flags: number, sequence: number, structure: number, capacity = REQUEST_CAPACITY) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
     this.#length = NLMSG_HEADER_LENGTH + structure
     this.#view.setUint16(4, type, LITTLE_ENDIAN)
     this.#view.setUint16(6, flags, LITTLE_ENDIAN)
@@ -41,7 +46,7 @@ export class RequestMessage {
   attribute(type: number, length: number): number {
     const at = aligned(this.#length)
     const whole = ATTRIBUTE_HEADER_LENGTH + length
-    if (at + whole > REQUEST_CAPACITY) throw new RangeError(`a netlink request of more than ${REQUEST_CAPACITY} bytes`)
+    if (at + whole > this.#bytes.length) throw new RangeError(`a netlink request of more than ${this.#bytes.length} bytes`)
     this.#view.setUint16(at, whole, LITTLE_ENDIAN)
     this.#view.setUint16(at + 2, type, LITTLE_ENDIAN)
     this.#length = at + whole

@@ -226,6 +226,9 @@ function asciiBytes(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0))
 }
 
+/** Header, structure and a mark. */
+const STATE_ID_CAPACITY = 64
+
 /**
  * XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination, SPI and mark, the source is not asked for. Who
  * asks without NLM_F_ACK is answered with the state or an error, and nothing more.
@@ -236,7 +239,7 @@ export function encodeStateId(
   sequence: number,
   flags = FLAGS,
 ): Uint8Array {
-  const message = new RequestMessage(type, flags, sequence, USERSA_ID_LENGTH)
+  const message = new RequestMessage(type, flags, sequence, USERSA_ID_LENGTH, STATE_ID_CAPACITY)
   putUsersaId(message.view, NLMSG_HEADER_LENGTH, id.destination, id.spi)
   putMark(message, id.mark)
   return message.finish()
