@@ -27,7 +27,7 @@ export async function checkCrls(certificate: Certificate, place: RevocationPlace
   const judge = (): CrlJudgement => judgeCrls(certificate, crls, clock.wall())
   const sent = readSent(place.crlsSent, notes)
   for (const crl of [...place.crls, ...cache.crls(), ...sent]) {
-    if (isAbout(crl, certificate, issuer) && whyUnusable(crl, certificate, place) === null) crls.push(crl)
+    if (isAbout(crl, certificate, issuer) && whyUnusable(crl, place) === null) crls.push(crl)
   }
   let judgement = judge()
 
@@ -36,10 +36,9 @@ export async function checkCrls(certificate: Certificate, place: RevocationPlace
     for (const uri of uris) {
       try {
         const crl = await fetchCrl(uri, certificate, place)
-        refuse(
-          isWanted(crl) ? whyUnusable(crl, certificate, place) : 'the CRL is not one that is needed here',
-          listOf(uri, issuer),
-        )
+        const isOther = !isAbout(crl, certificate, issuer)
+        refuse(isOther ? `this is the CRL of ${nameOf(crl)}, not of '${subjectOf(issuer)}'` : null, listOf(uri, certificate))
+        refuse(isWanted(crl) ? whyUnusable(crl, place) : 'the CRL is not one that is needed here', listOf(uri, issuer))
         crls.push(crl)
         judgement = judge()
         const isNew = !settings.cache || cache.addCrl(crl)
@@ -117,10 +116,9 @@ function readSent(sent: readonly Uint8Array[], notes: string[]): Crl[] {
 }
 
 /** Why a list must not be listened to, as a sentence. */
-function whyUnusable(crl: Crl, certificate: Certificate, place: RevocationPlace): string | null {
-  const { cache, clock, issuer } = place
+function whyUnusable(crl: Crl, place: RevocationPlace): string | null {
+  const { cache, clock } = place
   const now = clock.wall()
-  if (!isAbout(crl, certificate, issuer)) return `this is the CRL of ${nameOf(crl)}, not of '${subjectOf(issuer)}'`
   const isSignedBy = (crl: Crl, signer: Certificate): boolean => cache.isSignedBy(crl, signer)
   if (crlSigner(crl, { ...place, now, isSignedBy }) === null) return `nobody who may sign the CRL of ${nameOf(crl)} has signed it`
   return isFuture(crl, now) ? `the CRL of ${nameOf(crl)} holds only from ${formatCalendar(crl.thisUpdate)}` : null
