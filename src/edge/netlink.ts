@@ -1,15 +1,11 @@
 /**
- * The real kernel: XFRM over netlink. Two sockets of the npm package netlink, one for requests and their answers, one
- * for events, so that a flood of the latter cannot lose the former. Requests go and are answered by one call of our own
- * addon for many of them: by the package it would be two of the system's calls for each answer.
+ * The real kernel: XFRM over netlink. Two sockets, one for requests and their answers, one for events, so that a flood
+ * of the latter cannot lose the former. Requests go and are answered by one call of our own addon for many of them: by
+ * the package of the sockets it would be two of the system's calls for each answer.
  *
- * The package hides a trap: when the kernel marks a socket with an error, and a receive buffer that overflowed is one
- * (ENOBUFS), the package ends the process. So the sockets are told not to be marked, and what they lost is read from
- * their counter of drops: of events an overrun is told, a request whose answer was lost times out.
+ * Of events that were lost an overrun is told; a request whose answer was lost times out.
  */
 import { readFile, writeFile } from 'node:fs/promises'
-
-import { RawNetlinkSocket } from 'netlink/dist/raw.js'
 
 import { assert } from '../base/assert.ts'
 import { messageOf } from '../base/errors.ts'
@@ -26,6 +22,7 @@ import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '.
 import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
 import type { Kernel } from '../ports.ts'
 import { native, type NativeError } from './native.ts'
+import { openNetlinkSocket, type NetlinkSocket } from './netlink-socket.ts'
 
 /** Messages in one send. Their answers must fit the receive buffer: a state, the largest, takes about 2 KiB there. */
 const MESSAGES_PER_SEND = 64
@@ -102,13 +99,11 @@ class XfrmKernel implements NetlinkKernel {
   readonly #replyTimeout: Milliseconds
   readonly #receiveBufferBytes: number
   #capabilities: KernelCapabilities = { missing: [], families: [] }
-  #requests: RawNetlinkSocket | null = null
-  /** Of that socket. */
-  #descriptor = -1
+  #requests: NetlinkSocket | null = null
   /** What is sent and answered goes through these, and is wiped at once: there are keys in it. */
   readonly #outgoing = new Uint8Array(MESSAGES_PER_SEND * REQUEST_CAPACITY)
   readonly #answers = new Uint8Array(MESSAGES_PER_SEND * ANSWER_BYTES)
-  #events: RawNetlinkSocket | null = null
+  #events: NetlinkSocket | null = null
   #eventsLost = 0
   #closed = false
   #sequence = 0
@@ -135,7 +130,7 @@ class XfrmKernel implements NetlinkKernel {
     } catch (error) {
       const sentence = isPermission(error) ? lackOfPermission() : lackOfXfrm(messageOf(error))
       this.#capabilities = { missing: [sentence], families: [] }
-      this.#dropSockets()
+      void this.#dropSockets()
       return
     }
     // Where this fails, reservations die after the kernel's 30 s; the states are then added anew, which works as well.
@@ -158,9 +153,7 @@ class XfrmKernel implements NetlinkKernel {
     if (this.#closed) return
     this.#closed = true
     this.#failAll(ERRNO.ENOTCONN, 'the netlink socket was closed')
-    // We may be inside a callback of the very socket, which does not bear to be closed there.
-    await new Promise((resolve) => void setImmediate(resolve))
-    this.#dropSockets()
+    await this.#dropSockets()
   }
 
   async #outcomeOf(operation: Operation): Promise<Outcome> {
@@ -276,7 +269,7 @@ class XfrmKernel implements NetlinkKernel {
     }
     let answered = 0
     try {
-      answered = native.netlinkExchange(this.#descriptor, this.#outgoing.subarray(0, length), this.#answers)
+      answered = native.netlinkExchange(this.#requests.descriptor, this.#outgoing.subarray(0, length), this.#answers)
       for (const message of readMessages(this.#answers.subarray(0, answered))) this.#handleReply(message)
     } catch (error) {
       this.#handleTrouble(batch, error)
@@ -335,23 +328,21 @@ class XfrmKernel implements NetlinkKernel {
 
   #openRequests(): void {
     // What is late.
-    const { socket, descriptor } = this.#openSocket((messages) => {
+    this.#requests = this.#openSocket((messages) => {
       for (const message of messages) this.#handleReply(message)
     })
-    this.#requests = socket
-    this.#descriptor = descriptor
   }
 
   #openEvents(): void {
-    const { socket, descriptor } = this.#openSocket((messages) => {
+    const events = this.#openSocket((messages) => {
       for (const message of messages) {
         const event = decodeEvent(message)
         if (event !== null) this.#onEvent(event)
       }
-      this.#handleLosses(descriptor)
+      this.#handleLosses(events.descriptor)
     })
-    this.#events = socket
-    for (const group of Object.values(XFRMNLGRP)) socket.addMembership(group)
+    this.#events = events
+    for (const group of Object.values(XFRMNLGRP)) events.socket.addMembership(group)
   }
 
   /** A buffer that overflows is full of messages, so there is always one more to be received after a loss. */
@@ -364,42 +355,22 @@ class XfrmKernel implements NetlinkKernel {
     this.#onEvent({ event: 'overrun' })
   }
 
-  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): {
-    readonly socket: RawNetlinkSocket
-    readonly descriptor: number
-  } {
-    const socket = new RawNetlinkSocket(NETLINK_XFRM)
-    const handleDatagram = (datagram: Uint8Array): void => {
-      if (this.#closed) return
-      try {
-        onMessages(readMessages(datagram))
-      } catch (error) {
-        if (!(error instanceof XfrmFormatError)) throw error
-        this.#onTrouble(error.message)
-      } finally {
-        // A state is told with its keys; nothing decoded is a view on them.
-        datagram.fill(0)
-      }
-    }
-    // An exception that leaves the package's callback aborts the process; from a microtask it is reported as any other.
-    // Port 0 is the kernel; others may write to us as well, and are not heard.
-    socket.on('message', (datagram, { port }) => {
-      if (port === 0) queueMicrotask(() => handleDatagram(datagram))
+  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): NetlinkSocket {
+    return openNetlinkSocket({
+      protocol: NETLINK_XFRM,
+      receiveBufferBytes: this.#receiveBufferBytes,
+      onMessages,
+      onTrouble: this.#onTrouble,
+      // A state is told with its keys; nothing decoded is a view on them.
+      wipes: true,
     })
-    socket.on('error', (error) => this.#onTrouble(`a netlink socket could not be read: ${messageOf(error)}`))
-    try {
-      return { socket, descriptor: native.extendNetlinkSocket(NETLINK_XFRM, socket.address().port, this.#receiveBufferBytes) }
-    } catch (error) {
-      socket.close()
-      throw error
-    }
   }
 
-  #dropSockets(): void {
-    this.#requests?.close()
-    this.#events?.close()
+  async #dropSockets(): Promise<void> {
+    const sockets = [this.#requests, this.#events]
     this.#requests = null
     this.#events = null
+    for (const socket of sockets) await socket?.close()
   }
 
   #handleReply(message: ReceivedMessage): void {

@@ -1,10 +1,7 @@
 /**
  * The machine's own network, followed by rtnetlink: its links and addresses, which are read anew whenever one of them
- * changes, and whether there is a route, which is asked of the kernel each time. Two sockets of the npm package netlink,
- * as in netlink.ts, which tells why they must not be marked with an error.
+ * changes, and whether there is a route, which is asked of the kernel each time.
  */
-import { RawNetlinkSocket } from 'netlink/dist/raw.js'
-
 import { messageOf } from '../base/errors.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
@@ -15,18 +12,15 @@ import {
   decodeRouteTable,
   encodeDump,
   encodeRouteQuery,
-  NETLINK_ROUTE,
-  NLMSG_DONE,
-  RTM,
-  RTNLGRP,
   type AddressFacts,
   type LinkFacts,
 } from '../kernel/rtnetlink.ts'
-import { readMessages, type ReceivedMessage } from '../kernel/xfrm/attributes.ts'
+import { NETLINK_ROUTE, NLMSG_DONE, RTM, RTNLGRP } from '../kernel/rtnetlink-constants.ts'
+import type { ReceivedMessage } from '../kernel/xfrm/attributes.ts'
 import { NLMSG_ERROR } from '../kernel/xfrm/constants.ts'
-import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
 import type { HostAddress, HostNetwork } from '../ports.ts'
 import { native } from './native.ts'
+import { openNetlinkSocket, type NetlinkSocket } from './netlink-socket.ts'
 
 /** A host with a full routing table tells of many routes at once. What does not fit is counted, and all is read anew. */
 const RECEIVE_BUFFER_BYTES = 1024 * 1024
@@ -85,8 +79,8 @@ class RtnetlinkHost implements OpenHostNetwork {
   #addresses: readonly HostAddress[] = []
   /** By their text; empty where nothing is ignored. */
   #ignored: ReadonlySet<string> = new Set()
-  #requests: RawNetlinkSocket | null = null
-  #events: RawNetlinkSocket | null = null
+  #requests: NetlinkSocket | null = null
+  #events: NetlinkSocket | null = null
   #eventsLost = 0
   #closed = false
   #sequence = 0
@@ -102,12 +96,12 @@ class RtnetlinkHost implements OpenHostNetwork {
   }
 
   async open(): Promise<void> {
-    this.#requests = this.#openSocket((messages) => messages.forEach((message) => this.#handleReply(message))).socket
-    const { socket, descriptor } = this.#openSocket((messages) => this.#handleEvents(messages, descriptor))
-    this.#events = socket
+    this.#requests = this.#openSocket((messages) => messages.forEach((message) => this.#handleReply(message)))
+    const events = this.#openSocket((messages) => this.#handleEvents(messages, events.descriptor))
+    this.#events = events
     const { LINK, IPV4_IFADDR, IPV6_IFADDR, ...routes } = RTNLGRP
     const groups = [LINK, IPV4_IFADDR, IPV6_IFADDR, ...(this.#options.followsRoutes ? Object.values(routes) : [])]
-    for (const group of groups) socket.addMembership(group)
+    for (const group of groups) events.socket.addMembership(group)
     await this.#read()
   }
 
@@ -154,10 +148,7 @@ class RtnetlinkHost implements OpenHostNetwork {
     if (this.#timer !== null) clearTimeout(this.#timer)
     for (const { settle } of [...this.#waiting, ...this.#inFlight.values()]) settle('none')
     this.#dump?.settle(null)
-    // We may be inside a callback of the very socket, which does not bear to be closed there.
-    await new Promise((resolve) => void setImmediate(resolve))
-    this.#requests?.close()
-    this.#events?.close()
+    await Promise.all([this.#requests?.close(), this.#events?.close()])
   }
 
   #handleEvents(messages: readonly ReceivedMessage[], descriptor: number): void {
@@ -287,7 +278,7 @@ class RtnetlinkHost implements OpenHostNetwork {
 
   #send(messages: Uint8Array[], fail: () => void): void {
     try {
-      this.#requests?.send(messages, {}, (error) => {
+      this.#requests?.socket.send(messages, {}, (error) => {
         if (error !== undefined) fail()
       })
     } catch (error) {
@@ -296,30 +287,8 @@ class RtnetlinkHost implements OpenHostNetwork {
     }
   }
 
-  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): {
-    readonly socket: RawNetlinkSocket
-    readonly descriptor: number
-  } {
-    const socket = new RawNetlinkSocket(NETLINK_ROUTE)
-    const handleDatagram = (datagram: Uint8Array): void => {
-      if (this.#closed) return
-      try {
-        onMessages(readMessages(datagram))
-      } catch (error) {
-        if (!(error instanceof XfrmFormatError)) throw error
-        this.#options.onTrouble(error.message)
-      }
-    }
-    // As in netlink.ts: an exception that leaves the package's callback aborts the process, and port 0 is the kernel.
-    socket.on('message', (datagram, { port }) => {
-      if (port === 0) queueMicrotask(() => handleDatagram(datagram))
-    })
-    socket.on('error', (error) => this.#options.onTrouble(`a netlink socket could not be read: ${messageOf(error)}`))
-    try {
-      return { socket, descriptor: native.extendNetlinkSocket(NETLINK_ROUTE, socket.address().port, RECEIVE_BUFFER_BYTES) }
-    } catch (error) {
-      socket.close()
-      throw error
-    }
+  #openSocket(onMessages: (messages: readonly ReceivedMessage[]) => void): NetlinkSocket {
+    const { onTrouble } = this.#options
+    return openNetlinkSocket({ protocol: NETLINK_ROUTE, receiveBufferBytes: RECEIVE_BUFFER_BYTES, onMessages, onTrouble })
   }
 }

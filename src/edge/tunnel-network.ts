@@ -1,20 +1,23 @@
 /**
- * Virtual addresses and routes of tunnels, made by rtnetlink. A socket of the npm package netlink, as in netlink.ts. One
- * request at a time: there are as many as tunnels come and go.
+ * Virtual addresses and routes of tunnels, made by rtnetlink. One request at a time:
+ * there are as many as tunnels come and go.
  */
 import { getSystemErrorMessage } from 'node:util'
-
-import { RawNetlinkSocket } from 'netlink/dist/raw.js'
 
 import { messageOf } from '../base/errors.ts'
 import type { Family, IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { decodeWay, encodeAddressChange, encodeRouteChange, encodeRuleChange } from '../kernel/host-changes.ts'
-import { encodeRouteQuery, NETLINK_ROUTE } from '../kernel/rtnetlink.ts'
-import { readMessages, type ReceivedMessage } from '../kernel/xfrm/attributes.ts'
+import { encodeRouteQuery } from '../kernel/rtnetlink.ts'
+import { NETLINK_ROUTE } from '../kernel/rtnetlink-constants.ts'
+import type { ReceivedMessage } from '../kernel/xfrm/attributes.ts'
 import { LITTLE_ENDIAN, NLMSG_ERROR } from '../kernel/xfrm/constants.ts'
-import { structAt, XfrmFormatError } from '../kernel/xfrm/structs.ts'
+import { structAt } from '../kernel/xfrm/structs.ts'
 import type { NextHop, TunnelNetwork, TunnelRoute } from '../ports.ts'
+import { openNetlinkSocket, type NetlinkSocket } from './netlink-socket.ts'
+
+/** One answer at a time. */
+const RECEIVE_BUFFER_BYTES = 64 * 1024
 
 /** The kernel answers before the send returns; what takes longer than this will not come. */
 const REPLY_TIMEOUT: Milliseconds = 5 * SECOND
@@ -54,7 +57,7 @@ const NO_ANSWER: Answer = { error: -110, message: null }
 
 class RtnetlinkTunnels implements OpenTunnelNetwork {
   readonly #options: TunnelNetworkOptions
-  readonly #socket: RawNetlinkSocket
+  readonly #socket: NetlinkSocket
   #sequence = 0
   #turn: Promise<unknown> = Promise.resolve()
   #waiting: { readonly sequence: number; readonly settle: (answer: Answer) => void } | null = null
@@ -62,12 +65,12 @@ class RtnetlinkTunnels implements OpenTunnelNetwork {
 
   constructor(options: TunnelNetworkOptions) {
     this.#options = options
-    this.#socket = new RawNetlinkSocket(NETLINK_ROUTE)
-    // As in netlink.ts: an exception that leaves the package's callback aborts the process, and port 0 is the kernel.
-    this.#socket.on('message', (datagram, { port }) => {
-      if (port === 0) queueMicrotask(() => this.#handle(datagram))
+    this.#socket = openNetlinkSocket({
+      protocol: NETLINK_ROUTE,
+      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+      onMessages: (messages) => messages.forEach((message) => this.#handle(message)),
+      onTrouble: options.onTrouble,
     })
-    this.#socket.on('error', (error) => options.onTrouble(`a netlink socket could not be read: ${messageOf(error)}`))
   }
 
   async wayTo(local: IpAddress, remote: IpAddress): Promise<NextHop | null> {
@@ -106,9 +109,7 @@ class RtnetlinkTunnels implements OpenTunnelNetwork {
     if (this.#isClosed) return
     await this.changeRules('remove')
     this.#isClosed = true
-    // We may be inside a callback of the very socket, which does not bear to be closed there.
-    await new Promise((resolve) => void setImmediate(resolve))
-    this.#socket.close()
+    await this.#socket.close()
   }
 
   async #change(encode: (sequence: number) => Uint8Array, harmless: number): Promise<string | null> {
@@ -135,7 +136,7 @@ class RtnetlinkTunnels implements OpenTunnelNetwork {
       const timer = setTimeout(() => settle(NO_ANSWER), REPLY_TIMEOUT)
       this.#waiting = { sequence, settle }
       try {
-        this.#socket.send([encode(sequence)], {}, (error) => {
+        this.#socket.socket.send([encode(sequence)], {}, (error) => {
           if (error !== undefined && this.#waiting?.sequence === sequence) settle(NO_ANSWER)
         })
       } catch (error) {
@@ -145,17 +146,10 @@ class RtnetlinkTunnels implements OpenTunnelNetwork {
     })
   }
 
-  #handle(datagram: Uint8Array): void {
-    try {
-      for (const message of readMessages(datagram)) {
-        if (this.#waiting?.sequence !== message.sequence) continue
-        const isError = message.type === NLMSG_ERROR
-        const error = isError ? structAt(message.payload, 0, 4, 'an acknowledgement').getInt32(0, LITTLE_ENDIAN) : 0
-        this.#waiting.settle({ error, message: isError ? null : message })
-      }
-    } catch (error) {
-      if (!(error instanceof XfrmFormatError)) throw error
-      this.#options.onTrouble(error.message)
-    }
+  #handle(message: ReceivedMessage): void {
+    if (this.#waiting?.sequence !== message.sequence) return
+    const isError = message.type === NLMSG_ERROR
+    const error = isError ? structAt(message.payload, 0, 4, 'an acknowledgement').getInt32(0, LITTLE_ENDIAN) : 0
+    this.#waiting.settle({ error, message: isError ? null : message })
   }
 }

@@ -6,49 +6,39 @@
 import { assert } from '../base/assert.ts'
 import { IpAddress, type Family } from '../base/ip.ts'
 import type { NextHop, TunnelRoute } from '../ports.ts'
+import {
+  FIB_RULE_HDR_LENGTH,
+  FRA_PRIORITY,
+  FRA_TABLE,
+  FR_ACT_TO_TBL,
+  IFADDRMSG_LENGTH,
+  IFA_ADDRESS,
+  IFA_CACHEINFO,
+  IFA_F_NODAD,
+  IFA_LOCAL,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  RTAX_MTU,
+  RTA_DST,
+  RTA_GATEWAY,
+  RTA_METRICS,
+  RTA_OIF,
+  RTA_PREFSRC,
+  RTA_TABLE,
+  RTM,
+  RTMSG_LENGTH,
+  RTN_THROW,
+  RTN_UNICAST,
+  RTPROT_STATIC,
+  RT_SCOPE_LINK,
+  RT_SCOPE_UNIVERSE,
+} from './rtnetlink-constants.ts'
 import { readAttributes, RequestMessage, type ReceivedMessage } from './xfrm/attributes.ts'
 import { LITTLE_ENDIAN, NLM_F_ACK, NLM_F_REQUEST } from './xfrm/constants.ts'
 import { familyNumber, structAt } from './xfrm/structs.ts'
 
-const NLM_F_REPLACE = 0x100
-const NLM_F_CREATE = 0x400
-
-const RTM_NEWADDR = 20
-const RTM_DELADDR = 21
-const RTM_NEWROUTE = 24
-const RTM_DELROUTE = 25
-const RTM_NEWRULE = 32
-const RTM_DELRULE = 33
-
-/** struct ifaddrmsg: family, prefix length, flags, scope, 1 byte each; index u32. */
-const IFADDRMSG_LENGTH = 8
-const IFA_ADDRESS = 1
-const IFA_LOCAL = 2
-const IFA_CACHEINFO = 6
-const IFA_F_NODAD = 0x02
 const FOREVER = 0xffff_ffff
-
-/** struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, 1 byte each; flags u32. */
-const RTMSG_LENGTH = 12
-const RTA_DST = 1
-const RTA_OIF = 4
-const RTA_GATEWAY = 5
-const RTA_PREFSRC = 7
-const RTA_METRICS = 8
-const RTA_TABLE = 15
-const RTAX_MTU = 2
-const RTPROT_STATIC = 4
-const RT_SCOPE_UNIVERSE = 0
-const RT_SCOPE_LINK = 253
-const RTN_UNICAST = 1
-/** The lookup goes on with the next table. */
-const RTN_THROW = 9
-
-/** struct fib_rule_hdr: family, destination length, source length, TOS, table, 2 reserved, action, 1 byte each; flags u32. */
-const FIB_RULE_HDR_LENGTH = 12
-const FRA_PRIORITY = 6
-const FRA_TABLE = 15
-const FR_ACT_TO_TBL = 1
 
 /** Adds or removes an address, alone in its network, on an interface. */
 export function encodeAddressChange(
@@ -57,7 +47,7 @@ export function encodeAddressChange(
 ): Uint8Array {
   const { op, address, interfaceIndex } = change
   const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
-  const message = new RequestMessage(op === 'add' ? RTM_NEWADDR : RTM_DELADDR, flags, sequence, IFADDRMSG_LENGTH)
+  const message = new RequestMessage(op === 'add' ? RTM.NEWADDR : RTM.DELADDR, flags, sequence, IFADDRMSG_LENGTH)
   message.view.setUint8(16, familyNumber(address.family))
   message.view.setUint8(17, address.bytes.length * 8)
   // It is ours alone: nobody else is to be asked for it.
@@ -81,7 +71,7 @@ export function encodeRouteChange(
   const { destination, source, way, mtu } = route
   assert(destination.prefixLength !== null, 'a route leads to a prefix')
   const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
-  const message = new RequestMessage(op === 'add' ? RTM_NEWROUTE : RTM_DELROUTE, flags, sequence, RTMSG_LENGTH)
+  const message = new RequestMessage(op === 'add' ? RTM.NEWROUTE : RTM.DELROUTE, flags, sequence, RTMSG_LENGTH)
   const { view } = message
   view.setUint8(16, familyNumber(destination.family))
   view.setUint8(17, destination.prefixLength)
@@ -114,7 +104,7 @@ export function encodeRuleChange(
 ): Uint8Array {
   const { op, family, table, priority } = change
   const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_EXCL : 0)
-  const message = new RequestMessage(op === 'add' ? RTM_NEWRULE : RTM_DELRULE, flags, sequence, FIB_RULE_HDR_LENGTH)
+  const message = new RequestMessage(op === 'add' ? RTM.NEWRULE : RTM.DELRULE, flags, sequence, FIB_RULE_HDR_LENGTH)
   message.view.setUint8(16, familyNumber(family))
   message.view.setUint8(20, table < 256 ? table : 0)
   message.view.setUint8(23, FR_ACT_TO_TBL)
@@ -122,11 +112,10 @@ export function encodeRuleChange(
   message.view.setUint32(message.attribute(FRA_TABLE, 4), table, LITTLE_ENDIAN)
   return message.finish()
 }
-const NLM_F_EXCL = 0x200
 
 /** The answer to a route query (rtnetlink.ts); null for one that leads nowhere. */
 export function decodeWay({ type, payload }: ReceivedMessage): NextHop | null {
-  if (type !== RTM_NEWROUTE) return null
+  if (type !== RTM.NEWROUTE) return null
   const attributes = readAttributes(payload, RTMSG_LENGTH)
   const index = attributes.get(RTA_OIF)
   const gateway = attributes.get(RTA_GATEWAY)

@@ -3,60 +3,38 @@
  * machine's own network changes under us. Fields are in the machine's byte order, addresses in network order.
  */
 import { IpAddress } from '../base/ip.ts'
+import {
+  IFADDRMSG_LENGTH,
+  IFA_ADDRESS,
+  IFA_FLAGS,
+  IFA_F_DADFAILED,
+  IFA_F_DEPRECATED,
+  IFA_F_TEMPORARY,
+  IFA_F_TENTATIVE,
+  IFA_LOCAL,
+  IFF_LOOPBACK,
+  IFF_NOARP,
+  IFF_RUNNING,
+  IFF_UP,
+  IFINFOMSG_LENGTH,
+  IFLA_IFNAME,
+  IFLA_MTU,
+  NLM_F_DUMP,
+  RTAX_MTU,
+  RTA_DST,
+  RTA_METRICS,
+  RTA_OIF,
+  RTA_SRC,
+  RTA_TABLE,
+  RTM,
+  RTMSG_LENGTH,
+  RTM_F_CLONED,
+  RTM_F_FIB_MATCH,
+  RT_SCOPE_LINK,
+} from './rtnetlink-constants.ts'
 import { readAttributes, RequestMessage, type ReceivedMessage } from './xfrm/attributes.ts'
 import { LITTLE_ENDIAN, NLM_F_REQUEST } from './xfrm/constants.ts'
 import { familyNumber, structAt } from './xfrm/structs.ts'
-
-export const NETLINK_ROUTE = 0
-export const NLMSG_DONE = 3
-const NLM_F_DUMP = 0x300
-
-export const RTM = { NEWLINK: 16, GETLINK: 18, NEWADDR: 20, GETADDR: 22, NEWROUTE: 24, DELROUTE: 25, GETROUTE: 26 } as const
-
-/** Multicast groups: links, addresses, routes and rules of both families. */
-export const RTNLGRP = {
-  LINK: 1,
-  IPV4_IFADDR: 5,
-  IPV4_ROUTE: 7,
-  IPV4_RULE: 8,
-  IPV6_IFADDR: 9,
-  IPV6_ROUTE: 11,
-  IPV6_RULE: 19,
-} as const
-
-/** struct ifinfomsg: family u8, pad u8, type u16, index s32, flags u32, change u32. */
-const IFINFOMSG_LENGTH = 16
-const IFLA_IFNAME = 3
-const IFLA_MTU = 4
-const IFF_UP = 0x1
-const IFF_LOOPBACK = 0x8
-const IFF_RUNNING = 0x40
-const IFF_NOARP = 0x80
-
-/** struct ifaddrmsg: family u8, prefix length u8, flags u8, scope u8, index u32. */
-const IFADDRMSG_LENGTH = 8
-const IFA_ADDRESS = 1
-const IFA_LOCAL = 2
-const IFA_FLAGS = 8
-const IFA_F_TEMPORARY = 0x01
-const IFA_F_DADFAILED = 0x08
-const IFA_F_DEPRECATED = 0x20
-const IFA_F_TENTATIVE = 0x40
-/** Scopes from here on are for one link or this machine. */
-const RT_SCOPE_LINK = 253
-
-/** struct rtmsg: family, destination length, source length, TOS, table, protocol, scope, type, 1 byte each; flags u32. */
-const RTMSG_LENGTH = 12
-const RTM_F_CLONED = 0x200
-/** The answer is the entry of the routing table, and there is none where the kernel would only guess (since Linux 4.13). */
-const RTM_F_FIB_MATCH = 0x2000
-const RTA_DST = 1
-const RTA_SRC = 2
-const RTA_OIF = 4
-const RTA_METRICS = 8
-const RTA_TABLE = 15
-/** Within RTA_METRICS. */
-const RTAX_MTU = 2
 
 export interface LinkFacts {
   readonly index: number

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { IpAddress } from '../../src/base/ip.ts'
-import { decodeLink, decodeRouteMtu, encodeRouteQuery, RTM } from '../../src/kernel/rtnetlink.ts'
+import { decodeLink, decodeRouteMtu, encodeRouteQuery } from '../../src/kernel/rtnetlink.ts'
+import { RTM } from '../../src/kernel/rtnetlink-constants.ts'
 import { readMessages, RequestMessage, type ReceivedMessage } from '../../src/kernel/xfrm/attributes.ts'
 
 const isLittle = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1

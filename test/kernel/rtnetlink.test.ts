@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { IpAddress } from '../../src/base/ip.ts'
-import { decodeAddress, decodeLink, decodeRouteTable, encodeDump, encodeRouteQuery, RTM } from '../../src/kernel/rtnetlink.ts'
+import { decodeAddress, decodeLink, decodeRouteTable, encodeDump, encodeRouteQuery } from '../../src/kernel/rtnetlink.ts'
+import { RTM } from '../../src/kernel/rtnetlink-constants.ts'
 import { readMessages, type ReceivedMessage } from '../../src/kernel/xfrm/attributes.ts'
 
 /** As a kernel of a little-endian machine writes them. */
