@@ -161,13 +161,14 @@ export type IkeEvent =
       readonly trust: Trust
       readonly revocation: readonly RevocationVerdict[]
     }
-  /** What the peer has proved is not what this connection wants; `reason` in short. */
+  /** What the peer has proved is not what this connection wants; `reason` in short. The last: then authentication fails. */
   | {
       readonly event: 'connection-refused'
       readonly sa: IkeSa
       readonly connection: Connection
       readonly reason: string
       readonly sentence: string
+      readonly isLast: boolean
     }
   | { readonly event: 'certificate-received'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }
   | { readonly event: 'certificate-sent'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }

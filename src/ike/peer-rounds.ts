@@ -125,8 +125,9 @@ export class PeerRounds {
       const against = await this.#refusalOf(connection, isStrict)
       if (against === null) break
       refusal ??= against
-      this.#session.env.report({ event: 'connection-refused', sa: this.#session.sa, connection, ...against })
       this.#candidates.shift()
+      const isLast = this.#candidates.length === 0
+      this.#session.env.report({ event: 'connection-refused', sa: this.#session.sa, connection, ...against, isLast })
     }
     if (this.#candidates.length === 0) throw failed(refusal!.sentence)
     if (this.connection !== first)

@@ -753,9 +753,18 @@ function wordTrust(speaker: Speaker, { trust, revocation }: Event<'peer-trusted'
 
 function wordSelection(speaker: Speaker, event: Event<'connection-refused' | 'connection-switched' | 'duplicate-found'>): void {
   switch (event.event) {
-    case 'connection-refused':
-      speaker.add('cfg', 1, () => event.sentence)
-      return speaker.tell('cfg', 1, () => `selected peer config '${event.connection.name}' unacceptable: ${event.reason}`)
+    case 'connection-refused': {
+      const { connection, reason, sentence, isLast } = event
+      speaker.add('cfg', 1, () => sentence)
+      speaker.tell(
+        'cfg',
+        1,
+        () => `selected peer config '${connection.name}' unacceptable: ${reason}`,
+        () => ({ reason, sentence }),
+      )
+      if (isLast) speaker.add('cfg', 1, () => 'no alternative config found')
+      return
+    }
     case 'connection-switched':
       return speaker.tell('cfg', 1, () => `switching to peer config '${event.to.name}'`)
     case 'duplicate-found': {

@@ -1,4 +1,5 @@
 /** Connections in a few words, with the defaults a swanctl.conf would give them. */
+import { NOTHING_LOADED, type LoadedCredentials } from '../../src/auth/loaded-credentials.ts'
 import type { SharedSecret } from '../../src/auth/secrets.ts'
 import { parseIdentity, parseIdentityPattern } from '../../src/auth/identity.ts'
 import type { Pool } from '../../src/address/pool.ts'
@@ -20,6 +21,8 @@ import {
   type IkeLifetime,
   type IkeSettings,
   type InterfaceId,
+  type LocalAuthentication,
+  type RemoteAuthentication,
 } from '../../src/ike/connection.ts'
 import { parseProposal } from '../../src/negotiate/proposals.ts'
 import { parseSelectorTemplate } from '../../src/negotiate/selectors.ts'
@@ -60,6 +63,11 @@ export interface ConnectionWords extends ChildWords {
   readonly remotePort?: number
   readonly localId?: string
   readonly remoteId?: string
+  /** Instead of one round by pre-shared key; who is who, if they do not say, is as above. */
+  readonly localRounds?: readonly Partial<LocalAuthentication>[]
+  readonly remoteRounds?: readonly Partial<RemoteAuthentication>[]
+  readonly sendCertificate?: Connection['sendCertificate']
+  readonly sendCertificateRequest?: boolean
   readonly encap?: boolean
   readonly nat?: Connection['natPolicy']
   readonly publicAddresses?: readonly string[]
@@ -106,8 +114,18 @@ export function connection(words: ConnectionWords): Connection {
     pools: words.pools ?? [],
     interfaceIdIn: words.defaultInterfaceId ?? 0,
     interfaceIdOut: words.defaultInterfaceId ?? 0,
-    local: [{ ...DEFAULT_LOCAL, method: 'psk', id: words.localId === undefined ? null : parseIdentity(words.localId) }],
-    remote: [{ ...DEFAULT_REMOTE, method: 'psk', id: parseIdentityPattern(words.remoteId ?? '%any') }],
+    sendCertificate: words.sendCertificate ?? DEFAULT_CONNECTION.sendCertificate,
+    sendCertificateRequest: words.sendCertificateRequest ?? DEFAULT_CONNECTION.sendCertificateRequest,
+    local: (words.localRounds ?? [{ method: 'psk' }]).map((round) => ({
+      ...DEFAULT_LOCAL,
+      id: words.localId === undefined ? null : parseIdentity(words.localId),
+      ...round,
+    })),
+    remote: (words.remoteRounds ?? [{ method: 'psk' }]).map((round) => ({
+      ...DEFAULT_REMOTE,
+      id: parseIdentityPattern(words.remoteId ?? '%any'),
+      ...round,
+    })),
     children: (words.children ?? [words]).map(child),
   }
 }
@@ -167,8 +185,10 @@ export function configuration(
   settings: Partial<IkeSettings> = {},
   secrets: readonly SecretWords[] = [{ text: PSK }],
   pools: readonly Pool[] = [],
+  credentials: LoadedCredentials = NOTHING_LOADED,
 ): GatewayConfiguration {
   return {
+    credentials,
     connections: connections.map(connection),
     secrets: secrets.map(sharedSecret),
     pools,

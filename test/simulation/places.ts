@@ -1,5 +1,6 @@
 /** The places most scenarios play in: two gateways with a network behind each, and a client that may be behind a NAT. */
 import type { Pool } from '../../src/address/pool.ts'
+import type { LoadedCredentials } from '../../src/auth/loaded-credentials.ts'
 import type { IkeSettings } from '../../src/ike/connection.ts'
 import { configuration, type ConnectionWords, type SecretWords } from './configuration.ts'
 import type { Nat } from './nat.ts'
@@ -23,6 +24,7 @@ export interface SideWords {
   readonly settings?: Partial<IkeSettings>
   readonly secrets?: readonly SecretWords[]
   readonly pools?: readonly Pool[]
+  readonly credentials?: LoadedCredentials
 }
 
 /** Answers for 10.1.0.0/16, to anybody in 10.2.0.0/16. */
@@ -31,7 +33,7 @@ export function addGateway(world: World, words: ConnectionWords = {}, side: Side
   return world.addNode(
     side.name ?? 'gateway',
     side.address ?? GATEWAY,
-    configuration([connection], side.settings, side.secrets, side.pools),
+    configuration([connection], side.settings, side.secrets, side.pools, side.credentials),
     side.behind ?? null,
   )
 }
@@ -48,7 +50,8 @@ export function addClient(world: World, words: ConnectionWords = {}, side: SideW
   }
   const behind = side.behind ?? null
   const address = side.address ?? (behind === null ? CLIENT : '192.168.1.7')
-  return world.addNode(side.name ?? 'client', address, configuration([connection], side.settings, side.secrets), behind)
+  const configured = configuration([connection], side.settings, side.secrets, side.pools, side.credentials)
+  return world.addNode(side.name ?? 'client', address, configured, behind)
 }
 
 /** Whether packets flow both ways through the tunnel of these two. */
