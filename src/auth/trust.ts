@@ -125,19 +125,18 @@ function* trusts(
   )
   let failure: PathFailure | null = null
   let count = 0
-  for (const intoCas of anchorings(round, credentials)) {
-    const request = {
-      leaf: certificate,
-      intermediates: [...shown.certificates.slice(1), ...intoCas.intermediates],
-      anchors: intoCas.anchors,
-      now,
-      verifySignature: isSignedBy,
-    }
-    for (const result of paths(request)) {
-      if (result.ok) yield { key, path: result.path, isAnchored: true }
-      else failure ??= result.reason
-      if (++count >= PATHS_MAX) break
-    }
+  const request = {
+    leaf: certificate,
+    intermediates: [...shown.certificates.slice(1), ...credentials.intermediates()],
+    // The CAs that a round names are trusted besides those that are loaded; whether a path goes through one is a wish.
+    anchors: [...round.caCertificates, ...credentials.authorities()],
+    now,
+    verifySignature: isSignedBy,
+  }
+  for (const result of paths(request)) {
+    if (result.ok) yield { key, path: result.path, isAnchored: true }
+    else failure ??= result.reason
+    if (++count >= PATHS_MAX) break
   }
   if (isPinned) {
     // strongSwan asks nothing more of a certificate that is trusted itself; one whose time is over we do not take.
@@ -146,24 +145,6 @@ function* trusts(
   } else if (failure !== null) {
     yield `no trusted ${key.type.toUpperCase()} public key found for '${formatIdentity(shown.id)}': ${failure.sentence}`
   }
-}
-
-/**
- * CAs that a path may end at, one set after the other: where a round names its own, those; else roots, and where none of
- * them is reached, any CA that is loaded as trusted.
- */
-function anchorings(
-  round: Requirements,
-  credentials: Credentials,
-): readonly { readonly anchors: readonly Certificate[]; readonly intermediates: readonly Certificate[] }[] {
-  const loaded = credentials.authorities()
-  if (round.caCertificates.length > 0)
-    return [{ anchors: round.caCertificates, intermediates: [...loaded, ...credentials.intermediates()] }]
-  const roots = loaded.filter(isRoot)
-  const others = loaded.filter((authority) => !isRoot(authority))
-  const intermediates = credentials.intermediates()
-  const throughAll = { anchors: roots, intermediates: [...others, ...intermediates] }
-  return others.length === 0 ? [throughAll] : [throughAll, { anchors: loaded, intermediates }]
 }
 
 function pinnedRefusal(certificate: Certificate, now: Milliseconds): string | null {
