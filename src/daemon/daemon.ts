@@ -1,10 +1,13 @@
 /**
  * Wires a gateway to the edges, and sees it through its life: start, reload, stop. It decides nothing.
  */
+import { join } from 'node:path'
+
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
 import type { Configuration } from '../config/load.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
+import { CrlFiles } from '../edge/crl-files.ts'
 import { systemEntropy } from '../edge/entropy.ts'
 import { NftFlows } from '../edge/flows.ts'
 import { systemFetcher } from '../edge/fetch.ts'
@@ -96,6 +99,7 @@ class RunningDaemon {
   #host: OpenHostNetwork | null = null
   #tunnels: OpenTunnelNetwork | null = null
   #leaseFile: LeaseFile | null = null
+  readonly #crlFiles: CrlFiles
   readonly #scripts: ShellScripts
   #gateway: Gateway | null = null
   #control: Control | null = null
@@ -118,6 +122,9 @@ class RunningDaemon {
     this.#paths = paths
     this.#logs = logs
     this.#write = logs.hub.write
+    this.#crlFiles = new CrlFiles(join(paths.swanctlDir, 'x509crl'), (sentence) =>
+      this.#write(daemonLine('warn', sentence, 'crl-file-trouble', {}, 'cfg')),
+    )
   }
 
   async start(configuration: Configuration): Promise<void> {
@@ -172,6 +179,7 @@ class RunningDaemon {
         scripts: this.#scripts,
         ...this.#resolver(configuration),
         ...(this.#leaseFile === null ? {} : { leaseStore: this.#leaseFile }),
+        crlStore: this.#crlFiles,
         ports: { port, portNatT },
       },
       configuration,
@@ -278,6 +286,7 @@ class RunningDaemon {
     clearTimeout(patience)
     this.#scripts.close()
     await this.#leaseFile?.flush()
+    await this.#crlFiles.flush()
     await this.#flows.close()
     // Last of those who are spoken with: its clients hear of the end of every SA.
     await this.#control?.close()

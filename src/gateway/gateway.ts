@@ -25,6 +25,7 @@ import type { OwnPorts } from '../nat/ports.ts'
 import { RevocationCache } from '../pki/revocation.ts'
 import type {
   Clock,
+  CrlStore,
   Datagram,
   Entropy,
   Fetcher,
@@ -93,6 +94,8 @@ export interface GatewayPorts {
   readonly resolver?: Resolver
   /** None: who has which virtual address is forgotten with us. */
   readonly leaseStore?: LeaseStore
+  /** None: CRLs that were fetched are forgotten with us. */
+  readonly crlStore?: CrlStore
   /** None: what of ours is in the kernel when this program is killed stays there. */
   readonly journal?: KernelJournal
   /** The ports our sockets are really bound to. */
@@ -181,6 +184,7 @@ export class Gateway {
         fetcher: limited(ports.fetcher),
         credentials: () => this.configured.credentials,
         revocations: this.revocationCache,
+        crlStore: ports.crlStore ?? null,
         ports: ports.ports,
         books: this.books,
         traffic: this.traffic,

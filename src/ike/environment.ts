@@ -11,7 +11,7 @@ import type { MappingLifetimes } from '../nat/adaptive.ts'
 import type { OwnPorts } from '../nat/ports.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { RevocationCache } from '../pki/revocation.ts'
-import type { Clock, Entropy, Fetcher, HostNetwork, KeyExchanges, Network, Signer } from '../ports.ts'
+import type { Clock, CrlStore, Entropy, Fetcher, HostNetwork, KeyExchanges, Network, Signer } from '../ports.ts'
 import type { ChildConnection, Connection, IkeSettings } from './connection.ts'
 import type { IkeEvent } from './events.ts'
 import type { IkeSa, InterfaceIds } from './sa.ts'
@@ -51,6 +51,8 @@ export interface Environment {
   readonly fetcher: Fetcher
   credentials(): Credentials
   readonly revocations: RevocationCache
+  /** Null: no CRL that was fetched outlives us. */
+  readonly crlStore: CrlStore | null
   readonly books: Books
   readonly traffic: TrafficClaims
   readonly leases: Leases

@@ -3,6 +3,7 @@
  * handshakes may have fetched at a time.
  */
 import { EspalierError } from '../base/errors.ts'
+import { crlFileName } from '../pki/crl.ts'
 import type { RevocationSources } from '../pki/revocation.ts'
 import type { Fetcher } from '../ports.ts'
 import type { SentCertificates } from './certificate-payloads.ts'
@@ -12,7 +13,7 @@ import type { Environment } from './environment.ts'
 const FETCHES_MAX = 64
 
 export function revocationSources(env: Environment, sent: SentCertificates | null): RevocationSources {
-  const { revocations, fetcher, clock, entropy } = env
+  const { revocations, crlStore, fetcher, clock, entropy } = env
   const credentials = env.credentials()
   return {
     settings: env.settings().revocation,
@@ -22,6 +23,7 @@ export function revocationSources(env: Environment, sent: SentCertificates | nul
     ocspSigners: credentials.ocspSigners(),
     ocspSent: sent?.ocspAnswers ?? [],
     crlsSent: sent?.crls ?? [],
+    onCrl: (crl) => crlStore?.keep(crlFileName(crl), crl.der),
     cache: revocations,
     fetcher,
     clock,

@@ -135,6 +135,7 @@ const shard = new Shard(
     fetcher: systemFetcher,
     credentials: () => NO_CREDENTIALS,
     revocations: new RevocationCache(),
+    crlStore: null,
     ports: { port: udp.port, portNatT: udp.portNatT },
     books: new Books(new MemoryKernel({ clock: systemClock, entropy: systemEntropy, onEvent: () => {} })),
     leases: new Leases(),
