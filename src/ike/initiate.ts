@@ -37,8 +37,8 @@ export interface InitiationOptions {
   readonly redirections?: Redirections
   /** Unless it is what the child is configured with. */
   readonly asked?: AskedTraffic
-  /** An IKE_SA that the peer has begun, if it has what is to be made; asked before another try. */
-  readonly standIn?: () => Session | null
+  /** An IKE_SA that the peer has begun with us along this way, if it has what is to be made; asked before another try. */
+  readonly standIn?: (way: Way) => Session | null
 }
 
 /**
@@ -79,7 +79,7 @@ export async function initiate(
     if (failure.code === REFUSED_FOR_NAT && natsMet++ < env.settings().retransmitTries && !isStopping()) continue
     const isLast = connection.keyingTries !== 0 && attempt >= connection.keyingTries
     if (!isPeerSilent(failure) || isLast || isStopping()) throw failure
-    const other = options.standIn?.() ?? null
+    const other = options.standIn?.(found) ?? null
     if (other !== null) return other
     // Where we were sent nobody answers: back to the beginning (strongSwan).
     redirectedTo = null

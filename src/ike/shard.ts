@@ -23,7 +23,7 @@ import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
 import { followChildDelete, followDelete, losePeer } from './actions.ts'
-import type { AskedTraffic } from './asked-traffic.ts'
+import { configuredTraffic, isCarriedBy, type AskedTraffic } from './asked-traffic.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { childRefusalNotify } from './child.ts'
@@ -55,7 +55,7 @@ import { redirectionsOf } from './redirection.ts'
 import { recordOf, resume, resumedChild, type IkeRecord } from './record.ts'
 import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
-import { IkeSa, type ChildSa, type Role } from './sa.ts'
+import { IkeSa, isUsable, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
 import { deleteSuperseded } from './uniqueness.ts'
@@ -139,7 +139,23 @@ export class Shard implements SessionKeeper {
       opened?.(session)
       return session
     }
-    return initiate(this.#env, open, connection, child, () => this.#isStopping, options)
+    const standIn = (way: Way): Session | null => this.#standIn(connection, child, way, options.asked)
+    return initiate(this.#env, open, connection, child, () => this.#isStopping, { standIn, ...options })
+  }
+
+  /** The IKE_SA with the CHILD_SA that is to be made with a peer there, if that has brought it up itself meanwhile. */
+  #standIn(connection: Connection, child: ChildConnection | null, { remote }: Way, asked?: AskedTraffic): Session | null {
+    if (child === null) return null
+    const has = ({ sa }: Session): boolean =>
+      sa.state === 'established' &&
+      sa.remote.address.equals(remote.address) &&
+      sa.children.some(
+        (made) =>
+          made.connection === child &&
+          isUsable(made) &&
+          (asked === undefined || [asked, configuredTraffic(child)].some((traffic) => isCarriedBy(made, traffic, sa))),
+      )
+    return this.sessionsOf(connection.name).find(has) ?? null
   }
 
   /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */

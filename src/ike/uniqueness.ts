@@ -43,7 +43,7 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
   const { unique } = sa.connection
   if (unique === 'never' || (unique === 'no' && !saysInitialContact)) return
   if (saysInitialContact) {
-    for (const twin of twins) twin.enqueue(() => twin.close('replaced'))
+    for (const twin of twins) if (isForgotten(twin, session)) twin.enqueue(() => twin.close('replaced'))
     return
   }
   const rivals = twins.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
@@ -61,6 +61,14 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
     `canceling IKE_SA setup due to uniqueness policy: unique = keep, and ${rivals[keptAt]!.toString()} stands`,
     NotifyType.AUTHENTICATION_FAILED,
   )
+}
+
+/**
+ * Whether a peer that says INITIAL_CONTACT can mean that one. With the same peer another came to stand since it began
+ * this one, which is no news of it: it has not lost its memory in between, and may have said so before the other stood.
+ */
+function isForgotten({ sa: old }: Session, { sa }: Session): boolean {
+  return old.established === null || old.established <= sa.created
 }
 
 function replace(session: Session, old: Session): void {

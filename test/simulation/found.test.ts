@@ -12,8 +12,8 @@ import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ChildWords } from './configuration.ts'
 import { summaryOf, type Packet } from './packet.ts'
-import { addClient, addGateway, flows } from './places.ts'
-import { assertOne, current, standing, type Both } from './standing.ts'
+import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
+import { assertOne, current, packet, standing, type Both } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
 async function tunnel(world: World, words: Parameters<typeof addClient>[1] = {}): Promise<Both> {
@@ -438,6 +438,41 @@ for (const late of ['client', 'gateway'] as const) {
     )
   }
 }
+
+scenario(
+  'both lose the other, and one says INITIAL_CONTACT before the other has come back, but is heard later: one stays',
+  async (world) => {
+    const words = { dpdAction: 'start', keyingTries: 0 }
+    const both = { gateway: addGateway(world, { ...words, remoteId: 'client@example.org' }), client: addClient(world, words) }
+    await world.initiate(both.client)
+    const heal = losing(world, both.gateway, (summary) => summary === 'IKE_AUTH request 1')
+    await world.outcome(Promise.all([both.client, both.gateway].map((node) => standing(node).losePeer())))
+    await world.pass(SECOND)
+    assert.equal(standing(both.client).sa.role, 'initiator')
+    heal()
+    await world.pass(10 * MINUTE)
+    await assertOne(world, both)
+  },
+)
+
+scenario(
+  'what a packet asks for comes up from the other side while it is asked for in vain: it is not asked for again',
+  async (world) => {
+    const both = { gateway: addGateway(world, { dpdAction: 'start' }), client: addClient(world, { trap: true, keyingTries: 0 }) }
+    both.client.gateway.start()
+    await world.initiate(both.client)
+    await world.outcome(standing(both.client).close('peer-silent'))
+    const heal = losing(world, both.client, (summary) => summary === 'IKE_SA_INIT request 0')
+    assert.equal(both.client.sendPlain(packet(HOME_HOST, OFFICE_HOST)), 'acquire')
+    await world.pass(SECOND)
+    await world.outcome(standing(both.gateway).losePeer())
+    await world.pass(5 * MINUTE)
+    heal()
+    await world.pass(5 * MINUTE)
+    await assertOne(world, both)
+    assert.equal(both.client.eventsOf('initiating-again').length, 0)
+  },
+)
 
 scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none that is lost', async (world) => {
   const gateway = addGateway(world, { dpdAction: 'start' })
