@@ -8,10 +8,10 @@ import type { PrivateKey } from '../crypto/private-key.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import { IdType } from '../iana/ikev2.ts'
 import type { Certificate } from '../pki/certificate.ts'
+import { isIssuedBy, isSelfSigned } from '../pki/path.ts'
 import { confirms } from './certificate-identities.ts'
 import type { Credentials } from './credentials.ts'
 import type { Identity } from './identity.ts'
-import { isRoot, isSignedBy } from './issued-by.ts'
 
 export interface OwnCredential {
   readonly key: PrivateKey
@@ -66,10 +66,10 @@ function bestOf(
     if (key === null) continue
     const chain = chainOf(certificate, issuers)
     const end = chain.findIndex((ca) => known.some(({ der }) => equalBytes(der, ca.der)))
-    const root = chain.find(isRoot) ?? null
+    const root = chain.find(isSelfSigned) ?? null
     // What is above the CA that the peer names, it has.
-    if (end >= 0) return { key, certificate, intermediates: chain.slice(0, end).filter((ca) => !isRoot(ca)), root }
-    first ??= { key, certificate, intermediates: chain.filter((ca) => !isRoot(ca)), root }
+    if (end >= 0) return { key, certificate, intermediates: chain.slice(0, end).filter((ca) => !isSelfSigned(ca)), root }
+    first ??= { key, certificate, intermediates: chain.filter((ca) => !isSelfSigned(ca)), root }
     if (known.length === 0) break
   }
   return first
@@ -77,8 +77,8 @@ function bestOf(
 
 function chainOf(certificate: Certificate, issuers: readonly Certificate[]): readonly Certificate[] {
   const chain: Certificate[] = []
-  for (let current = certificate; chain.length < CHAIN_MAX && !isRoot(current);) {
-    const issuer = issuers.find((ca) => equalBytes(ca.subject, current.issuer) && isSignedBy(current, ca))
+  for (let current = certificate; chain.length < CHAIN_MAX && !isSelfSigned(current);) {
+    const issuer = issuers.find((ca) => isIssuedBy(current, ca))
     if (issuer === undefined) break
     chain.push(issuer)
     current = issuer

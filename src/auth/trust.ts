@@ -12,13 +12,12 @@ import type { PublicKey } from '../crypto/public-key.ts'
 import { schemeName, type KeyType, type SignatureScheme } from '../crypto/signature-scheme.ts'
 import { IdType } from '../iana/ikev2.ts'
 import { describeCertificate, KeyUsage, subjectOf, type Certificate } from '../pki/certificate.ts'
-import { paths, type PathFailure } from '../pki/path.ts'
+import { findPath, paths } from '../pki/path.ts'
 import type { RevocationPolicy } from '../pki/revocation.ts'
 import { confirms, matchCertificate } from './certificate-identities.ts'
 import { isAllowed, rulesForAuth, strengthRefusal, type Constraints, type ConstraintSettings } from './constraints.ts'
 import type { Credentials } from './credentials.ts'
 import { formatIdentity, type Identity, type IdentityPattern } from './identity.ts'
-import { isRoot, isSignedBy } from './issued-by.ts'
 
 /** What a peer shows of itself in one round, before anything of it is believed. */
 export interface Shown {
@@ -123,27 +122,29 @@ function* trusts(
   const isPinned = [round.certificates, credentials.certificates()].some((loaded) =>
     loaded.some((other) => other.fingerprint === certificate.fingerprint && equalBytes(other.der, certificate.der)),
   )
-  let failure: PathFailure | null = null
   let count = 0
+  let isAnchored = false
   const request = {
     leaf: certificate,
     intermediates: [...shown.certificates.slice(1), ...credentials.intermediates()],
     // The CAs that a round names are trusted besides those that are loaded; whether a path goes through one is a wish.
     anchors: [...round.caCertificates, ...credentials.authorities()],
     now,
-    verifySignature: isSignedBy,
   }
   for (const result of paths(request)) {
-    if (result.ok) yield { key, path: result.path, isAnchored: true }
-    else failure ??= result.reason
+    if (!result.ok) continue
+    isAnchored = true
+    yield { key, path: result.path, isAnchored }
     if (++count >= PATHS_MAX) break
   }
   if (isPinned) {
     // strongSwan asks nothing more of a certificate that is trusted itself; one whose time is over we do not take.
     const against = pinnedRefusal(certificate, now)
     yield against ?? { key, path: [certificate], isAnchored: false }
-  } else if (failure !== null) {
-    yield `no trusted ${key.type.toUpperCase()} public key found for '${formatIdentity(shown.id)}': ${failure.sentence}`
+  } else if (!isAnchored) {
+    const best = findPath(request)
+    if (!best.ok)
+      yield `no trusted ${key.type.toUpperCase()} public key found for '${formatIdentity(shown.id)}': ${best.reason.sentence}`
   }
 }
 
@@ -190,9 +191,9 @@ function wishRefusal({ key, path, isAnchored }: Trust, round: Requirements, sett
   return weak === null ? null : `constraint check failed: ${weak}`
 }
 
-/** In the leaf, and in all above it but a root: by itself or as anyPolicy (RFC 5280 6.1; mappings do not count). */
+/** In the leaf, and in all above it but the root: by itself or as anyPolicy (RFC 5280 6.1; mappings do not count). */
 function hasPolicy(path: readonly Certificate[], isAnchored: boolean, policy: string): boolean {
-  const below = isAnchored && isRoot(path.at(-1)!) ? path.slice(0, -1) : path
+  const below = isAnchored ? path.slice(0, -1) : path
   return (
     below.length > 0 && below.every(({ policies }, i) => policies.includes(policy) || (i > 0 && policies.includes(ANY_POLICY)))
   )
