@@ -2,10 +2,11 @@
  * Looks after the CHILD_SAs of a shard: whether packets get through them, which no IKE message tells (nat/health.ts),
  * and makes those anew that do not work.
  *
- * It costs little however many there are. One deadline for all of them: each is looked at once in a minute, a few at a
- * time, in the order they came in; that is two questions to the kernel for each. Whether ESP comes in the wrong form the
- * kernel counts for all SAs of a network namespace together, in one file, which is read a few times a minute; only when
- * that moves is anybody searched for.
+ * It costs little however many there are. One deadline for all of them: each is looked at once in a minute, every other
+ * minute if nothing goes through it, a few at a time, in the order they came in; that is two questions to the kernel for
+ * each. Whether ESP comes in the wrong form the kernel counts for all SAs of a network namespace together, in one file,
+ * which is read a few times a minute, once where nothing goes through anybody; only when that moves is anybody searched
+ * for.
  */
 import { Endpoint } from '../base/ip.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
@@ -23,6 +24,8 @@ const PERIOD: Milliseconds = MINUTE
 /** Those looked at together, when there are many. */
 const AT_ONCE = 64
 const INTERVAL_MOST: Milliseconds = 20 * SECOND
+/** When nothing has gone through any of them for as long as it takes to look at all. */
+const QUIET_INTERVAL = PERIOD
 const INTERVAL_LEAST: Milliseconds = 100
 /** While ESP comes in the wrong form. */
 const ALERT_INTERVAL: Milliseconds = 5 * SECOND
@@ -58,6 +61,8 @@ export class HealthWatch {
   readonly #watched: ReadonlyMap<number, Watched>
   readonly #armed: (at: Milliseconds) => void
   #at: Milliseconds | null = null
+  /** When something was last found to have gone through one of them, or the first of them came; null where there is none. */
+  #movedAt: Milliseconds | null = null
   #isLooking = false
   /** Where the round is; an iterator of a Map goes on over what comes and goes. */
   #round: Iterator<Watched> | null = null
@@ -80,8 +85,10 @@ export class HealthWatch {
 
   /** The first of them has come, or the last one has gone. */
   handleChange(): void {
-    if (this.#watched.size === 0) this.#at = null
-    else if (this.#at === null && !this.#isLooking) this.#arm()
+    if (this.#watched.size === 0) {
+      this.#at = null
+      this.#movedAt = null
+    } else if (this.#at === null && !this.#isLooking) this.#arm()
   }
 
   handleDeadline(): void {
@@ -96,15 +103,22 @@ export class HealthWatch {
   }
 
   #arm(): void {
+    this.#movedAt ??= this.#env.clock.now()
     const usual = (PERIOD * AT_ONCE) / this.#watched.size
-    const most = this.#mismatch === null ? INTERVAL_MOST : ALERT_INTERVAL
-    this.#at = this.#env.clock.now() + Math.min(most, Math.max(INTERVAL_LEAST, usual))
+    this.#at = this.#env.clock.now() + Math.min(this.#interval, Math.max(INTERVAL_LEAST, usual))
     this.#armed(this.#at)
+  }
+
+  /** Between two looks if there are few. */
+  get #interval(): Milliseconds {
+    if (this.#mismatch !== null) return ALERT_INTERVAL
+    const isQuiet = this.#movedAt !== null && this.#env.clock.now() - this.#movedAt >= PERIOD
+    return isQuiet ? QUIET_INTERVAL : INTERVAL_MOST
   }
 
   async #look(): Promise<void> {
     const counting = this.#countMismatches()
-    const count = this.#mismatch === null ? Math.ceil((this.#watched.size * INTERVAL_MOST) / PERIOD) : AT_ONCE
+    const count = this.#mismatch === null ? Math.ceil((this.#watched.size * this.#interval) / PERIOD) : AT_ONCE
     await Promise.all(
       this.#take(Math.min(count, AT_ONCE)).map((watched) =>
         // Our own mistake costs this IKE_SA and no other.
@@ -128,12 +142,13 @@ export class HealthWatch {
 
   async #lookAt(watched: Watched): Promise<void> {
     const { session, child } = watched
-    if (!isLookedAt(watched)) return
+    if (!isLookedAt(watched) || (this.#mismatch === null && child.health.rests(this.#env.clock.now()))) return
     const usage = await this.#usageOf(child)
     if (usage === null || !isLookedAt(watched)) return
     const now = this.#env.clock.now()
     const { health } = child
     health.note(countedOf(usage), now)
+    if (health.movedAt === now) this.#movedAt = now
     const { destination, encapsulation } = child.installed.outbound
     const sendsTo = encapsulation === null ? null : new Endpoint(destination, encapsulation.destinationPort)
     const [state, reason] = health.judge(now, sendsTo, canTell(session, child))
@@ -210,8 +225,7 @@ export class HealthWatch {
   async #countMismatches(): Promise<boolean> {
     const { books, clock } = this.#env
     const since = this.#mismatchesAt
-    const interval = this.#mismatch === null ? INTERVAL_MOST : ALERT_INTERVAL
-    if (this.#isUncounted || (this.#mismatches !== null && clock.now() - since < interval)) return false
+    if (this.#isUncounted || (this.#mismatches !== null && clock.now() - since < this.#interval)) return false
     const counted = await books.stateMismatches()
     if (counted === null) {
       this.#isUncounted = true

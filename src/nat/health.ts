@@ -54,6 +54,9 @@ const REFUSED_PACKETS = 3
 const MAPPING_PATIENCE: Milliseconds = 10 * SECOND
 /** Of what is not told of any more nothing is known. */
 const MAPPING_MEMORY: Milliseconds = 2 * MINUTE
+/** One that nothing has gone through for so long is left alone for a while: what speaks against it moves its counters. */
+const IDLE_AFTER: Milliseconds = MINUTE
+const REST: Milliseconds = 2 * MINUTE
 /** What was repaired falls ill again for another reason, or for one that no repair helps. */
 const REPAIR_INTERVAL: Milliseconds = 60 * MINUTE
 
@@ -82,6 +85,8 @@ export class ChildHealth {
   repair: Repair | null = null
   repairedAt: Milliseconds | null = null
   #last: Counted = { inbound: 0, outbound: 0, notAuthentic: 0, replayed: 0 }
+  /** When a counter was last found to have moved, or it was first looked at; of this one or those it replaced. */
+  #movedAt: Milliseconds | null = null
 
   constructor(now: Milliseconds) {
     this.since = now
@@ -97,6 +102,7 @@ export class ChildHealth {
     this.inVainSince = old.inVainSince
     this.repair = old.repair
     this.repairedAt = old.repairedAt
+    this.#movedAt = old.#movedAt
   }
 
   /** Takes in what was counted. */
@@ -104,6 +110,7 @@ export class ChildHealth {
     const last = this.#last
     this.#last = counted
     this.lookedAt = now
+    if (this.#movedAt === null || !isSame(counted, last)) this.#movedAt = now
     if (counted.inbound > last.inbound) {
       this.heardAt = now
       this.sentInVain = 0
@@ -114,6 +121,18 @@ export class ChildHealth {
     this.sentInVain += counted.outbound - last.outbound
     this.refused += counted.notAuthentic - last.notAuthentic + (counted.replayed - last.replayed)
     if (this.sentInVain > 0) this.inVainSince ??= now
+  }
+
+  /** When a counter was last found to have moved; null before the first look. */
+  get movedAt(): Milliseconds | null {
+    return this.#movedAt
+  }
+
+  /** Nothing goes through it, nothing is wrong with it, and it was looked at not long ago. */
+  rests(now: Milliseconds): boolean {
+    if (this.#movedAt === null || this.lookedAt === null) return false
+    if (this.lookedAt - this.#movedAt < IDLE_AFTER || now - this.lookedAt >= REST) return false
+    return this.reason === null && this.repair !== 'switched' && this.strangeSource === null && this.sentInVain < VAIN_PACKETS
   }
 
   /** The kernel tells of authentic ESP from elsewhere: once for each packet, so this is cheap. */
@@ -166,4 +185,13 @@ export class ChildHealth {
     this.repair = repair
     this.repairedAt = now
   }
+}
+
+function isSame(some: Counted, others: Counted): boolean {
+  return (
+    some.inbound === others.inbound &&
+    some.outbound === others.outbound &&
+    some.notAuthentic === others.notAuthentic &&
+    some.replayed === others.replayed
+  )
 }

@@ -51,11 +51,17 @@ function rounds(count: number, usage: (number: number) => Promise<unknown>) {
   return { seen, pass, watched, watch }
 }
 
-const carried = (): Promise<unknown> => Promise.resolve({ in: UNUSED, out: UNUSED })
+const unused = (): Promise<unknown> => Promise.resolve({ in: UNUSED, out: UNUSED })
+
+/** Packets come in all the time. */
+function busy(): () => Promise<unknown> {
+  let packets = 0n
+  return () => Promise.resolve({ in: { ...UNUSED, packets: ++packets }, out: UNUSED })
+}
 
 for (const count of [1, 3, 100, 5000]) {
   test(`of ${count} each is looked at about once a minute, and never more than 64 at a time`, async () => {
-    const { seen, pass } = rounds(count, carried)
+    const { seen, pass } = rounds(count, busy())
     await pass(2 * MINUTE)
     const times = new Map<number, number>()
     for (const number of seen.asked) times.set(number, (times.get(number) ?? 0) + 1)
@@ -68,19 +74,61 @@ for (const count of [1, 3, 100, 5000]) {
   })
 }
 
+for (const count of [1, 3, 100, 5000]) {
+  test(`of ${count} that nothing goes through each is looked at every other minute, and the counter read once`, async () => {
+    const { seen, pass } = rounds(count, unused)
+    await pass(2 * MINUTE)
+    const { asked, counted } = { asked: seen.asked.length, counted: seen.counted }
+    await pass(20 * MINUTE)
+    const times = (seen.asked.length - asked) / count / 10
+    assert.ok(times > 0.6 && times < 1.4, `${times} times in two minutes`)
+    assert.ok(seen.counted - counted <= 21, `${seen.counted - counted} times`)
+  })
+}
+
+test('one that something goes through is looked at as often as before, however long it was idle', async () => {
+  let packets = 0n
+  const { seen, pass } = rounds(1, () => Promise.resolve({ in: { ...UNUSED, packets }, out: UNUSED }))
+  await pass(30 * MINUTE)
+  packets++
+  // It rests for two minutes, and is looked at in the next.
+  await pass(3 * MINUTE)
+  const asked = seen.asked.length
+  for (let i = 0; i < 10; i++) {
+    packets++
+    await pass(MINUTE)
+  }
+  assert.ok(seen.asked.length - asked >= 10)
+})
+
+test('one that was sent much in vain does not rest: it is judged a minute later, although nothing is sent any more', async () => {
+  let packets = 0n
+  const { pass, watched } = rounds(1, () => Promise.resolve({ in: UNUSED, out: { ...UNUSED, packets } }))
+  await pass(30 * MINUTE)
+  packets = 10n
+  await pass(5 * MINUTE)
+  const [
+    {
+      child: { health },
+    },
+  ] = [...watched.values()] as [Watched]
+  assert.equal(health.reason, 'no-return')
+})
+
 test('where there is none there is no deadline, and none is left', async () => {
-  const { watch, watched, pass } = rounds(1, carried)
+  const { watch, watched, pass } = rounds(1, unused)
   assert.notEqual(watch.next(), null)
   watched.clear()
   watch.handleChange()
   assert.equal(watch.next(), null)
-  const none = rounds(0, carried)
+  const none = rounds(0, unused)
   assert.equal(none.watch.next(), null)
   await pass(MINUTE)
 })
 
 test('a mistake of ours costs the IKE_SA that it was made with, and the round goes on', async () => {
   const mistake = new Error('made up')
+  const carried = busy()
   const { seen, pass } = rounds(3, (number) => (number === 1 ? Promise.reject(mistake) : carried()))
   await pass(2 * MINUTE)
   assert.ok(seen.broken.length >= 1 && seen.broken.every((error) => error === mistake))
