@@ -592,6 +592,10 @@ const CHARON: SectionRules = rules({
     reuse_ikesa: unhonoured('an existing IKE_SA is used', isYes),
     routing_table: honoured('220', 'The routing table of those routes.'),
     routing_table_prio: honoured('220', 'Priority of the rule that has this table looked at.'),
+    state_file: honoured(
+      '/run/espalier/state.<namespace>',
+      'Ours alone, charon does not know it. The file in which the next daemon finds what this one has in the kernel, and, after SIGUSR2, all it needs to go on with it, keys included; `none` keeps none. It belongs where it does not outlive the machine. Where systemd gives the daemon a `RuntimeDirectory`, the default is in that.',
+    ),
     send_vendor_id: unhonoured('no vendor ID is sent', isNo),
     spi_label: unhonoured('SPIs have no label', isZero),
     spi_mask: unhonoured('SPIs have no label', isZero),

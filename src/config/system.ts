@@ -10,6 +10,8 @@ import { Values } from './section-values.ts'
 export interface SystemSettings {
   /** Where leases outlive the daemon: an absolute path, none at all, or wherever systemd has a directory for it. */
   readonly leaseFile: { readonly path: string } | 'none' | 'default'
+  /** Where it is kept what of ours is in the kernel, for the next daemon (edge/state-file.ts). */
+  readonly stateFile: { readonly path: string } | 'none' | 'default'
   /** Null: name servers that peers tell us are nobody's business. */
   readonly resolver: ResolverSettings | null
 }
@@ -26,13 +28,15 @@ export interface ResolverSettings {
 
 export const DEFAULT_SYSTEM_SETTINGS: SystemSettings = {
   leaseFile: 'default',
+  stateFile: 'default',
   resolver: { file: '/etc/resolv.conf', resolvconf: null, interface: 'lo.ipsec' },
 }
 
 export function readSystem(root: ResolvedSection, report: Report): SystemSettings {
   const read = readFirst(['charon-systemd', 'charon'].map((name) => Values.of(root, name, report)))
   return {
-    leaseFile: read<SystemSettings['leaseFile']>('lease_file', parseLeaseFile, DEFAULT_SYSTEM_SETTINGS.leaseFile),
+    leaseFile: read<SystemSettings['leaseFile']>('lease_file', parseFile, DEFAULT_SYSTEM_SETTINGS.leaseFile),
+    stateFile: read<SystemSettings['stateFile']>('state_file', parseFile, DEFAULT_SYSTEM_SETTINGS.stateFile),
     resolver: readResolver(root, report),
   }
 }
@@ -49,7 +53,7 @@ function readResolver(root: ResolvedSection, report: Report): ResolverSettings |
   return isLoaded(layers) ? settings : null
 }
 
-function parseLeaseFile(text: string): SystemSettings['leaseFile'] {
+function parseFile(text: string): SystemSettings['leaseFile'] {
   return text.toLowerCase() === 'none' ? 'none' : { path: parsePath(text) }
 }
 

@@ -17,6 +17,7 @@ import type { OpenHostNetwork } from '../edge/rtnetlink.ts'
 import { systemResolver } from '../edge/resolver.ts'
 import { ShellScripts } from '../edge/scripts.ts'
 import { systemSigner } from '../edge/signer.ts'
+import type { State, StateFile } from '../edge/state-file.ts'
 import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway, type GatewayPorts } from '../gateway/gateway.ts'
@@ -40,6 +41,7 @@ import { openLeaseStore } from './lease-store.ts'
 import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
 import { openSockets } from './sockets.ts'
+import { openStateFile } from './state-file.ts'
 import { openTunnels } from './tunnels.ts'
 
 /** How long peers have to answer our deletes at the end, and then commands of children to come to theirs. */
@@ -88,6 +90,10 @@ function nextStopSignal(): Promise<string> {
   })
 }
 
+function counted(ikeSas: number): string {
+  return `${ikeSas} ${ikeSas === 1 ? 'IKE_SA' : 'IKE_SAs'}`
+}
+
 class RunningDaemon {
   readonly #kind: KernelKind
   readonly #environment: DaemonOptions['environment']
@@ -100,6 +106,7 @@ class RunningDaemon {
   #tunnels: OpenTunnelNetwork | null = null
   #leaseFile: LeaseFile | null = null
   readonly #crlFiles: CrlFiles
+  #stateFile: StateFile | null = null
   readonly #scripts: ShellScripts
   #gateway: Gateway | null = null
   #control: Control | null = null
@@ -135,6 +142,10 @@ class RunningDaemon {
     const { missing } = this.#kernel.kernel.capabilities
     for (const sentence of missing) this.#write(daemonLine('warn', sentence, 'kernel-lacks', {}, 'knl'))
     this.#ports = configuration.settings
+    this.#stateFile = openStateFile(this.#kind, configuration.system, this.#environment, (sentence) =>
+      this.#write(daemonLine('warn', sentence, 'state-file-trouble')),
+    )
+    const found = this.#stateFile?.found ?? null
     this.#network = openSockets(
       configuration.settings,
       this.#kind,
@@ -149,6 +160,7 @@ class RunningDaemon {
             'net',
           ),
         ),
+      found?.kind === 'left' ? found.sockets : null,
     )
     this.#host = await openHost(
       configuration.settings,
@@ -180,6 +192,7 @@ class RunningDaemon {
         ...this.#resolver(configuration),
         ...(this.#leaseFile === null ? {} : { leaseStore: this.#leaseFile }),
         crlStore: this.#crlFiles,
+        ...(this.#stateFile === null ? {} : { journal: this.#stateFile }),
         ports: { port, portNatT },
       },
       configuration,
@@ -213,7 +226,59 @@ class RunningDaemon {
         { port, portNatT, control, pid: process.pid },
       ),
     )
+    await this.#goOn(found)
     this.#gateway.start()
+  }
+
+  /** With what an earlier daemon has left, if it has. */
+  async #goOn(found: State | null): Promise<void> {
+    if (found === null || this.#gateway === null) return
+    const { kind } = found
+    if (kind === 'journal') {
+      const { length } = found.objects
+      this.#gateway.inherit(found.objects)
+      const what = `${length} ${length === 1 ? 'thing' : 'things'} in the kernel`
+      return this.#write(
+        daemonLine(
+          'warn',
+          `an earlier daemon has ended without a word and left ${what}: it goes when something takes its place, or after a while`,
+          'inherited',
+          { length },
+        ),
+      )
+    }
+    const { length } = found.handover.sessions
+    const lost = await this.#gateway.resume(found.handover)
+    const words = `going on with ${counted(length - lost)}${lost === 0 ? '' : `; of ${counted(lost)} the connection is not as it was`}`
+    this.#write(daemonLine(lost === 0 ? 'info' : 'warn', words, 'resumed', { resumed: length - lost, lost }))
+  }
+
+  /**
+   * SIGUSR2: this process becomes the program anew, as it is on the disk now, which goes on with every IKE_SA that rests.
+   * The sockets stay open, so that the kernel takes ESP in UDP all the while. Returns only if that cannot be.
+   */
+  async #renew(): Promise<void> {
+    const [gateway, network, stateFile] = [this.#gateway, this.#network, this.#stateFile]
+    if (gateway === null || network === null) return
+    if (stateFile === null || process.execve === undefined)
+      return this.#write(daemonLine('warn', 'not taken over: there is no state_file to leave anything in', 'renew-refused'))
+    this.#write(
+      daemonLine('info', `taken over on SIGUSR2: leaving ${counted(gateway.sessions().length)} as they are`, 'renewing'),
+    )
+    const handover = await gateway.leave(STOP_TIME)
+    const { port, portNatT } = network
+    try {
+      await stateFile.leave(handover, { pid: process.pid, port, portNatT, sockets: network.leaveOpen() })
+    } catch (error) {
+      this.#write(daemonLine('error', `what there is cannot be left to anybody: ${messageOf(error)}`, 'renew-failed'))
+    }
+    for (const { keys } of handover.sessions) keys.destroy()
+    await this.#leaseFile?.flush()
+    await this.#crlFiles.flush()
+    this.#scripts.close()
+    await this.#control?.close()
+    this.#logs.closeFiles()
+    process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)])
   }
 
   /** A kernel in memory leads to no server. */
@@ -259,9 +324,12 @@ class RunningDaemon {
   /** Resolves after the signal to stop, when the peers were told and nothing of ours is left in the kernel. */
   async untilStopped(stopSignal: Promise<string>): Promise<void> {
     const onReload = (): void => this.reload()
+    const onRenew = (): void => void this.#renew()
     process.on('SIGHUP', onReload)
+    process.on('SIGUSR2', onRenew)
     const signal = await stopSignal
     process.off('SIGHUP', onReload)
+    process.off('SIGUSR2', onRenew)
     this.#write(daemonLine('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))
     let timer: NodeJS.Timeout | undefined
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, STOP_TIME)))
@@ -274,9 +342,7 @@ class RunningDaemon {
 
   #farewell(): string {
     const count = this.#gateway?.sessions().length ?? 0
-    return count === 0
-      ? 'there is no IKE_SA to delete'
-      : `deleting ${count} ${count === 1 ? 'IKE_SA' : 'IKE_SAs'} with the ${count === 1 ? 'peer' : 'peers'}`
+    return count === 0 ? 'there is no IKE_SA to delete' : `deleting ${counted(count)} with the ${count === 1 ? 'peer' : 'peers'}`
   }
 
   async close(): Promise<void> {
@@ -287,6 +353,7 @@ class RunningDaemon {
     this.#scripts.close()
     await this.#leaseFile?.flush()
     await this.#crlFiles.flush()
+    await this.#stateFile?.close()
     await this.#flows.close()
     // Last of those who are spoken with: its clients hear of the end of every SA.
     await this.#control?.close()

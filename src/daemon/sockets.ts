@@ -2,6 +2,7 @@
  * Our sockets, and in words why they cannot be had.
  */
 import { EspalierError, messageOf } from '../base/errors.ts'
+import type { LeftSockets } from '../edge/state-file.ts'
 import { UdpNetwork, type OnDatagram, type OnNetworkError } from '../edge/udp.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import type { KernelKind } from './kernel-kind.ts'
@@ -9,18 +10,25 @@ import type { KernelKind } from './kernel-kind.ts'
 /** Bursts of handshakes are short; 1 MiB holds some thousand first messages while one is being answered. */
 const RECEIVE_BUFFER_BYTES = 1 << 20
 
-/** Opens the IKE and the NAT-T socket of both families. Throws an EspalierError with the remedy. */
+/**
+ * Opens the IKE and the NAT-T socket of both families, or takes those that this process has been left. Throws an
+ * EspalierError with the remedy.
+ */
 export function openSockets(
   settings: Pick<IkeSettings, 'port' | 'portNatT'> & Partial<Pick<IkeSettings, 'preferTemporaryAddresses'>>,
   kind: KernelKind,
   onDatagram: OnDatagram,
   onError: OnNetworkError,
+  left: LeftSockets | null = null,
 ): UdpNetwork {
+  // Those of another process were closed with it.
+  const inherited = left !== null && left.pid === process.pid ? left : null
   try {
     return new UdpNetwork(
       {
-        port: settings.port,
-        portNatT: settings.portNatT,
+        // Of ports that were any, those are kept that the peers know.
+        port: settings.port === 0 ? (inherited?.port ?? 0) : settings.port,
+        portNatT: settings.portNatT === 0 ? (inherited?.portNatT ?? 0) : settings.portNatT,
         families: [4, 6],
         encapsulation: true,
         // Only a kernel with policies has any to go past.
@@ -30,6 +38,7 @@ export function openSockets(
         receiveBufferBytes: RECEIVE_BUFFER_BYTES,
         reusePort: false,
         dscp: 0,
+        inherited: inherited?.sockets ?? [],
       },
       onDatagram,
       onError,

@@ -5,13 +5,12 @@
  * A file that is none of ours is put aside; one that cannot be written is told of once, and the daemon goes on without.
  */
 import { closeSync, fstatSync, openSync, readFileSync, renameSync } from 'node:fs'
-import { mkdir, open, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
 
 import { formatLeases, parseLeases } from '../address/lease-text.ts'
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import type { KeptLease, LeaseStore } from '../ports.ts'
+import { replaceFile } from './replace-file.ts'
 
 /** How long changes are gathered. */
 const WRITE_DELAY: Milliseconds = SECOND
@@ -115,31 +114,6 @@ function readAll(path: string): string {
   }
 }
 
-/** The new text is on the disk before it is the file, and that it is the file before this resolves. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const directory = dirname(path)
-  await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
-    if (!isExisting(error)) throw error
-  })
-  const file = await open(`${path}.new`, 'w', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(`${path}.new`, path)
-  const parent = await open(directory, 'r')
-  try {
-    await parent.sync()
-  } finally {
-    await parent.close()
-  }
-}
-
 function isMissing(error: unknown): boolean {
   return (error as { readonly code?: unknown }).code === 'ENOENT'
-}
-function isExisting(error: unknown): boolean {
-  return (error as { readonly code?: unknown }).code === 'EEXIST'
 }

@@ -25,12 +25,13 @@ const attributesOf = (charon: string): readonly string[] =>
 test("leases are kept where it is usual, in another file, or not at all; the resolver is told as strongSwan's is", () => {
   assert.deepEqual(systemOf(''), DEFAULT_SYSTEM_SETTINGS)
   const { resolver } = DEFAULT_SYSTEM_SETTINGS
-  assert.deepEqual(systemOf('lease_file = /srv/leases'), { leaseFile: { path: '/srv/leases' }, resolver })
-  assert.deepEqual(systemOf('lease_file = none'), { leaseFile: 'none', resolver })
-  assert.deepEqual(systemOf('plugins { resolve { load = no } }'), { leaseFile: 'default', resolver: null })
+  assert.deepEqual(systemOf('lease_file = /srv/leases'), { leaseFile: { path: '/srv/leases' }, stateFile: 'default', resolver })
+  assert.deepEqual(systemOf('lease_file = none'), { leaseFile: 'none', stateFile: 'default', resolver })
+  assert.deepEqual(systemOf('plugins { resolve { load = no } }'), { leaseFile: 'default', stateFile: 'default', resolver: null })
   const told = 'plugins { resolve { file = /srv/resolv.conf\n resolvconf { iface = tun0.vpn\n path = resolvconf -x } } }'
   assert.deepEqual(systemOf(told), {
     leaseFile: 'default',
+    stateFile: 'default',
     resolver: { file: '/srv/resolv.conf', resolvconf: 'resolvconf -x', interface: 'tun0.vpn' },
   })
 })

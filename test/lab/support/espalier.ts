@@ -95,10 +95,13 @@ export class Espalier {
 }
 
 /** As systemd would give it. */
-function environment(directory: string): Record<'STRONGSWAN_CONF' | 'SWANCTL_DIR' | 'STATE_DIRECTORY', string> {
+function environment(
+  directory: string,
+): Record<'STRONGSWAN_CONF' | 'SWANCTL_DIR' | 'STATE_DIRECTORY' | 'RUNTIME_DIRECTORY', string> {
   return {
     STRONGSWAN_CONF: join(directory, 'strongswan.conf'),
     SWANCTL_DIR: join(directory, 'swanctl'),
     STATE_DIRECTORY: join(directory, 'state'),
+    RUNTIME_DIRECTORY: join(directory, 'run'),
   }
 }
