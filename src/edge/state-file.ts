@@ -132,10 +132,14 @@ function decode(bytes: Uint8Array): State {
   const content = bytes.subarray(DIGEST_BYTES)
   const digest = createHash(DIGEST).update(content).digest()
   if (!digest.equals(bytes.subarray(0, DIGEST_BYTES))) throw new TypeError('it is damaged, or none of ours')
-  const { layout, state } = deserialize(content) as { readonly layout: unknown; readonly state: unknown }
-  bytes.fill(0)
-  if (layout !== RECORD_LAYOUT) throw new TypeError('it was written by another version of espalier')
-  return readBack(state) as State
+  try {
+    const { layout, state } = deserialize(content) as { readonly layout: unknown; readonly state: unknown }
+    if (layout !== RECORD_LAYOUT) throw new TypeError('it was written by another version of espalier')
+    return readBack(state) as State
+  } finally {
+    // What was read of it are views.
+    bytes.fill(0)
+  }
 }
 
 /** Throws also where anybody else could have written it. */

@@ -21,15 +21,16 @@ export function writeDown(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, writeDown(member)]))
 }
 
-/** What `writeDown` was given. The octets of secrets are the Secrets' from now on. Throws for what it was not given. */
+/** What `writeDown` was given: octets are copied, whoever had them may overwrite them. Throws for what it was not given. */
 export function readBack(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
+  if (typeof value !== 'object' || value === null) return value
+  if (value instanceof Uint8Array) return Uint8Array.from(value)
   if (Array.isArray(value)) return value.map(readBack)
   const members = value as Readonly<Record<string, unknown>>
   const octets = (key: string): Uint8Array => {
     const bytes = members[key]
     if (!(bytes instanceof Uint8Array)) throw new TypeError(`${key} has no octets`)
-    return bytes.slice()
+    return Uint8Array.from(bytes)
   }
   const address = (key: string): IpAddress => new IpAddress(octets(key))
   switch (members[CLASS]) {
