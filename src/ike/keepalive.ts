@@ -66,7 +66,10 @@ export function handleKeepalives(books: Environment['books'], all: readonly Keep
       else asked.push({ session, at, interval, first, children })
     })
   }
-  if (asked.length > 0) void lookAndKeepAlive(books, asked, installed)
+  if (asked.length === 0) return
+  lookAndKeepAlive(books, asked, installed).catch((error: unknown) => {
+    for (const { session } of asked) session.enqueue(() => session.breakDown(error))
+  })
 }
 
 async function lookAndKeepAlive(
