@@ -1,9 +1,9 @@
 /**
  * PKCS#12 (RFC 7292): private keys and certificates in one file under a passphrase. The file's MAC is checked first, with
- * the passphrase; then its parts are opened: certificates with PBES2 (RFC 8018) or SHA-1 and Triple-DES, keys by OpenSSL.
+ * the passphrase; then its parts are opened: certificates with PBES2 (RFC 8018) or SHA-1 and Triple-DES or RC2, keys by OpenSSL.
  *
- * DER only: files with indefinite lengths are refused, and so is the 40-bit RC2 of very old ones; the error says how to
- * convert them. What was decrypted is zeroed when it has been read.
+ * DER only: files with indefinite lengths are refused, and so are those without a MAC; the error says how to convert them.
+ * What was decrypted is zeroed when it has been read.
  */
 import { createDecipheriv, createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 
@@ -11,21 +11,13 @@ import { concatBytes } from '../base/bytes.ts'
 import { DerReader, Tag, contextTag } from '../base/der.ts'
 import { EspalierError } from '../base/errors.ts'
 import { readPrivateKey, type PrivateKey } from '../crypto/private-key.ts'
+import { decryptRc2 } from '../crypto/rc2.ts'
 import { Secret, constantTimeEqual } from '../crypto/secret.ts'
 
 export interface Pkcs12 {
   readonly keys: readonly PrivateKey[]
   /** DER, in the file's order. */
   readonly certificates: readonly Uint8Array[]
-}
-
-/** Whether `bytes` look like PKCS#12 and not like a key or certificate: SEQUENCE { 3, … }. */
-export function isPkcs12(bytes: Uint8Array): boolean {
-  try {
-    return DerReader.inside(bytes).smallInteger() === 3
-  } catch {
-    return false
-  }
 }
 
 /**
@@ -173,6 +165,11 @@ function decrypt(algorithm: DerReader, encrypted: Uint8Array, passwords: Passwor
   const parameters = algorithm.enter()
   const { cipher, key, iv } = oid === PBES2 ? readPbes2(parameters, passwords.utf8) : readPbe(oid, parameters, passwords.bmp)
   try {
+    if (cipher === RC2) {
+      const plain = decryptRc2(key, iv, encrypted)
+      if (plain === null) throw malformed('a part of the PKCS#12 file does not decrypt')
+      return plain
+    }
     const decipher = createDecipheriv(cipher, key, iv)
     const [first, last] = [decipher.update(encrypted), decipher.final()]
     const plain = concatBytes(first, last)
@@ -180,7 +177,7 @@ function decrypt(algorithm: DerReader, encrypted: Uint8Array, passwords: Passwor
     last.fill(0)
     return plain
   } catch (error) {
-    throw malformed('a part of the PKCS#12 file does not decrypt', error)
+    throw error instanceof EspalierError ? error : malformed('a part of the PKCS#12 file does not decrypt', error)
   } finally {
     key.fill(0)
   }
@@ -215,7 +212,7 @@ function readPbes2(parameters: DerReader, password: Uint8Array): CipherKey {
 /** RFC 7292 C. */
 function readPbe(oid: string, parameters: DerReader, password: Uint8Array): CipherKey {
   const cipher = PBES[oid]
-  if (cipher === undefined) throw unsupported(`the encryption ${oid === PBE_RC2_40 ? 'with 40-bit RC2' : oid}`)
+  if (cipher === undefined) throw unsupported(`the encryption ${oid}`)
   const salt = parameters.octetString()
   const iterations = readIterations(parameters)
   const part = (purpose: number, length: number): Uint8Array => derive('sha1', purpose, password, salt, iterations, length)
@@ -345,5 +342,9 @@ const CIPHERS: Readonly<Record<string, Cipher>> = {
   '2.16.840.1.101.3.4.1.42': { name: 'aes-256-cbc', keyBytes: 32 },
   '1.2.840.113549.3.7': TRIPLE_DES,
 }
-const PBES: Readonly<Record<string, Cipher>> = { '1.2.840.113549.1.12.1.3': TRIPLE_DES }
-const PBE_RC2_40 = '1.2.840.113549.1.12.1.6'
+const RC2 = 'rc2'
+const PBES: Readonly<Record<string, Cipher>> = {
+  '1.2.840.113549.1.12.1.3': TRIPLE_DES,
+  '1.2.840.113549.1.12.1.5': { name: RC2, keyBytes: 16 },
+  '1.2.840.113549.1.12.1.6': { name: RC2, keyBytes: 5 },
+}
