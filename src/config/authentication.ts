@@ -102,7 +102,11 @@ function identityOf({ certificates: [certificate], publicKeys: [key] }: Shown): 
 function readCertificates(round: Values, prefix: 'cert' | 'cacert', files: CredentialFiles): readonly Certificate[] {
   const key = `${prefix}s` as const
   const directory = prefix === 'cert' ? 'x509' : 'x509ca'
-  const ofFile = (name: string): Certificate => first(files.certificates(files.pathOf(directory, name)), round, key)
+  const ofFile = (name: string): Certificate => {
+    const certificates = files.certificates(files.pathOf(directory, name))
+    // Of a file in the directory the others are loaded as well, to build chains with.
+    return name.includes('/') ? first(certificates, round, key) : certificates[0]!
+  }
   const listed = readNamed(round, key, ofFile, (bytes) => first(readCertificateFile(bytes), round, key))
   const sections = round.sections((name) => name.startsWith(prefix))
   return [...listed, ...sections.flatMap((section) => readCertificateSection(section, files) ?? [])]

@@ -2,12 +2,14 @@
  * What each command asks the daemon, and what it prints, on a terminal of 80 columns and into a pipe.
  */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 
-import { textOf, type ViciSection } from '../../src/vici/message.ts'
+import { textOf, writeViciMessage, type ViciSection } from '../../src/vici/message.ts'
+import { keyPair, makeCa, makeCertificate, type TestCertificate } from '../support/pki.ts'
+import { makeCrl } from '../support/revocation.ts'
 import { BERN, run, tree, UP, type FakeDaemon, type Plain } from './fake.ts'
 
 const lines = (...all: string[]): string => all.map((line) => `${line}\n`).join('')
@@ -276,16 +278,56 @@ describe('what is loaded', () => {
     )
   })
 
-  test('certs, with the day they expire', async () => {
-    const event = { type: 'X509', flag: 'CA', has_privkey: 'yes', data: CERTIFICATE }
-    const daemon = { answers: { 'list-certs': { events: [event, { ...event, data: Buffer.from('no certificate') }] } } }
-    const { stdout } = await run(['certs'], daemon)
-    const subject = 'C=CH, O=Example, CN=gateway.example.org'
-    assert.equal(stdout.split('\n')[1], `${subject}  ${subject}  X509 CA  2026-11-23  yes`)
-    assert.match(stdout, /^\(cannot be read\) .*X509 CA.*yes$/m)
-    assert.match((await run(['certs'], daemon, { now: Date.UTC(2027, 0, 1) })).stdout, /2026-11-23 \(expired\)/)
-    const [json] = JSON.parse((await run(['certs', '--json'], daemon)).stdout) as [Record<string, unknown>]
-    assert.deepEqual([json['data'], json['has_privkey']], [CERTIFICATE.toString('base64'), true])
+  test('certs: whose, by whom, with which key, until when', async () => {
+    const daemon = (...events: Plain[]): FakeDaemon => ({ answers: { 'list-certs': { events } } })
+    const listed = (cert: TestCertificate, more: Plain = {}): Plain => ({ type: 'X509', flag: 'NONE', ...more, data: cert.der })
+    const ca = makeCa('C=CH, CN=CA', { key: 'rsa-2048' })
+    const moon = makeCertificate({
+      subject: 'CN=moon',
+      issuer: ca,
+      san: ['dns:moon.example.org', 'ip:192.0.2.1'],
+      notAfter: Date.UTC(2026, 10, 30, 12),
+    })
+    const key = keyPair('ed25519', 'raw')
+    const all = daemon(
+      { type: 'PUBKEY', subject: 'sun.example.org', data: key.spki },
+      listed(moon, { has_privkey: 'yes' }),
+      listed(ca, { flag: 'CA' }),
+      { type: 'X509_CRL', data: makeCrl({ issuer: ca, revoked: [{ certificate: moon }], nextUpdate: Date.UTC(2027, 0, 1) }) },
+      { type: 'X509', flag: 'NONE', data: Buffer.from('no certificate') },
+    )
+    const at = (time: number): Promise<{ readonly stdout: string }> => run(['certs'], all, { now: time })
+    assert.equal(
+      (await at(Date.UTC(2026, 10, 21, 12))).stdout,
+      lines(
+        'SUBJECT                ISSUER       KIND      KEY          EXPIRES',
+        'sun.example.org                     PUBKEY    ed25519 256',
+        'CN=moon                C=CH, CN=CA  X509      ecdsa 256    2026-11-30 (in 9d)',
+        'moon.example.org                              private key',
+        '192.0.2.1',
+        'C=CH, CN=CA            C=CH, CN=CA  X509 CA   rsa 2048     2049-12-31',
+        'C=CH, CN=CA                         X509_CRL               2027-01-01',
+        '1 certificate revoked',
+        '(cannot be read)                    X509',
+      ),
+    )
+    assert.match((await at(Date.UTC(2026, 11, 1))).stdout, /^CN=moon .* 2026-11-30 \(expired\)$/m)
+    assert.match((await at(Date.UTC(2019, 0, 1))).stdout, /^CN=moon .* not before 2020-01-01$/m)
+    const { stdout } = await run(['certs', 'CN=moon', '--json'], all)
+    const [json, ...others] = JSON.parse(stdout) as Record<string, unknown>[]
+    assert.deepEqual(others, [])
+    assert.deepEqual(json, {
+      'type': 'X509',
+      'flag': 'NONE',
+      'has_privkey': true,
+      'data': Buffer.from(moon.der).toString('base64'),
+      'subject': 'CN=moon',
+      'issuer': 'C=CH, CN=CA',
+      'serial': json!['serial'],
+      'key': 'ecdsa 256',
+      'valid-from': '2020-01-01T00:00:00.000Z',
+      'valid-until': '2026-11-30T12:00:00.000Z',
+    })
   })
 
   test('counters, of all, of one and side by side', async () => {
@@ -649,6 +691,82 @@ describe('load', () => {
     assert.equal(status, 1)
   })
 
+  test('certificates and keys of the directories, and what connections and authorities name', async (t) => {
+    const ca = makeCa('CN=CA')
+    const moon = makeCertificate({ subject: 'CN=moon', issuer: ca })
+    const key = keyPair('ed25519', 'locked')
+    const environment = await place(
+      t,
+      `connections { home {
+        local { certs = moon.pem }
+        remote { cacerts = ca.pem
+          pubkeys = raw.pem } } }
+      authorities { ca { cacert = ca.pem
+        crl_uris = http://a/, http://b/ } }
+      secrets { private-locked { file = locked.pem
+        secret = "open sesame" } }`,
+    )
+    const files = {
+      'x509/moon.pem': `${moon.pem}${ca.pem}`,
+      'x509ca/ca.pem': ca.pem,
+      'pubkey/raw.pem': key.publicPem,
+      'x509crl/ca.crl': makeCrl({ issuer: ca }),
+      'private/locked.pem': key.object.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-128-cbc', passphrase: 'open sesame' }),
+      'private/broken.pem': 'nonsense',
+    }
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(join(environment['SWANCTL_DIR']!, path, '..'), { recursive: true })
+      await writeFile(join(environment['SWANCTL_DIR']!, path), content)
+    }
+    const daemon: FakeDaemon = {
+      answers: {
+        ...ALL_WELL.answers,
+        'get-keys': { response: { keys: ['00'] } },
+        'get-authorities': { response: { authorities: [] } },
+        ...Object.fromEntries(
+          ['load-cert', 'load-key', 'unload-key', 'load-authority'].map((command) => [command, { response: { success: 'yes' } }]),
+        ),
+      },
+    }
+    const { stdout, stderr, requests, status } = await run(['load'], daemon, { environment })
+    const id = Buffer.from(key.privateKey.publicKey.fingerprint).toString('hex')
+    assert.deepEqual(stdout.split('\n').slice(0, 9), [
+      "loaded certificate 'CN=moon'",
+      "loaded certificate 'CN=CA'",
+      `loaded public key '${id}'`,
+      "loaded CRL of 'CN=CA'",
+      `loaded private key '${id}'`,
+      "unloaded private key '00'",
+      "unloaded secret 'ike-0'",
+      "loaded authority 'ca'",
+      "loaded connection 'home'",
+    ])
+    assert.match(stderr, /^warning: \S+\/private\/broken\.pem: not loaded: [^\n]+\n$/)
+    assert.equal(status, 0)
+    const made = (command: string): readonly ViciSection[] =>
+      requests.filter((request) => request.command === command).map(({ request }) => request)
+    assert.deepEqual(
+      made('load-cert').map((request) => [textOf(request, 'type'), textOf(request, 'flag')]),
+      [
+        ['X509', 'NONE'],
+        ['X509', 'CA'],
+        ['PUBKEY', null],
+        ['X509_CRL', null],
+      ],
+    )
+    // With what stands behind it in its file.
+    assert.equal(textOf(made('load-cert')[0]!, 'data'), `${moon.pem}${ca.pem}`)
+    const isMade = (command: string, message: Plain): void =>
+      assert.deepEqual(made(command).map(writeViciMessage), [writeViciMessage(tree(message))])
+    isMade('load-conn', { home: { local: { certs: [moon.der] }, remote: { cacerts: [ca.der], pubkeys: [key.spki] } } })
+    isMade('load-authority', { ca: { cacert: ca.der, crl_uris: ['http://a/', 'http://b/'] } })
+    assert.deepEqual(
+      made('load-key').map((request) => textOf(request, 'type')),
+      ['any'],
+    )
+    assert.doesNotMatch(stdout + stderr, /sesame/)
+  })
+
   test('--creds, --conns, --pools and --clear', async (t) => {
     const environment = await place(t, FILE)
     const commands = async (...args: string[]): Promise<string> =>
@@ -698,16 +816,3 @@ describe('every command', () => {
       assert.match((await run(line.split(' '))).stderr, /^espalier: [^\n]+; see 'espalier [a-z]+ --help'\n$/, line)
   })
 })
-
-/** CN=gateway.example.org by itself, until 23 November 2026. */
-const CERTIFICATE = Buffer.from(
-  [
-    'MIIBzzCCAXWgAwIBAgIUCMp+GgvaUxCAqcREcg243yopTiswCgYIKoZIzj0EAwIwPTELMAkGA1UEBhMCQ0gxEDAOBgNVBAoMB0V4YW1wbGUxHD',
-    'AaBgNVBAMME2dhdGV3YXkuZXhhbXBsZS5vcmcwHhcNMjYxMTIyMTYxMzEzWhcNMjYxMTIzMTYxMzEzWjA9MQswCQYDVQQGEwJDSDEQMA4GA1UE',
-    'CgwHRXhhbXBsZTEcMBoGA1UEAwwTZ2F0ZXdheS5leGFtcGxlLm9yZzBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABGf4Rk+plMY48nDnJ09YVy',
-    '75xPNN55j3H6Eug0i5lHQ8Rjj07oO+OhdvcmXJIkbyi1Uoeemi3TmIjDEwhHwakeqjUzBRMB0GA1UdDgQWBBSXc13a6ccNUmzXTnKJsbocYvQd',
-    '4jAfBgNVHSMEGDAWgBSXc13a6ccNUmzXTnKJsbocYvQd4jAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDnV9motCXrrqTdYa',
-    'MF2Ayb8zn82l/eJCBMiNSka40iTQIgZusH+p/hAqlIUwwbKthp02mUIdz8vmhacfuuWKAqJwM=',
-  ].join(''),
-  'base64',
-)

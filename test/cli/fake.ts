@@ -10,7 +10,7 @@ import type { Client } from '../../src/cli/shell.ts'
 import { section, type ViciNode, type ViciSection } from '../../src/vici/message.ts'
 
 /** Objects for sections, in their order. */
-export type Plain = { readonly [key: string]: string | Uint8Array | readonly string[] | Plain }
+export type Plain = { readonly [key: string]: string | Uint8Array | readonly (string | Uint8Array)[] | Plain }
 
 export function tree(plain: Plain): ViciSection {
   return section(...Object.entries(plain).map(([key, value]) => [key, node(value)] as const))

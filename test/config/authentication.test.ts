@@ -136,11 +136,13 @@ describe('rounds', () => {
     assert.equal(local[0]!.constraints, NO_CONSTRAINTS)
   })
 
-  test('a file with several certificates is the first of them, with a warning', () => {
-    const { connections } = taken(connection('local { certs = chain.pem\n}'), [
+  test('a file elsewhere with several certificates is the first of them, with a warning', () => {
+    const { connections } = taken(connection('local { certs = /s/x509/chain.pem\n}'), [
       '/s/swanctl.conf:3: connections.c.local.certs: there are 2 certificates in one file: only the first counts, as with strongSwan',
     ])
     assert.deepEqual(connections[0]!.local[0]!.certificates.map(subjectOf), ['C=CH, CN=moon'])
+    // One in the directory is loaded whole.
+    taken(connection('local { certs = chain.pem\n}'))
   })
 
   const wrong: readonly (readonly [lines: string, error: string | RegExp])[] = [

@@ -41,7 +41,7 @@ const CRL = makeCrl({ issuer: MIDDLE, revoked: [{ certificate: ALICE }] })
 const RAW = keyPair('p256', 'a raw public key')
 
 const encrypted = (key: TestKey): string =>
-  String(key.object.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: PASSPHRASE }))
+  key.object.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: PASSPHRASE })
 
 const FILES: Readonly<Record<string, string | Uint8Array>> = {
   'x509/moon.pem': MOON.pem,

@@ -1,18 +1,16 @@
 /**
  * `espalier conns`, `pools`, `policies`, `certs`: what is loaded.
  */
-import { X509Certificate } from 'node:crypto'
-
 import type { Command } from 'commander'
 
 import type { Milliseconds } from '../../base/time.ts'
-import { bytesOf, section, type ViciNode, type ViciSection } from '../../vici/message.ts'
-import { entriesOf, namedJson, numberOf, sectionsOf, toJson, wordOf, wordsOf, type Json } from '../answers.ts'
+import { section, type ViciSection } from '../../vici/message.ts'
+import { entriesOf, namedJson, numberOf, sectionsOf, wordOf, wordsOf, type Json } from '../answers.ts'
 import { RequestFailed } from '../failures.ts'
-import { harmless } from '../output.ts'
 import { listed, printLines, withClient, type Client, type Shell } from '../shell.ts'
 import { formatTable, type Cell } from '../table.ts'
 import { formatTime } from '../words.ts'
+import { certificateJson, certificateName, certificateRow } from './certificates.ts'
 import { examples } from './examples.ts'
 
 type Entry = readonly [string, ViciSection]
@@ -84,16 +82,19 @@ const LISTINGS: readonly Listing[] = [
   },
   {
     name: 'certs',
-    summary: 'certificates',
-    description: 'Shows the certificates that are loaded or were received.',
-    titles: ['SUBJECT', 'ISSUER', 'KIND', 'EXPIRES', 'KEY'],
+    summary: 'certificates: whose, by whom, their keys, until when',
+    description:
+      'Shows the certificates, public keys and revocation lists that are loaded, with the key of each and when it expires;\nwhat does so within 30 days says in how long.',
+    titles: ['SUBJECT', 'ISSUER', 'KIND', 'KEY', 'EXPIRES'],
     none: 'No certificate is loaded.',
     noun: 'certificate',
-    examples: ['certs', 'certs --json'],
+    examples: ['certs', 'certs "C=CH, O=Example, CN=moon"', "certs --json | jq -r '.[] | .subject'"],
     ask: async (client) =>
-      (await listed(client, 'list-certs', 'list-cert', section(['type', 'any']))).map((cert) => [subjectOf(cert), cert] as const),
-    rows: certificateRows,
-    json: ([, cert]) => toJson(withBase64(cert)),
+      (await listed(client, 'list-certs', 'list-cert', section(['type', 'any']))).map(
+        (cert) => [certificateName(cert), cert] as const,
+      ),
+    rows: ([, cert], now) => [certificateRow(cert, now)],
+    json: ([, cert]) => certificateJson(cert),
   },
 ]
 
@@ -178,53 +179,4 @@ function lifetimes(section: ViciSection): readonly string[] {
     rekey === 0 ? 'never' : formatTime(rekey),
     ...(reauthentication === 0 ? [] : [`reauth ${formatTime(reauthentication)}`]),
   ]
-}
-
-// -- certificates --------------------------------------------------------------------------------------------------
-
-function certificateRows([subject, cert]: Entry, now: Milliseconds): readonly (readonly Cell[])[] {
-  const parsed = parsedCertificate(cert)
-  const flag = wordOf(cert, 'flag') ?? ''
-  return [
-    [
-      subject,
-      parsed === null ? '' : oneLine(parsed.issuer),
-      `${wordOf(cert, 'type') ?? ''}${flag === '' || flag === 'NONE' ? '' : ` ${flag}`}`,
-      parsed === null ? '' : expiry(parsed, now),
-      wordOf(cert, 'has_privkey') === 'yes' ? 'yes' : 'no',
-    ],
-  ]
-}
-
-function parsedCertificate(cert: ViciSection): X509Certificate | null {
-  const data = bytesOf(cert, 'data')
-  if (data === null || wordOf(cert, 'type') !== 'X509') return null
-  try {
-    return new X509Certificate(data)
-  } catch {
-    // What we cannot read is still listed.
-    return null
-  }
-}
-
-function subjectOf(cert: ViciSection): string {
-  const parsed = parsedCertificate(cert)
-  return parsed === null ? (wordOf(cert, 'subject') ?? '(cannot be read)') : oneLine(parsed.subject)
-}
-
-/** Node has an attribute a line. */
-function oneLine(name: string): string {
-  return harmless(name.split('\n').join(', '))
-}
-
-function expiry({ validToDate }: X509Certificate, now: Milliseconds): Cell {
-  const day = validToDate.toISOString().slice(0, 10)
-  return validToDate.getTime() < now ? { text: `${day} (expired)`, style: 'red' } : day
-}
-
-/** DER is bytes, also where by chance it is text. */
-function withBase64(cert: ViciSection): ViciSection {
-  const data = bytesOf(cert, 'data')
-  if (data === null) return cert
-  return new Map<string, ViciNode>([...cert, ['data', Buffer.from(data).toString('base64')]])
 }
