@@ -2,10 +2,12 @@
  * Wires a gateway to the edges, and sees it through its life: start, reload, stop. It decides nothing.
  */
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { SECOND } from '../base/time.ts'
 import type { Configuration } from '../config/load.ts'
+import type { SystemSettings } from '../config/system.ts'
 import { Alarm, systemClock } from '../edge/clock.ts'
 import { CrlFiles } from '../edge/crl-files.ts'
 import { systemEntropy } from '../edge/entropy.ts'
@@ -112,6 +114,7 @@ class RunningDaemon {
   #control: Control | null = null
   readonly #counters = new Counters()
   #ports: Pick<IkeSettings, 'port' | 'portNatT'> | null = null
+  #system: SystemSettings | null = null
   readonly #keyExchanges = new SystemKeyExchanges()
   readonly #alarm = new Alarm(() => {
     this.#gateway?.handleDeadlines()
@@ -142,6 +145,7 @@ class RunningDaemon {
     const { missing } = this.#kernel.kernel.capabilities
     for (const sentence of missing) this.#write(daemonLine('warn', sentence, 'kernel-lacks', {}, 'knl'))
     this.#ports = configuration.settings
+    this.#system = configuration.system
     this.#stateFile = openStateFile(this.#kind, configuration.system, this.#environment, (sentence) =>
       this.#write(daemonLine('warn', sentence, 'state-file-trouble')),
     )
@@ -297,6 +301,14 @@ class RunningDaemon {
         daemonLine('error', 'not reloaded: the configuration has errors; the one loaded before stays', 'reload-refused'),
       )
     this.#tellUnheeded(loaded.configuration.settings)
+    if (!isDeepStrictEqual(loaded.configuration.system, this.#system))
+      this.#write(
+        daemonLine(
+          'warn',
+          'files and commands of this machine have changed; they count from the next start on',
+          'reload-partial',
+        ),
+      )
     this.#gateway?.reload(loaded.configuration)
     this.#logs.configure(loaded.configuration.log)
     this.#write(daemonLine('info', `reloaded: ${describeConfiguration(loaded.configuration, this.#paths)}`, 'reloaded'))
