@@ -1,8 +1,8 @@
 /**
  * CRLs that were fetched, in files that the next start loads (strongswan.conf: cache_crls). Each is written beside the one
- * it takes the place of, so that there is always a whole one.
+ * it takes the place of, so that there is always a whole one. The directory is made, those above it are not.
  */
-import { open, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { messageOf } from '../base/errors.ts'
@@ -34,12 +34,21 @@ export class CrlFiles implements CrlStore {
     for (const [name, der] of this.#waiting) {
       this.#waiting.delete(name)
       try {
+        await makeDirectory(this.#directory)
         await replaceFile(this.#directory, name, der)
       } catch (error) {
         this.#onTrouble(`the CRL is not kept for the next start: ${messageOf(error)}`)
       }
     }
     this.#writing = null
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 

@@ -9,20 +9,21 @@ import { CrlFiles } from '../../src/edge/crl-files.ts'
 test('a CRL takes the place of the one before, the last one that was told, and nothing else stays', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'espalier-crls-'))
   t.after(() => rmSync(directory, { recursive: true }))
-  const files = new CrlFiles(directory, assert.fail)
+  const below = join(directory, 'x509crl')
+  const files = new CrlFiles(below, assert.fail)
   files.keep('a.crl', Buffer.from('a'))
   files.keep('b.crl', Buffer.from('b'))
   for (let i = 0; i < 10; i++) files.keep('a.crl', Buffer.from(`a${i}`))
   await files.flush()
-  assert.deepEqual(readdirSync(directory).toSorted(), ['a.crl', 'b.crl'])
-  assert.equal(readFileSync(join(directory, 'a.crl'), 'utf8'), 'a9')
-  assert.equal(statSync(join(directory, 'a.crl')).mode & 0o700, 0o600)
+  assert.deepEqual(readdirSync(below).toSorted(), ['a.crl', 'b.crl'])
+  assert.equal(readFileSync(join(below, 'a.crl'), 'utf8'), 'a9')
+  assert.equal(statSync(join(below, 'a.crl')).mode & 0o700, 0o600)
   files.keep('b.crl', Buffer.from('c'))
   await files.flush()
-  assert.equal(readFileSync(join(directory, 'b.crl'), 'utf8'), 'c')
+  assert.equal(readFileSync(join(below, 'b.crl'), 'utf8'), 'c')
 })
 
-test('a directory that is not there is told of', async () => {
+test('a directory that cannot be made is told of', async () => {
   const told: string[] = []
   const files = new CrlFiles('/nonexistent/x509crl', (sentence) => told.push(sentence))
   files.keep('a.crl', Buffer.from('a'))

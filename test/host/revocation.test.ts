@@ -4,10 +4,11 @@
  * IKE_SAs without a CHILD_SA show it: no kernel with ESP is needed.
  */
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 
+import { toHex } from '../../src/base/bytes.ts'
 import { Charon } from '../lab/support/charon.ts'
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab, type Host } from '../lab/support/network.ts'
@@ -88,6 +89,7 @@ const GATEWAY_CONNECTIONS = POLICIES.map(
     remote { auth = pubkey\n revocation = ${policy} }
   }`,
 )
+const OWN: ReadonlyMap<string, TestCertificate> = new Map(CASES.map(({ name, certificate }) => [name, certificate]))
 const configurationOf = (connections: readonly string[]): string => `connections {\n${connections.join('\n')}\n}\n`
 
 async function writeCredentials(host: Host, own: ReadonlyMap<string, TestCertificate>): Promise<void> {
@@ -120,41 +122,56 @@ async function offerAll(server: PkiServer): Promise<void> {
   }
 }
 
-async function setUp(t: TestContext): Promise<{ client: Charon; gateway: Host; server: PkiServer }> {
-  const lab = new Lab(t)
-  const left = await lab.host('client')
-  const gateway = await lab.host('gateway')
-  await lab.cable(left, 'wire', '192.0.2.1/24', gateway, 'wire', `${GATEWAY}/24`)
-  const server = await PkiServer.start(gateway)
-  await offerAll(server)
-  await writeCredentials(left, new Map(CASES.map(({ name, certificate }) => [name, certificate])))
-  await writeCredentials(gateway, new Map([['gateway', GATEWAY_CERTIFICATE]]))
-  const client = await Charon.start(left, { configuration: configurationOf(CLIENT_CONNECTIONS), esp: 'userspace' })
-  return { client, gateway, server }
+interface Place {
+  readonly clientHost: Host
+  readonly gatewayHost: Host
+  readonly server: PkiServer
 }
 
-/** Which policies let whom pass, by trying. */
-async function tryAll(client: Charon): Promise<Record<string, readonly Policy[]>> {
+async function setUp(t: TestContext): Promise<Place> {
+  const lab = new Lab(t)
+  const clientHost = await lab.host('client')
+  const gatewayHost = await lab.host('gateway')
+  await lab.cable(clientHost, 'wire', '192.0.2.1/24', gatewayHost, 'wire', `${GATEWAY}/24`)
+  const server = await PkiServer.start(gatewayHost)
+  await offerAll(server)
+  return { clientHost, gatewayHost, server }
+}
+
+/** The client has all the certificates, the gateway one. */
+async function startClient({ clientHost, gatewayHost }: Place): Promise<Charon> {
+  await writeCredentials(clientHost, OWN)
+  await writeCredentials(gatewayHost, new Map([['gateway', GATEWAY_CERTIFICATE]]))
+  return Charon.start(clientHost, { configuration: configurationOf(CLIENT_CONNECTIONS), esp: 'userspace' })
+}
+
+/** Which policies let whom pass, by trying; whoever is refused is told `refusal` of it. */
+async function tryAll(client: Charon | Espalier, refusal: RegExp): Promise<Record<string, readonly Policy[]>> {
   const passed: Record<string, readonly Policy[]> = {}
   for (const { name } of CASES) {
     const policies: Policy[] = []
     for (const policy of POLICIES) {
       const ike = ['--initiate', '--ike', `${policy}-${name}`, '--uri', client.uri]
-      const { status, stdout } = await client.host.tryRun('swanctl', ike, client.swanctlOptions())
+      const { status, stdout, stderr } = await client.host.tryRun('swanctl', ike)
       if (status === 0) policies.push(policy)
-      else assert.match(stdout, /received AUTHENTICATION_FAILED notify error/, `${policy}-${name}: ${stdout}`)
+      else assert.match(stdout, refusal, `${policy}-${name}: ${stdout}${stderr}`)
     }
     passed[name] = policies
   }
   return passed
 }
 
+const TOLD_BY_PEER = /received AUTHENTICATION_FAILED notify error/
 const EXPECTED = Object.fromEntries(CASES.map(({ name, passes }) => [name, passes]))
 
 test('espalier lets pass by CRLs and OCSP whom the policy lets, and says why not', async (t) => {
-  const { client, gateway, server } = await setUp(t)
-  const espalier = await Espalier.start(gateway, { configuration: configurationOf(GATEWAY_CONNECTIONS), kernel: 'memory' })
-  assert.deepEqual(await tryAll(client), EXPECTED)
+  const place = await setUp(t)
+  const client = await startClient(place)
+  const espalier = await Espalier.start(place.gatewayHost, {
+    configuration: configurationOf(GATEWAY_CONNECTIONS),
+    kernel: 'memory',
+  })
+  assert.deepEqual(await tryAll(client, TOLD_BY_PEER), EXPECTED)
   const said = espalier.daemon.lines.map((line) => (JSON.parse(line) as { msg: string }).msg)
   for (const { name, sentence } of CASES) {
     const about = said.filter((line) => line.includes(`CN=${name}' (serial `))
@@ -164,12 +181,47 @@ test('espalier lets pass by CRLs and OCSP whom the policy lets, and says why not
   const good = CASES.filter(({ sentence }) => sentence === null)
   assert.equal(said.filter((line) => line === 'certificate status is good').length, POLICIES.length * good.length)
   // What is current is fetched once, for all three policies.
-  const fetched = server.requests().filter((line) => /good|revoked/.test(line))
+  const fetched = place.server.requests().filter((line) => /good|revoked/.test(line))
   assert.deepEqual(fetched.toSorted(), ['GET /crl-good.crl 200', 'GET /crl-revoked.crl 200', 'GET /ocsp-gone-crl-good.crl 200'])
 })
 
 test('charon lets pass the same', async (t) => {
-  const { client, gateway } = await setUp(t)
-  await Charon.start(gateway, { configuration: configurationOf(GATEWAY_CONNECTIONS), esp: 'userspace', plugins: 'curl' })
-  assert.deepEqual(await tryAll(client), EXPECTED)
+  const place = await setUp(t)
+  const client = await startClient(place)
+  const options = { configuration: configurationOf(GATEWAY_CONNECTIONS), plugins: 'curl' }
+  await Charon.start(place.gatewayHost, { ...options, esp: 'userspace' })
+  assert.deepEqual(await tryAll(client, TOLD_BY_PEER), EXPECTED)
+})
+
+test('as the initiator espalier lets the same pass of charon, and keeps the lists it fetched where it is told to', async (t) => {
+  const { clientHost, gatewayHost } = await setUp(t)
+  await writeCredentials(clientHost, new Map([['client', GATEWAY_CERTIFICATE]]))
+  await writeCredentials(gatewayHost, OWN)
+  const gateways = CASES.map(
+    ({ name }) => `${name} {
+      local { auth = pubkey\n certs = ${name}.pem\n id = ${name}.example }
+      remote { auth = pubkey }
+    }`,
+  )
+  const clients = POLICIES.flatMap((policy) =>
+    CASES.map(
+      ({ name }) => `${policy}-${name} {
+        remote_addrs = ${GATEWAY}
+        childless = force
+        local { auth = pubkey\n certs = client.pem }
+        remote { auth = pubkey\n id = ${name}.example\n revocation = ${policy} }
+      }`,
+    ),
+  )
+  await Charon.start(gatewayHost, { configuration: configurationOf(gateways), esp: 'userspace' })
+  const espalier = await Espalier.start(clientHost, {
+    configuration: configurationOf(clients),
+    settings: 'cache_crls = yes',
+    kernel: 'memory',
+  })
+  assert.deepEqual(await tryAll(espalier, /is revoked|was revoked/), EXPECTED)
+  await espalier.stop()
+  const kept = await readdir(join(espalier.directory, 'swanctl/x509crl'))
+  const wanted = CASES.filter(({ name }) => /^crl-(good|revoked)|^ocsp-gone-crl/.test(name))
+  assert.deepEqual(kept.toSorted(), wanted.map(({ ca }) => `${toHex(ca.certificate.subjectKeyId!)}.crl`).toSorted())
 })
