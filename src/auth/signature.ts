@@ -52,14 +52,14 @@ export function writeHashAlgorithms(hashes: readonly number[]): Uint8Array {
   return Uint8Array.from(hashes.flatMap((hash) => [hash >> 8, hash & 0xff]))
 }
 
-/** Hashes that one of these rounds allows in AUTH; all there are if none of them says. */
+/** Hashes that one of these rounds allows in AUTH; all there are if one of them does not say. */
 export function hashesAllowed(
   rounds: readonly { readonly constraints: Constraints }[],
   settings: ConstraintSettings,
 ): readonly number[] {
-  const named = rounds.flatMap(({ constraints }) =>
-    rulesForAuth(constraints, settings).map(({ hash }) => hashNumberOf(hash as SignatureHash)),
-  )
+  const rules = rounds.map(({ constraints }) => rulesForAuth(constraints, settings))
+  if (rules.some(({ length }) => length === 0)) return SUPPORTED_HASHES
+  const named = rules.flat().map(({ hash }) => hashNumberOf(hash as SignatureHash))
   const allowed = SUPPORTED_HASHES.filter((hash) => named.includes(hash))
   return allowed.length === 0 ? SUPPORTED_HASHES : allowed
 }
