@@ -56,7 +56,11 @@ export interface Responding {
 
 /** Why a connection is not the one; `reason` in strongSwan's words. */
 interface Refusal {
-  readonly reason: 'non-matching authentication done' | 'constraint checking failed' | 'insufficient authentication rounds'
+  readonly reason:
+    | 'not proven'
+    | 'non-matching authentication done'
+    | 'constraint checking failed'
+    | 'insufficient authentication rounds'
   readonly sentence: string
 }
 
@@ -179,7 +183,7 @@ export class PeerRounds {
     const known = tried.get(key)
     const secret = known === undefined ? (secrets.find((candidate) => this.#isMadeWith(index, candidate)) ?? null) : known
     tried.set(key, secret)
-    if (secret === null) return { reason: 'non-matching authentication done', sentence: notProven(localId, id, secrets.length) }
+    if (secret === null) return { reason: 'not proven', sentence: notProven(localId, id, secrets.length) }
     return { by: 'pre-shared key', secret, trust: null, revocation: [] }
   }
 

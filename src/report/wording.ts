@@ -755,14 +755,16 @@ function wordSelection(speaker: Speaker, event: Event<'connection-refused' | 'co
   switch (event.event) {
     case 'connection-refused': {
       const { connection, reason, sentence, isLast } = event
-      speaker.add('cfg', 1, () => sentence)
+      // strongSwan looks for another one when a constraint fails, and not when the proof does.
+      const loudness = reason === 'not proven' ? 2 : 1
+      speaker.add('cfg', loudness, () => sentence)
       speaker.tell(
         'cfg',
-        1,
+        loudness,
         () => `selected peer config '${connection.name}' unacceptable: ${reason}`,
         () => ({ reason, sentence }),
       )
-      if (isLast) speaker.add('cfg', 1, () => 'no alternative config found')
+      if (isLast) speaker.add('cfg', loudness, () => 'no alternative config found')
       return
     }
     case 'connection-switched':

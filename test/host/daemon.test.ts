@@ -166,9 +166,9 @@ describe('espalier check', () => {
   })
 
   test('names each error with file and line and ends with status 1', async (t) => {
-    const { status, stdout } = await espalier(t, ['check', '--kernel', 'memory'], GATEWAY.replace('auth = psk', 'auth = pubkey'))
+    const { status, stdout } = await espalier(t, ['check', '--kernel', 'memory'], GATEWAY.replace('auth = psk', 'auth = eap-md5'))
     assert.equal(status, 1)
-    assert.match(stdout, /^error .*swanctl\.conf:4: .*pubkey/m)
+    assert.match(stdout, /^error .*swanctl\.conf:4: .*eap-md5/m)
   })
 })
 

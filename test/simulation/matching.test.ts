@@ -60,7 +60,7 @@ scenario('where the best match has another secret with the peer, the next is swi
   assert.equal(gateway.said('connection-switched'), "switching to peer config 'second'")
   assert.ok(
     gateway.lines.some(
-      ({ message }) => message === "selected peer config 'first' unacceptable: non-matching authentication done",
+      ({ message }) => message === "selected peer config 'first' unacceptable: not proven",
     ),
   )
 })
