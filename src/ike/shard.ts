@@ -140,7 +140,9 @@ export class Shard implements SessionKeeper {
       return session
     }
     const standIn = (way: Way): Session | null => this.#standIn(connection, child, way, options.asked)
-    return initiate(this.#env, open, connection, child, () => this.#isStopping, { standIn, ...options })
+    // One that is to replace another has that one beside it.
+    const more = options.between === undefined ? { standIn } : {}
+    return initiate(this.#env, open, connection, child, () => this.#isStopping, { ...more, ...options })
   }
 
   /** The IKE_SA with the CHILD_SA that is to be made with a peer there, if that has brought it up itself meanwhile. */

@@ -474,6 +474,21 @@ scenario(
   },
 )
 
+scenario('what is to be made before the old one is broken, is tried again while the old one stands', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world, { keyingTries: 0 }, { settings: { makeBeforeBreak: true } })
+  await world.initiate(client)
+  const [old] = client.sessions()
+  const heal = losing(world, client, (summary) => summary === 'IKE_SA_INIT request 0')
+  reauthenticate(old!)
+  await world.pass(3 * MINUTE)
+  assert.equal(client.eventsOf('initiating-again').length, 1)
+  heal()
+  await world.pass(3 * MINUTE)
+  await assertOne(world, { client, gateway })
+  assert.notEqual(standing(client), old)
+})
+
 scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none that is lost', async (world) => {
   const gateway = addGateway(world, { dpdAction: 'start' })
   const client = addClient(world, { remoteId: '%any' })
