@@ -79,6 +79,7 @@ export interface ConnectionWords extends ChildWords {
   readonly dpdDelay?: number
   readonly unique?: Connection['unique']
   readonly childless?: Connection['childless']
+  readonly ocsp?: Connection['ocsp']
   readonly lifetime?: Partial<IkeLifetime>
   /** Asked for: 0.0.0.0 and :: are any. */
   readonly vips?: readonly string[]
@@ -109,6 +110,7 @@ export function connection(words: ConnectionWords): Connection {
     dpdDelay: (words.dpdDelay ?? 0) * SECOND,
     unique: words.unique ?? 'no',
     childless: words.childless ?? 'allow',
+    ocsp: words.ocsp ?? 'reply',
     lifetime: { ...DEFAULT_CONNECTION.lifetime, ...words.lifetime },
     virtualAddresses: (words.vips ?? []).map((text) => IpAddress.parse(text)),
     pools: words.pools ?? [],
