@@ -3,6 +3,7 @@
  */
 import { DerReader, Tag, contextTag } from '../base/der.ts'
 import { EspalierError } from '../base/errors.ts'
+import { printable } from '../base/printable.ts'
 
 /**
  * RFC 5280 4.2.1.6. Bytes: the characters of dns, email and uri (which may be anything a stranger put there); 4 or 16 of
@@ -48,9 +49,9 @@ export function readGeneralName(reader: DerReader, ipLengths: readonly number[] 
   throw malformed(`at byte ${offset}: tag 0x${tag.toString(16).padStart(2, '0')} is no GeneralName`)
 }
 
-/** The URI as text, in a list, if it is one that can be asked for: visible ASCII. */
+/** The URI as text, in a list, if it is one. What no URI may have is escaped: nobody can be asked there, and that is known. */
 export function uriOf({ kind, value }: GeneralName): string[] {
-  return kind === 'uri' && value.every((byte) => byte >= 0x20 && byte < 0x7f) ? [String.fromCharCode(...value)] : []
+  return kind === 'uri' ? [printable(value)] : []
 }
 
 /** DER of a Name that is one: SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, a value }. */

@@ -91,6 +91,11 @@ test('a certificate is read into what it says', () => {
   assert.deepEqual(certificate.signatureScheme, { key: 'ecdsa', hash: 'sha256', pss: false })
 })
 
+test('a place to ask that nobody can be asked at is still one', () => {
+  const certificate = read({ crlUris: ['http://a/\n'], ocspUris: ['http://b/\xff'] })
+  assert.deepEqual([certificate.crlUris, certificate.ocspUris], [['http://a/\\x0a'], ['http://b/\\xff']])
+})
+
 test('a CA says how many may follow and what they may be called', () => {
   const certificate = read({
     ca: true,
