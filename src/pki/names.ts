@@ -54,7 +54,8 @@ function canonicalRdn(set: DerReader): string {
     const type = attribute.oid()
     const { tag, contents } = attribute.next()
     const text = textOf(tag, contents)
-    attributes.push(`${type}=${text === null ? `#${tag} ${toHex(contents)}` : `"${folded(text)}"`}`)
+    // JSON, so that no value can look like two.
+    attributes.push(`${type}=${text === null ? `#${tag} ${toHex(contents)}` : JSON.stringify(folded(text))}`)
   }
   return attributes.toSorted().join('+')
 }
