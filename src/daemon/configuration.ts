@@ -4,9 +4,11 @@
 import { join } from 'node:path'
 
 import { loadConfiguration, loadSettings, type Configuration, type Loaded } from '../config/load.ts'
+import { credentialWarnings } from '../config/credential-warnings.ts'
 import { CredentialFiles } from '../config/credential-files.ts'
 import type { LogSettings } from '../config/log.ts'
-import { formatProblem, type Problem } from '../config/problems.ts'
+import { formatProblem } from '../config/problems.ts'
+import { systemClock } from '../edge/clock.ts'
 import { diskFiles } from '../edge/files.ts'
 import type { IkeSettings } from '../ike/connection.ts'
 import type { Line } from '../report/report.ts'
@@ -33,7 +35,9 @@ export interface LoadedConfiguration {
 /** Reads everything; each problem is one line with its file and line number. */
 export function readConfiguration(paths: ConfigurationPaths): LoadedConfiguration {
   const { configuration, errors, warnings } = loadConfiguration({ ...paths, files: diskFiles })
-  return { configuration, lines: linesOf(errors, warnings) }
+  const more = configuration === null ? [] : credentialWarnings(configuration, systemClock.wall())
+  const sentences = [...warnings.map(formatProblem), ...more]
+  return { configuration, lines: linesOf(errors.map(formatProblem), sentences) }
 }
 
 /** Reads everything, for who hands it on to a daemon: also the sections as they are written, and problems as they are found. */
@@ -53,24 +57,24 @@ export function readSettings(paths: ConfigurationPaths): {
   readonly lines: readonly Line[]
 } {
   const { settings, log, errors, warnings } = loadSettings({ ...paths, files: diskFiles })
-  return { settings, log, lines: linesOf(errors, warnings) }
+  return { settings, log, lines: linesOf(errors.map(formatProblem), warnings.map(formatProblem)) }
 }
 
-function linesOf(errors: readonly Problem[], warnings: readonly Problem[]): readonly Line[] {
+function linesOf(errors: readonly string[], warnings: readonly string[]): readonly Line[] {
   return [
-    ...warnings.map((problem): Line => ({
+    ...warnings.map((message): Line => ({
       group: 'cfg',
       loudness: 1,
       level: 'warn',
-      message: formatProblem(problem),
+      message,
       ike: null,
       fields: { event: 'configuration-warning' },
     })),
-    ...errors.map((problem): Line => ({
+    ...errors.map((message): Line => ({
       group: 'cfg',
       loudness: 1,
       level: 'error',
-      message: formatProblem(problem),
+      message,
       ike: null,
       fields: { event: 'configuration-error' },
     })),
@@ -78,9 +82,15 @@ function linesOf(errors: readonly Problem[], warnings: readonly Problem[]): read
 }
 
 export function describeConfiguration(configuration: Configuration, paths: ConfigurationPaths): string {
-  const { connections, secrets } = configuration
+  const { connections, secrets, credentials } = configuration
   const children = connections.reduce((sum, connection) => sum + connection.children.length, 0)
   const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
   const from = join(paths.swanctlDir, 'swanctl.conf')
-  return `${count(connections.length, 'connection')} with ${children} ${children === 1 ? 'child' : 'children'} and ${count(secrets.filter(({ kind }) => kind === 'ike').length, 'pre-shared key')} from ${from}`
+  const parts = [
+    `${count(connections.length, 'connection')} with ${children} ${children === 1 ? 'child' : 'children'}`,
+    count(secrets.filter(({ kind }) => kind === 'ike').length, 'pre-shared key'),
+    ...(credentials.certificates.length === 0 ? [] : [count(credentials.certificates.length, 'certificate')]),
+    ...(credentials.privateKeys.length === 0 ? [] : [count(credentials.privateKeys.length, 'private key')]),
+  ]
+  return `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)!} from ${from}`
 }

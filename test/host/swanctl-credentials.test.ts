@@ -290,3 +290,45 @@ test('swanctl prints the same of certificates and keys, whether charon or espali
 
   for (const program of PROGRAMS) assert.ok(!(await world.logOf(program)).includes(PASSPHRASE))
 })
+
+test('the daemon reads the directories by itself, when it starts and at SIGHUP', async (t) => {
+  const lab = new Lab(t)
+  const host = await lab.host('alone')
+  const directory = join(await lab.directory(), host.name, 'swanctl')
+  const write = async (path: string, content: string | Uint8Array): Promise<void> => {
+    await mkdir(join(directory, path, '..'), { recursive: true })
+    await writeFile(join(directory, path), content)
+  }
+  for (const [path, content] of Object.entries(FILES)) await write(path, content)
+  const espalier = await Espalier.start(host, {
+    kernel: 'memory',
+    configuration: `secrets { private-alice { file = alice.pem\n secret = "${PASSPHRASE}"\n } }`,
+  })
+  const { msg } = await espalier.event('configured')
+  assert.match(msg, /: 0 connections with 0 children, 0 pre-shared keys, 5 certificates and 4 private keys from /)
+  // One for each file that cannot be read, with its name and the reason.
+  const told = espalier.events('configuration-warning').map((line) => line.msg.replace(`${directory}/`, ''))
+  assert.deepEqual(
+    told.map((line) => line.split(': ')[0]),
+    ['x509/nonsense.pem', 'x509ca/moon.pem', 'private/locked.pem', 'private/nonsense.pem'],
+  )
+  assert.match(told[2]!, /there is no passphrase for it$/)
+  const listed = await espalier.swanctl('--list-certs', '--type', 'x509')
+  assert.match(listed, /subject: +"C=CH, O=strongSwan, CN=moon\.strongswan\.org"/)
+  assert.match(listed, /has private key/)
+
+  await rm(join(directory, 'x509/moon.pem'))
+  await rm(join(directory, 'private/alice.pem'))
+  await write('x509/alice.pem', ALICE.pem)
+  espalier.daemon.signal('SIGHUP')
+  await espalier.event('reloaded')
+  assert.deepEqual(
+    espalier.events('configuration-changed').map((line) => line.msg.replace(/[0-9a-f]{40}/, 'ID')),
+    [
+      "unloaded certificate 'C=CH, O=strongSwan, CN=moon.strongswan.org'",
+      'unloaded private key with id ID',
+      "loaded certificate 'C=CH, CN=alice'",
+    ],
+  )
+  assert.doesNotMatch(espalier.daemon.lines.join('\n'), /open sesame|PRIVATE KEY/)
+})

@@ -6,6 +6,7 @@ import { identitiesOf } from '../../auth/certificate-identities.ts'
 import { formatIdentity, identityOfKey, identityOfSubject } from '../../auth/identity.ts'
 import { EspalierError } from '../../base/errors.ts'
 import { SECOND, type Milliseconds } from '../../base/time.ts'
+import { EXPIRES_SOON } from '../../config/credential-warnings.ts'
 import { readPublicKey, type PublicKey } from '../../crypto/public-key.ts'
 import { issuerOf, readCertificate, serialOf, subjectOf } from '../../pki/certificate.ts'
 import { readCrl } from '../../pki/crl.ts'
@@ -13,9 +14,6 @@ import { bytesOf, type ViciNode, type ViciSection } from '../../vici/message.ts'
 import { toJson, wordOf, type Json } from '../answers.ts'
 import type { Cell } from '../table.ts'
 import { count, formatTime } from '../words.ts'
-
-/** How long before its end a certificate is marked. */
-const SOON: Milliseconds = 30 * 86_400 * SECOND
 
 /** One thing that is listed, as far as it can be read. */
 interface Summary {
@@ -128,7 +126,7 @@ function validity(notBefore: Milliseconds | null, notAfter: Milliseconds | null,
   if (notBefore !== null && notBefore > now) return { text: `not before ${day(notBefore)}`, style: 'red' }
   if (notAfter === null) return ''
   if (notAfter < now) return { text: `${day(notAfter)} (expired)`, style: 'red' }
-  if (notAfter - now < SOON)
+  if (notAfter - now < EXPIRES_SOON)
     return { text: `${day(notAfter)} (in ${formatTime(Math.floor((notAfter - now) / SECOND))})`, style: 'yellow' }
   return day(notAfter)
 }
