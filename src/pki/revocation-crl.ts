@@ -119,6 +119,8 @@ function readSent(sent: readonly Uint8Array[], notes: string[]): Crl[] {
 function whyUnusable(crl: Crl, place: RevocationPlace): string | null {
   const { cache, clock } = place
   const now = clock.wall()
+  if (crl.signatureScheme === null)
+    return `the CRL of ${nameOf(crl)} is signed with the algorithm ${crl.signatureAlgorithm}, which we don't know`
   const isSignedBy = (crl: Crl, signer: Certificate): boolean => cache.isSignedBy(crl, signer)
   if (crlSigner(crl, { ...place, now, isSignedBy }) === null) return `nobody who may sign the CRL of ${nameOf(crl)} has signed it`
   return isFuture(crl, now) ? `the CRL of ${nameOf(crl)} holds only from ${formatCalendar(crl.thisUpdate)}` : null

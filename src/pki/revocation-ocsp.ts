@@ -38,7 +38,7 @@ export async function checkOcsp(certificate: Certificate, place: RevocationPlace
   ): { readonly isDecided: boolean; readonly against: string | null } => {
     const now = place.clock.wall()
     const signer = isKnownSigned ? issuer : ocspSigner(answer, { ...place, now })
-    if (signer === null) return { isDecided: false, against: 'nobody who may answer for the CA signed the OCSP answer' }
+    if (signer === null) return { isDecided: false, against: whyUnsigned(answer) }
     const status = answer.find(certificate, issuer)
     const against = whyUnusable(status, now)
     if (status === null || against !== null) return { isDecided: false, against }
@@ -123,6 +123,12 @@ function tryReading(bytes: Uint8Array): OcspAnswer | string {
 }
 
 const NOT_ABOUT_IT = 'the OCSP answer is not about this certificate'
+
+function whyUnsigned({ signatureScheme, signatureAlgorithm }: OcspAnswer): string {
+  return signatureScheme === null
+    ? `the OCSP answer is signed with the algorithm ${signatureAlgorithm}, which we don't know`
+    : 'nobody who may answer for the CA signed the OCSP answer'
+}
 
 function whyUnusable(status: OcspStatus | null, now: Milliseconds): string | null {
   if (status === null) return NOT_ABOUT_IT

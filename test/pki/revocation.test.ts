@@ -196,6 +196,7 @@ test("a CRL that is not the issuer's, is badly signed, of tomorrow or malformed 
   const reasons: readonly (readonly [Offer, string])[] = [
     [makeCrl({ issuer: other }), "this is the CRL of 'CN=other CA', not of 'CN=CA'"],
     [crlOf({ badSignature: true }), "nobody who may sign the CRL of 'CN=CA' has signed it"],
+    [crlOf({ md5: true }), "the CRL of 'CN=CA' is signed with the algorithm 1.2.840.113549.1.1.4, which we don't know"],
     [crlOf({ thisUpdate: NOW + HOUR }), "the CRL of 'CN=CA' holds only from 2026-06-01 01:00:00 UTC"],
     [crlOf({ base: 1, number: 2 }), 'the CRL is not one that is needed here'],
     [crlOf({ unknownCritical: true }), "the CRL has the critical extension 1.3.6.1.4.1.99999.2, which we don't know"],
@@ -335,6 +336,7 @@ test('an answer that is of no use is refused with the reason, and CRLs are asked
     makeOcspAnswer({ certificate: both, issuer: ca, ...options })
   const reasons: readonly (readonly [Offer, string])[] = [
     [answer({ badSignature: true }), 'nobody who may answer for the CA signed the OCSP answer'],
+    [answer({ md5: true }), "the OCSP answer is signed with the algorithm 1.2.840.113549.1.1.4, which we don't know"],
     [answer({ certificate: plain }), 'the OCSP answer is not about this certificate'],
     [answer({ issuer: makeCa('CN=other CA'), signer: ca }), 'the OCSP answer is not about this certificate'],
     [answer({ status: 'unknown' }), 'the OCSP responder does not know this certificate'],

@@ -56,6 +56,8 @@ export interface CrlOptions {
   readonly unknownCritical?: boolean
   /** One bit of the signature is wrong. */
   readonly badSignature?: boolean
+  /** RSA with MD5 is what it says of its signature. */
+  readonly md5?: boolean
 }
 
 export interface CrlEntryOptions {
@@ -82,7 +84,7 @@ export function makeCrl(options: CrlOptions): Uint8Array {
     ...(options.scope === undefined ? [] : [makeExtension('2.5.29.28', true, encodeScope(options.scope))]),
     ...(options.unknownCritical === true ? [makeExtension('1.3.6.1.4.1.99999.2', true, encodeNull())] : []),
   ]
-  const algorithm = algorithmOf(schemeOf(issuer.key.type))
+  const algorithm = options.md5 === true ? MD5_WITH_RSA : algorithmOf(schemeOf(issuer.key.type))
   const tbs = encodeSequence(
     encodeInteger(1),
     algorithm,
@@ -147,6 +149,7 @@ export interface OcspOptions {
   readonly certificates?: readonly TestCertificate[]
   readonly unknownCritical?: boolean
   readonly badSignature?: boolean
+  readonly md5?: boolean
 }
 
 export function makeOcspAnswer(options: OcspOptions): Uint8Array {
@@ -185,7 +188,7 @@ export function makeOcspAnswer(options: OcspOptions): Uint8Array {
   )
   const basic = encodeSequence(
     tbs,
-    algorithmOf(schemeOf(signer.key.type)),
+    options.md5 === true ? MD5_WITH_RSA : algorithmOf(schemeOf(signer.key.type)),
     encodeBitString(signatureOf(signer, tbs, options.badSignature)),
     ...(certificates.length === 0 ? [] : [encodeContext(0, encodeSequence(...certificates.map(({ der }) => der)))]),
   )
@@ -278,6 +281,8 @@ function lastBits(spki: Uint8Array): Uint8Array {
   const bits = head + 2 + spki[head + 1]!
   return spki.subarray(bits + 3 + (spki[bits + 1]! < 0x80 ? 0 : spki[bits + 1]! & 0x7f))
 }
+
+const MD5_WITH_RSA = encodeSequence(encodeOid('1.2.840.113549.1.1.4'), encodeNull())
 
 const HASHES = {
   sha1: '1.3.14.3.2.26',
