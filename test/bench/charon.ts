@@ -12,7 +12,7 @@ import { eventually } from '../lab/support/process.ts'
 const PROGRAM = '/usr/sbin/charon-systemd'
 // kernel-libipsec comes first: it brings states and policies, kernel-netlink after it addresses and routes.
 const PLUGINS =
-  'random nonce openssl curve25519 kdf hmac aes sha1 sha2 pem pkcs1 x509 pubkey kernel-libipsec kernel-netlink socket-default vici'
+  'random nonce openssl curve25519 kdf hmac aes sha1 sha2 pem pkcs1 pkcs8 x509 pubkey kernel-libipsec kernel-netlink socket-default vici'
 
 const LOCAL_ADDRESS = '192.168.0.1/32'
 
@@ -79,6 +79,6 @@ charon {
 charon-systemd {
   journal { default = -1 }
 }
-swanctl { load = openssl random nonce pem pkcs1 x509 pubkey }
+swanctl { load = openssl random nonce pem pkcs1 pkcs8 x509 pubkey }
 `
 }

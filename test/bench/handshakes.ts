@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util'
 import CliTable from 'cli-table3'
 
 import { Lab, type Host, type LabOwner } from '../lab/support/network.ts'
+import { AUTHS, isAuth, responderFiles, responderLines, type Auth } from './credentials.ts'
 import type { Order, Outcome } from './initiator.ts'
 import { Owner, Pinned } from './pinned.ts'
 import { processorTimeOf } from './process.ts'
@@ -29,14 +30,14 @@ const RESPONDER_CORE = 0
 const INITIATOR_CORE = availableParallelism() - 1
 
 /** Read by both daemons. */
-const CONFIGURATION = `
+const configurationOf = (auth: Auth): string => `
 connections {
   peers {
     version = 2
     proposals = ${IKE_PROPOSAL}
-    local { auth = psk
+    local { ${responderLines(auth).local}
       id = gateway.example }
-    remote { auth = psk
+    remote { ${responderLines(auth).remote}
       id = %any }
     children { net {
       esp_proposals = ${ESP_PROPOSAL}
@@ -89,14 +90,20 @@ class Pair<R extends Responder = Responder> {
     this.#memory = memory
   }
 
-  static async start<R extends Responder>(owner: LabOwner, name: string, start: (host: Host) => Promise<R>): Promise<Pair<R>> {
+  static async start<R extends Responder>(
+    owner: LabOwner,
+    name: string,
+    auth: Auth,
+    start: (host: Host) => Promise<R>,
+  ): Promise<Pair<R>> {
     const lab = new Lab(owner)
     const left = await lab.host('initiator')
     const right = await lab.host('responder')
     await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${RESPONDER}/24`)
     const responder = await start(right)
     const script = join(import.meta.dirname, 'initiator.ts')
-    const initiator = new Pinned<Order, Outcome>(left, INITIATOR_CORE, [script, RESPONDER, IKE_PROPOSAL, ESP_PROPOSAL, PSK])
+    const words = [script, RESPONDER, IKE_PROPOSAL, ESP_PROPOSAL, PSK, '', auth]
+    const initiator = new Pinned<Order, Outcome>(left, INITIATOR_CORE, words)
     await initiator.hear()
     return new Pair(name, responder, initiator, await responder.memory())
   }
@@ -134,14 +141,21 @@ class Pair<R extends Responder = Responder> {
 async function measure(
   count: number,
   peers: readonly string[],
+  auth: Auth,
   profileDirectory: string | null,
   owner: LabOwner,
 ): Promise<readonly Pair[]> {
-  const espalier = await Pair.start(owner, 'espalier', (host) => EspalierResponder.start(host, RESPONDER_CORE, CONFIGURATION))
+  const configuration = configurationOf(auth)
+  const files = responderFiles(auth, 'gateway.example')
+  const espalier = await Pair.start(owner, 'espalier', auth, (host) =>
+    EspalierResponder.start(host, RESPONDER_CORE, configuration, files),
+  )
   const pairs: Pair[] = [espalier]
   for (const name of peers) {
     const tables = PEERS.get(name) ?? null
-    pairs.push(await Pair.start(owner, name, (host) => startCharonResponder(host, RESPONDER_CORE, CONFIGURATION, tables)))
+    pairs.push(
+      await Pair.start(owner, name, auth, (host) => startCharonResponder(host, RESPONDER_CORE, configuration, tables, files)),
+    )
   }
   let established = 0
   for (const mark of [...ROWS.filter((row) => row < count), count]) {
@@ -217,6 +231,7 @@ const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '5000' },
     peer: { type: 'string', multiple: true, default: [] },
+    auth: { type: 'string', default: 'psk' },
     json: { type: 'boolean', default: false },
     profile: { type: 'string' },
   },
@@ -226,12 +241,20 @@ if (!Number.isSafeInteger(count) || count < 1 || count > 100_000) throw new Erro
 for (const peer of values.peer) {
   if (!PEERS.has(peer)) throw new Error(`--peer is one of ${[...PEERS.keys()].join(', ')}`)
 }
+const { auth } = values
+if (!isAuth(auth)) throw new Error(`--auth is one of ${Object.keys(AUTHS).join(', ')}`)
 if (values.profile !== undefined) await mkdir(values.profile, { recursive: true })
 const owner = new Owner()
 try {
-  const pairs = await measure(count, values.peer, values.profile ?? null, owner)
+  const pairs = await measure(count, values.peer, auth, values.profile ?? null, owner)
   const [espalier, ...peers] = pairs
-  const machine = { cpu: cpus()[0]?.model ?? 'unknown', node: process.version, proposal: IKE_PROPOSAL, concurrency: CONCURRENCY }
+  const machine = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    node: process.version,
+    auth,
+    proposal: IKE_PROPOSAL,
+    concurrency: CONCURRENCY,
+  }
   const versions = peers.map((peer) => `, ${peer.name}: ${peer.responder.version}`).join('')
   process.stdout.write(
     values.json
@@ -245,7 +268,7 @@ try {
           null,
           2,
         )}\n`
-      : `${machine.cpu}, Node ${machine.node}${versions}; ${IKE_PROPOSAL}, ${CONCURRENCY} at once; each row since the one above\n${table(pairs)}\n`,
+      : `${machine.cpu}, Node ${machine.node}${versions}; ${auth}, ${IKE_PROPOSAL}, ${CONCURRENCY} at once; each row since the one above\n${table(pairs)}\n`,
   )
 } finally {
   await owner.end()

@@ -5,13 +5,13 @@
  *
  * A shard and no gateway: thousands of connections that are configured would slow down the search for the next.
  */
+import { assert } from '../../src/base/assert.ts'
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
 import { Alarm, systemClock } from '../../src/edge/clock.ts'
 import { systemEntropy } from '../../src/edge/entropy.ts'
 import { systemFetcher } from '../../src/edge/fetch.ts'
 import { SystemKeyExchanges } from '../../src/edge/key-exchanges.ts'
 import { systemSigner } from '../../src/edge/signer.ts'
-import { NO_CREDENTIALS } from '../../src/auth/credentials.ts'
 import { RevocationCache } from '../../src/pki/revocation.ts'
 import { MemoryKernel } from '../../src/edge/memory-kernel.ts'
 import { UdpNetwork } from '../../src/edge/udp.ts'
@@ -30,6 +30,7 @@ import { Books } from '../../src/kernel/books.ts'
 import { MappingLifetimes } from '../../src/nat/adaptive.ts'
 import { fakeSource } from '../../src/nat/detection.ts'
 import type { Network } from '../../src/ports.ts'
+import { initiatorSide, isAuth } from './credentials.ts'
 import { connection, sharedSecret } from '../simulation/configuration.ts'
 
 export interface Order {
@@ -75,7 +76,17 @@ export interface Outcome {
 }
 
 /** With an outside address, peers see the responder behind a 1:1 NAT, which is here, where it costs the responder nothing. */
-const [inside, ike, esp, psk, outside] = process.argv.slice(2) as [string, string, string, string, string?]
+const [inside, ike, esp, psk, behind = '', auth = 'psk'] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string?,
+  string?,
+]
+const outside = behind === '' ? undefined : behind
+assert(isAuth(auth), 'whoever starts this knows how all prove who they are')
+const side = initiatorSide(auth)
 const responder = outside ?? inside
 const [insideAddress, outsideAddress] = [IpAddress.parse(inside), IpAddress.parse(responder)]
 
@@ -133,7 +144,7 @@ const shard = new Shard(
     keyExchanges: new SystemKeyExchanges(),
     signer: systemSigner,
     fetcher: systemFetcher,
-    credentials: () => NO_CREDENTIALS,
+    credentials: () => side.credentials,
     revocations: new RevocationCache(),
     crlStore: null,
     ports: { port: udp.port, portNatT: udp.portNatT },
@@ -176,6 +187,7 @@ async function handshake(called: string): Promise<boolean> {
     remoteAddresses: [responder],
     localId: `${name}.${called}.example`,
     remoteId: 'gateway.example',
+    ...side.roundsOf(`${name}.${called}.example`),
     ikeProposals: [ike],
     proposals: [esp],
     mobike: false,

@@ -59,12 +59,16 @@ export class EspalierResponder implements Responder {
     this.uri = uri
   }
 
-  static async start(host: Host, core: number, configuration: string): Promise<EspalierResponder> {
+  static async start(
+    host: Host,
+    core: number,
+    configuration: string,
+    files: ReadonlyMap<string, string> = new Map(),
+  ): Promise<EspalierResponder> {
     const directory = join(await host.lab.directory(), host.name)
     const uri = `unix://${directory}/espalier.vici`
     await mkdir(directory, { recursive: true })
-    await writeFile(join(directory, 'swanctl.conf'), configuration)
-    await writeFile(join(directory, 'strongswan.conf'), settingsWith(uri))
+    await writeFiles(directory, new Map([...files, ['swanctl.conf', configuration], ['strongswan.conf', settingsWith(uri)]]))
     const here = import.meta.dirname
     const daemon = ['daemon', '--kernel', 'memory', '--log-level', 'warn']
     return new EspalierResponder(
@@ -101,12 +105,21 @@ export class EspalierResponder implements Responder {
   }
 }
 
+async function writeFiles(directory: string, files: ReadonlyMap<string, string>): Promise<void> {
+  for (const [path, content] of files) {
+    await mkdir(join(directory, path, '..'), { recursive: true })
+    await writeFile(join(directory, path), content)
+  }
+}
+
 export async function startCharonResponder(
   host: Host,
   core: number,
   configuration: string,
   tables: CharonTables | null,
+  files: ReadonlyMap<string, string> = new Map(),
 ): Promise<Responder> {
+  await writeFiles(join(await host.lab.directory(), host.name), files)
   const { pid, uri, version } = await startCharon(host, core, configuration, tables)
   return { pid, uri, version, memory: () => Promise.resolve({ resident: residentBytesOf(pid), live: null }) }
 }
