@@ -14,7 +14,7 @@ import {
   type Identity,
 } from '../auth/identity.ts'
 import { flagged, type FlaggedCertificate, type LoadedCredentials } from '../auth/loaded-credentials.ts'
-import { compareBytes, toHex } from '../base/bytes.ts'
+import { toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import type { PrivateKey } from '../crypto/private-key.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
@@ -23,6 +23,7 @@ import type { IkeEvent } from '../ike/events.ts'
 import type { Authority } from '../pki/authority.ts'
 import { subjectOf, type Certificate } from '../pki/certificate.ts'
 import type { Crl } from '../pki/crl.ts'
+import { isNewer } from '../pki/crl-judgement.ts'
 import { nameOf, Store, type Origin } from './store.ts'
 
 /** Ours. */
@@ -279,14 +280,6 @@ function idOf({ fingerprint }: PublicKey): string {
 function keyOfCrl({ issuer, authorityKeyId, baseNumber, scope }: Crl): string {
   const parts = [toHex(issuer), authorityKeyId === null ? '' : toHex(authorityKeyId), baseNumber === null ? '' : 'delta']
   return [...parts, ...(scope?.uris ?? [])].join(' ')
-}
-
-/** By their numbers, else by their dates (strongSwan: crl_is_newer). */
-function isNewer(crl: Crl, than: Crl): boolean {
-  if (crl.number === null || than.number === null) return crl.thisUpdate > than.thisUpdate
-  return crl.number.length === than.number.length
-    ? compareBytes(crl.number, than.number) > 0
-    : crl.number.length > than.number.length
 }
 
 function newestCrls(crls: readonly Crl[]): readonly Crl[] {

@@ -48,15 +48,20 @@ export class RevocationCache {
   }
 
   /** VICI's flush-certs. What is under way still comes to its end. */
-  flush(): void {
-    this.#crls.clear()
-    this.#ocsp.clear()
+  flush(what: 'all' | 'crls' | 'ocsp' = 'all'): void {
+    if (what !== 'ocsp') this.#crls.clear()
+    if (what !== 'crls') this.#ocsp.clear()
     this.#failures.clear()
   }
 
   /** CRLs, the most recently used last. */
   crls(): Iterable<Crl> {
     return this.#crls.values()
+  }
+
+  /** OCSP answers, the most recently used last. */
+  ocspAnswers(): Iterable<OcspAnswer> {
+    return this.#ocsp.values()
   }
 
   /** Keeps a CRL whose signer was found, unless one of the same kind is as new. */

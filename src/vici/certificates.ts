@@ -9,6 +9,7 @@ import { readPublicKeyFile } from '../crypto/public-key.ts'
 import type { CredentialStore } from '../gateway/credentials.ts'
 import { readCertificateFile } from '../pki/certificate.ts'
 import { readCrlFile } from '../pki/crl.ts'
+import type { RevocationCache } from '../pki/revocation-cache.ts'
 import { Refusal } from './command.ts'
 import { section, textOf, type ViciSection } from './message.ts'
 
@@ -96,8 +97,8 @@ const VALUE_BYTES_MAX = 0xffff
 
 // -- list-certs ----------------------------------------------------------------------------------------------------
 
-/** The events of list-certs: public keys, then certificates by what they are for, then CRLs (strongSwan's order). Nothing for what nobody knows. */
-export function* listed(request: ViciSection, store: CredentialStore): Iterable<ViciSection> {
+/** The events of list-certs: public keys, then certificates by what they are for, then CRLs and OCSP answers, those that were fetched as well (strongSwan's order). Nothing for what nobody knows. */
+export function* listed(request: ViciSection, store: CredentialStore, cache: RevocationCache): Iterable<ViciSection> {
   const kind = certificateKind(textOf(request, 'type') ?? 'ANY')
   if (kind === null) return
   const { type } = kind
@@ -133,10 +134,13 @@ export function* listed(request: ViciSection, store: CredentialStore): Iterable<
     }
   }
   if (type === 'ANY' || type === 'X509_CRL') {
-    for (const crl of store.crls()) {
+    for (const crl of new Set([...store.crls(), ...cache.crls()])) {
       if (subject !== null && matchIdentity(subject, identityOfSubject(crl.issuer)) === 0) continue
       // The format has no longer values.
       if (crl.der.length <= VALUE_BYTES_MAX) yield section(['type', 'X509_CRL'], ['data', crl.der])
     }
+  }
+  if ((type === 'ANY' || type === 'OCSP_RESPONSE') && subject === null) {
+    for (const { der } of cache.ocspAnswers()) yield section(['type', 'OCSP_RESPONSE'], ['data', der])
   }
 }

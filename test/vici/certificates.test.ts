@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 
 import { toHex } from '../../src/base/bytes.ts'
+import { readCrl } from '../../src/pki/crl.ts'
+import { readOcspAnswer } from '../../src/pki/ocsp.ts'
 import type { ViciSection } from '../../src/vici/message.ts'
 import { memoryFiles } from '../config/memory-files.ts'
 import { configuration } from '../simulation/configuration.ts'
 import { scenario, type World } from '../simulation/world.ts'
 import { keyPair, makeCa, makeCertificate } from '../support/pki.ts'
-import { makeCrl } from '../support/revocation.ts'
+import { makeCrl, makeOcspAnswer } from '../support/revocation.ts'
 import { Operator, text, type Plain } from './operator.ts'
 
 const CA = makeCa('C=CH, CN=CA')
@@ -233,9 +235,27 @@ scenario('rounds of a connection are loaded with certificates and keys as they a
   assert.deepEqual(await listed(operator), [])
 })
 
-scenario('flush-certs knows the types', async (world) => {
+scenario('what was fetched about revocation is listed, and flushed by its type', async (world) => {
   const operator = blank(world)
-  for (const request of [{}, { type: 'X509_CRL' }, { type: 'any' }, { type: 'x509ca' }])
+  const { revocationCache } = world.nodes[0]!.gateway
+  const fetch = (): void => {
+    revocationCache.addCrl(readCrl(makeCrl({ issuer: CA })))
+    const answer = readOcspAnswer(makeOcspAnswer({ certificate: MOON, issuer: CA }))
+    revocationCache.addOcsp(MOON.certificate, CA.certificate, answer)
+  }
+  fetch()
+  assert.deepEqual(await listed(operator), ['X509_CRL', 'OCSP_RESPONSE'])
+  assert.deepEqual(await listed(operator, { type: 'ocsp_response' }), ['OCSP_RESPONSE'])
+  assert.deepEqual(await listed(operator, { subject: 'C=CH, CN=CA' }), ['X509_CRL'])
+  const left = async (request: Plain): Promise<readonly string[]> => {
+    fetch()
     assert.deepEqual(await operator.command('flush-certs', request), { success: 'yes' })
+    return listed(operator)
+  }
+  assert.deepEqual(await left({ type: 'x509ca' }), ['X509_CRL', 'OCSP_RESPONSE'])
+  assert.deepEqual(await left({ type: 'X509_CRL' }), ['OCSP_RESPONSE'])
+  assert.deepEqual(await left({ type: 'ocsp_response' }), ['X509_CRL'])
+  assert.deepEqual(await left({ type: 'any' }), [])
+  assert.deepEqual(await left({}), [])
   assert.equal(await errmsg(operator.command('flush-certs', { type: 'x' })), "invalid certificate type 'x'")
 })

@@ -50,11 +50,14 @@ export const credentialCommands: Handlers = {
     return succeeded()
   },
 
-  /** Of what peers sent nothing is kept; what was fetched about revocation is. */
+  /** Of certificates that peers sent nothing is kept; of what was fetched about revocation it is. */
   'flush-certs': (request, { operations: { gateway } }) => {
-    const type = textOf(request, 'type')
-    if (type !== null && certificateKind(type) === null) throw new Refusal(`invalid certificate type '${type}'`)
-    gateway.revocationCache.flush()
+    const name = textOf(request, 'type')
+    const type = certificateKind(name ?? 'ANY')?.type
+    if (type === undefined) throw new Refusal(`invalid certificate type '${name}'`)
+    if (type === 'ANY') gateway.revocationCache.flush()
+    if (type === 'X509_CRL') gateway.revocationCache.flush('crls')
+    if (type === 'OCSP_RESPONSE') gateway.revocationCache.flush('ocsp')
     return succeeded()
   },
 
@@ -96,7 +99,7 @@ export const credentialCommands: Handlers = {
 
   'list-certs': async (request, context) => {
     const { gateway } = context.operations
-    for (const entry of listed(request, gateway.configured.credentials)) {
+    for (const entry of listed(request, gateway.configured.credentials, gateway.revocationCache)) {
       if (context.signal.aborted) break
       await context.stream('list-cert', entry)
     }
