@@ -153,6 +153,11 @@ export class Writer {
   patchU32(at: number, value: number): void {
     this.#view.setUint32(at, value)
   }
+  /** Begins again in the same place: what was written, and every view on it, is zeros. */
+  clear(): void {
+    this.#bytes.fill(0, 0, this.#length)
+    this.#length = 0
+  }
   /** A view on what was written; writing on may detach it, so take it last. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)

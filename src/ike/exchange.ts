@@ -21,7 +21,7 @@ import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
 import type { Way } from '../nat/path.ts'
 import { withMarker } from '../nat/ports.ts'
 import type { Environment } from './environment.ts'
-import type { DropReason, IkeEvent, MessageFacts } from './events.ts'
+import type { DropReason, IkeEvent } from './events.ts'
 import type { Reassembly } from './fragments.ts'
 import { waitAfter } from './retransmission.ts'
 import type { IkeSa } from './sa.ts'
@@ -370,9 +370,19 @@ export class Exchanges {
     isRetransmission: boolean,
   ): void {
     const { exchangeType, messageId, response: isResponse } = kind
-    const facts = { sa: this.#sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
-    const fragmentLengths = pieces.length === 1 ? null : pieces.map((piece) => piece.length)
-    this.#env.report({ event: 'message-sent', ...facts, fragmentLengths })
+    this.#env.report({
+      event: 'message-sent',
+      sa: this.#sa,
+      exchangeType,
+      isResponse,
+      messageId,
+      payloads,
+      length,
+      local,
+      remote,
+      isRetransmission,
+      fragmentLengths: pieces.length === 1 ? null : pieces.map((piece) => piece.length),
+    })
   }
 
   #tellReceived(received: Received, isResponse: boolean, isRetransmission: boolean): void {
@@ -383,8 +393,19 @@ export class Exchanges {
 /** Tells of a message that came in; `sa` null where there is no IKE_SA for it. */
 export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: boolean, isRetransmission: boolean): IkeEvent {
   const { exchangeType, messageId, payloads, length, isReassembled, local, remote } = received
-  const facts: MessageFacts = { sa, exchangeType, isResponse, messageId, payloads, length, local, remote, isRetransmission }
-  return { event: 'message-received', ...facts, isReassembled }
+  return {
+    event: 'message-received',
+    sa,
+    exchangeType,
+    isResponse,
+    messageId,
+    payloads,
+    length,
+    local,
+    remote,
+    isRetransmission,
+    isReassembled,
+  }
 }
 
 function isSame(some: readonly Way[] | null, others: readonly Way[] | null): boolean {

@@ -95,11 +95,19 @@ export class HealthWatch {
     const now = this.#env.clock.now()
     if (this.#at === null || this.#at > now || this.#isLooking) return
     this.#at = null
+    const count = this.#mismatch === null ? Math.ceil((this.#watched.size * this.#interval) / PERIOD) : AT_ONCE
+    const asked = this.#take(Math.min(count, AT_ONCE)).filter((watched) => this.#isAskedAbout(watched, now))
+    const counts = !this.#isUncounted && (this.#mismatches === null || now - this.#mismatchesAt >= this.#interval)
+    if (asked.length === 0 && !counts) return this.handleChange()
     this.#isLooking = true
-    void this.#look().finally(() => {
+    void this.#look(asked, counts).finally(() => {
       this.#isLooking = false
       this.handleChange()
     })
+  }
+
+  #isAskedAbout(watched: Watched, now: Milliseconds): boolean {
+    return isLookedAt(watched) && (this.#mismatch !== null || !watched.child.health.rests(now))
   }
 
   #arm(): void {
@@ -116,16 +124,16 @@ export class HealthWatch {
     return isQuiet ? QUIET_INTERVAL : INTERVAL_MOST
   }
 
-  async #look(): Promise<void> {
-    const counting = this.#countMismatches()
-    const count = this.#mismatch === null ? Math.ceil((this.#watched.size * this.#interval) / PERIOD) : AT_ONCE
-    await Promise.all(
-      this.#take(Math.min(count, AT_ONCE)).map((watched) =>
-        // Our own mistake costs this IKE_SA and no other.
-        this.#lookAt(watched).catch((error: unknown) => watched.session.run(() => watched.session.breakDown(error))),
-      ),
-    )
-    if ((await counting) && this.#mismatch !== null) this.#search(this.#mismatch)
+  async #look(asked: readonly Watched[], counts: boolean): Promise<void> {
+    // Asked together, and answered in this order.
+    const counting = counts ? this.#countMismatches() : null
+    if (asked.length > 0) {
+      const usages = await this.#env.books.usages(asked.map(({ child }) => child.installed))
+      asked.forEach((watched, i) => this.#lookAt(watched, usages[i] ?? null))
+    }
+    if (counting === null) return
+    await counting
+    if (this.#mismatch !== null) this.#search(this.#mismatch)
   }
 
   #take(count: number): readonly Watched[] {
@@ -140,11 +148,20 @@ export class HealthWatch {
     return taken
   }
 
-  async #lookAt(watched: Watched): Promise<void> {
+  /** At what it has carried. Who needs to know why the kernel will not tell asks again, and tells. */
+  #lookAt(watched: Watched, usage: ChildUsage | KernelError | null): void {
+    if (usage === null || usage instanceof KernelError || !isLookedAt(watched)) return
+    try {
+      this.#judge(watched, usage)
+    } catch (error) {
+      // Our own mistake costs this IKE_SA and no other.
+      const { session } = watched
+      void session.run(() => session.breakDown(error))
+    }
+  }
+
+  #judge(watched: Watched, usage: ChildUsage): void {
     const { session, child } = watched
-    if (!isLookedAt(watched) || (this.#mismatch === null && child.health.rests(this.#env.clock.now()))) return
-    const usage = await this.#usageOf(child)
-    if (usage === null || !isLookedAt(watched)) return
     const now = this.#env.clock.now()
     const { health } = child
     health.note(countedOf(usage), now)
@@ -157,16 +174,6 @@ export class HealthWatch {
     if (health.become(state, reason, now) && !(state === 'good' && was.state === 'untested'))
       this.#env.report({ event: 'health-changed', sa: session.sa, child, was })
     this.#treat(watched, now)
-  }
-
-  async #usageOf(child: ChildSa): Promise<ChildUsage | null> {
-    try {
-      return await this.#env.books.usage(child.installed)
-    } catch (error) {
-      // Who needs to know how it is asks again, and tells.
-      if (error instanceof KernelError) return null
-      throw error
-    }
   }
 
   // -- what is done about it -----------------------------------------------------------------------------------------
@@ -221,15 +228,13 @@ export class HealthWatch {
 
   // -- ESP in the wrong form -----------------------------------------------------------------------------------------
 
-  /** Whether the kernel was asked, which in ordinary times and with many SAs is not at every look. */
-  async #countMismatches(): Promise<boolean> {
+  async #countMismatches(): Promise<void> {
     const { books, clock } = this.#env
     const since = this.#mismatchesAt
-    if (this.#isUncounted || (this.#mismatches !== null && clock.now() - since < this.#interval)) return false
     const counted = await books.stateMismatches()
     if (counted === null) {
       this.#isUncounted = true
-      return false
+      return
     }
     const now = clock.now()
     const more = counted - (this.#mismatches ?? counted)
@@ -243,7 +248,6 @@ export class HealthWatch {
     } else if (this.#mismatch !== null && now - this.#mismatch.lastAt >= MISMATCH_MEMORY) {
       this.#mismatch = null
     }
-    return true
   }
 
   /**

@@ -209,11 +209,12 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Adds a piece of work (turns.ts). What it throws is our own mistake: it costs this IKE_SA and no other. */
   enqueue(work: () => void | Promise<void>): void {
-    this.turns.enqueue(async () => {
+    const failed = (error: unknown): Promise<void> => this.breakDown(error)
+    this.turns.enqueue(() => {
       try {
-        await work()
+        return work()?.catch(failed)
       } catch (error) {
-        await this.breakDown(error)
+        return failed(error)
       }
     })
   }

@@ -521,16 +521,17 @@ export class Books {
    * that it is not to have carried nothing. Rejects with any other KernelError.
    */
   async usage(installed: InstalledChild): Promise<ChildUsage | null> {
-    const halves = installed.outboundHalf === 'installed' ? [installed.inbound, installed.outbound] : [installed.inbound]
-    const outcomes = await this.#kernel.perform(halves.map((state): Operation => ({ op: 'query-state', id: idOf(state) })))
-    const [inbound, outbound = { kind: 'usage', usage: UNUSED }] = outcomes
-    for (const outcome of outcomes) {
-      if (outcome.kind !== 'refused') continue
-      if (isAbsent(outcome.error)) return null
-      throw outcome.error
-    }
-    assert(inbound?.kind === 'usage' && outbound?.kind === 'usage', 'a state asked about is answered by its usage')
-    return { in: inbound.usage, out: outbound.usage }
+    const usage = usageIn(await this.#kernel.perform(usageQueries(installed)))
+    if (usage !== null && 'code' in usage) throw usage
+    return usage
+  }
+
+  /** The same of several, all asked about together, in their order; the KernelError where the kernel will not tell. */
+  async usages(all: readonly InstalledChild[]): Promise<readonly (ChildUsage | KernelError | null)[]> {
+    const queries = all.map(usageQueries)
+    const outcomes = await this.#kernel.perform(queries.flat())
+    let next = 0
+    return queries.map(({ length }) => usageIn(outcomes.slice(next, (next += length))))
   }
 
   /**
@@ -620,8 +621,8 @@ export class Books {
         // The only one, as nearly always: no room is made for others.
         this.#claims.set(key, [claim])
       } else {
-        claims.push(claim)
-        claims.sort(byRank)
+        const behind = claims.findIndex((other) => byRank(claim, other) < 0)
+        claims.splice(behind < 0 ? claims.length : behind, 0, claim)
       }
       const wins = claims === undefined || claims[0] === claim
       // A successor's inbound policies say what its predecessor's say: they stay untouched.
@@ -696,6 +697,20 @@ const NO_HOSTS: DynamicHosts = { local: false, remote: false }
 
 /** Of a half that the kernel does not have. */
 const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence: 0n, replayed: 0, integrityFailed: 0 }
+
+/** What is to be asked about a CHILD_SA: of one half or of both, the inbound one first. */
+function usageQueries({ inbound, outbound, outboundHalf }: InstalledChild): readonly Operation[] {
+  const query = (state: State): Operation => ({ op: 'query-state', id: idOf(state) })
+  return outboundHalf === 'installed' ? [query(inbound), query(outbound)] : [query(inbound)]
+}
+
+/** See Books.usages. */
+function usageIn(outcomes: readonly Outcome[]): ChildUsage | KernelError | null {
+  for (const outcome of outcomes) if (outcome.kind === 'refused') return isAbsent(outcome.error) ? null : outcome.error
+  const [inbound, outbound = { kind: 'usage', usage: UNUSED }] = outcomes
+  assert(inbound?.kind === 'usage' && outbound?.kind === 'usage', 'a state asked about is answered by its usage')
+  return { in: inbound.usage, out: outbound.usage }
+}
 
 function byRank(a: Claim, b: Claim): number {
   const isStateless = (claim: Claim): number => Number(claim.owner instanceof InstalledPolicies)

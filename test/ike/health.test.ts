@@ -11,13 +11,13 @@ import { state } from '../kernel/fixtures.ts'
 const UNUSED = { packets: 0n, integrityFailed: 0, replayed: 0 }
 
 /** So many CHILD_SAs, of an IKE_SA each, and a clock that goes from look to look. */
-function rounds(count: number, usage: (number: number) => Promise<unknown>) {
+function rounds(count: number, usage: (number: number) => unknown) {
   let now = 0
   const seen = { asked: [] as number[], counted: 0, looks: 0, broken: [] as unknown[] }
   const books = {
-    usage: ({ number }: { readonly number: number }) => {
-      seen.asked.push(number)
-      return usage(number)
+    usages: (all: readonly { readonly number: number }[]) => {
+      seen.asked.push(...all.map(({ number }) => number))
+      return Promise.resolve(all.map(({ number }) => usage(number)))
     },
     stateMismatches: () => {
       seen.counted++
@@ -51,12 +51,12 @@ function rounds(count: number, usage: (number: number) => Promise<unknown>) {
   return { seen, pass, watched, watch }
 }
 
-const unused = (): Promise<unknown> => Promise.resolve({ in: UNUSED, out: UNUSED })
+const unused = (): unknown => ({ in: UNUSED, out: UNUSED })
 
 /** Packets come in all the time. */
-function busy(): () => Promise<unknown> {
+function busy(): () => unknown {
   let packets = 0n
-  return () => Promise.resolve({ in: { ...UNUSED, packets: ++packets }, out: UNUSED })
+  return () => ({ in: { ...UNUSED, packets: ++packets }, out: UNUSED })
 }
 
 for (const count of [1, 3, 100, 5000]) {
@@ -88,7 +88,7 @@ for (const count of [1, 3, 100, 5000]) {
 
 test('one that something goes through is looked at as often as before, however long it was idle', async () => {
   let packets = 0n
-  const { seen, pass } = rounds(1, () => Promise.resolve({ in: { ...UNUSED, packets }, out: UNUSED }))
+  const { seen, pass } = rounds(1, () => ({ in: { ...UNUSED, packets }, out: UNUSED }))
   await pass(30 * MINUTE)
   packets++
   // It rests for two minutes, and is looked at in the next.
@@ -103,7 +103,7 @@ test('one that something goes through is looked at as often as before, however l
 
 test('one that was sent much in vain does not rest: it is judged a minute later, although nothing is sent any more', async () => {
   let packets = 0n
-  const { pass, watched } = rounds(1, () => Promise.resolve({ in: UNUSED, out: { ...UNUSED, packets } }))
+  const { pass, watched } = rounds(1, () => ({ in: UNUSED, out: { ...UNUSED, packets } }))
   await pass(30 * MINUTE)
   packets = 10n
   await pass(5 * MINUTE)
@@ -129,7 +129,12 @@ test('where there is none there is no deadline, and none is left', async () => {
 test('a mistake of ours costs the IKE_SA that it was made with, and the round goes on', async () => {
   const mistake = new Error('made up')
   const carried = busy()
-  const { seen, pass } = rounds(3, (number) => (number === 1 ? Promise.reject(mistake) : carried()))
+  const wrong = {
+    get in(): never {
+      throw mistake
+    },
+  }
+  const { seen, pass } = rounds(3, (number) => (number === 1 ? wrong : carried()))
   await pass(2 * MINUTE)
   assert.ok(seen.broken.length >= 1 && seen.broken.every((error) => error === mistake))
   assert.ok(seen.asked.filter((number) => number === 2).length >= 2)

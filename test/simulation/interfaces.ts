@@ -60,7 +60,8 @@ export class Interfaces {
 
   /** Who has an address of ours. */
   with(address: IpAddress): SimulatedInterface | null {
-    return this.#all.find((one) => usable(one).some((own) => own.equals(address))) ?? null
+    for (const one of this.#all) for (const own of usable(one)) if (own.equals(address)) return one
+    return null
   }
 
   sourceFor({ family }: IpAddress): IpAddress | null {

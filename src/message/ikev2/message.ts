@@ -52,8 +52,6 @@ export function associatedDataOf(bytes: Uint8Array, payload: SkPayload | SkfPayl
 
 /** The payloads with their generic headers and nothing else: the plaintext of an SK payload without its padding. */
 export function writePayloads(payloads: readonly Payload[]): Uint8Array {
-  // What asks whether the peer is there, and what answers that, is most of what is ever written.
-  if (payloads.length === 0) return new Uint8Array()
   const writer = new Writer(512)
   writeChain(writer, payloads)
   return writer.finish()
@@ -98,15 +96,23 @@ export function writeProtectedPieces(
   sealer: Sealer,
   maxMessageLength: number,
 ): { readonly pieces: Uint8Array[]; readonly wholeLength: number } {
-  const plaintext = writePayloads(payloads)
-  const wholeLength = protectedLength(plaintext.length, sealer)
-  const firstType = firstTypeOf(payloads)
-  const pieces =
-    wholeLength <= maxMessageLength
-      ? [sealWhole(header, firstType, plaintext, sealer)]
-      : sealFragments(header, firstType, plaintext, sealer, maxMessageLength)
-  return { pieces, wholeLength }
+  try {
+    writeChain(plaintexts, payloads)
+    const plaintext = plaintexts.finish()
+    const wholeLength = protectedLength(plaintext.length, sealer)
+    const firstType = firstTypeOf(payloads)
+    const pieces =
+      wholeLength <= maxMessageLength
+        ? [sealWhole(header, firstType, plaintext, sealer)]
+        : sealFragments(header, firstType, plaintext, sealer, maxMessageLength)
+    return { pieces, wholeLength }
+  } finally {
+    plaintexts.clear()
+  }
 }
+
+/** One after the other is written here and gone when it is sealed: every message has one, and memory costs more than writing. */
+const plaintexts = new Writer(2048)
 
 /** Bytes of a message whose payloads, `contentLength` bytes, are all inside one SK payload. */
 export function protectedLength(contentLength: number, sealer: Sealer): number {
