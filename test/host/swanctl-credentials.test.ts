@@ -144,6 +144,18 @@ const FORMATS = [[], ['--raw'], ['--pretty']] as const
 type Program = 'charon' | 'espalier'
 const PROGRAMS: readonly Program[] = ['charon', 'espalier']
 
+/** Bob's certificate and key in PKCS#12, and the authority's in the middle. */
+async function writeContainer(directory: string): Promise<void> {
+  const bob = makeCertificate({ subject: 'C=CH, CN=bob', issuer: MIDDLE, key: 'p384' })
+  const [input, output] = [join(directory, 'bob.pem'), join(directory, 'pkcs12/bob.p12')]
+  await writeFile(input, `${bob.key.pem}${bob.pem}${MIDDLE.pem}`)
+  await mkdir(join(directory, 'pkcs12'))
+  const args = ['pkcs12', '-export', '-in', input, '-out', output, '-passout', `pass:${PASSPHRASE}`]
+  const { status, stderr } = await tryRun('openssl', args)
+  assert.equal(status, 0, stderr)
+  await rm(input)
+}
+
 class World {
   readonly directory: string
   readonly #daemons: Readonly<Record<Program, Charon | Espalier>>
@@ -159,7 +171,7 @@ class World {
     const espalier = await Espalier.start(await lab.host('espalier'), { configuration: '', kernel: 'memory' })
     const world = new World({ charon, espalier }, join(await lab.directory(), 'swanctl-of-the-client'))
     for (const [path, content] of Object.entries(FILES)) await world.write(path, content)
-    await world.container()
+    await writeContainer(world.directory)
     await world.write('swanctl.conf', CONFIGURATION.replaceAll('DIRECTORY', world.directory))
     return world
   }
@@ -171,18 +183,6 @@ class World {
 
   async remove(path: string): Promise<void> {
     await rm(join(this.directory, path))
-  }
-
-  /** Bob's certificate and key in PKCS#12. */
-  async container(): Promise<void> {
-    const bob = makeCertificate({ subject: 'C=CH, CN=bob', issuer: MIDDLE, key: 'p384' })
-    await this.write('bob.pem', `${bob.key.pem}${bob.pem}${MIDDLE.pem}`)
-    await mkdir(join(this.directory, 'pkcs12'))
-    const [input, output] = [join(this.directory, 'bob.pem'), join(this.directory, 'pkcs12/bob.p12')]
-    const args = ['pkcs12', '-export', '-in', input, '-out', output, '-passout', `pass:${PASSPHRASE}`]
-    const { status, stderr } = await tryRun('openssl', args)
-    assert.equal(status, 0, stderr)
-    await this.remove('bob.pem')
   }
 
   async ask(program: Program, args: readonly string[]): Promise<string> {
@@ -300,12 +300,15 @@ test('the daemon reads the directories by itself, when it starts and at SIGHUP',
     await writeFile(join(directory, path), content)
   }
   for (const [path, content] of Object.entries(FILES)) await write(path, content)
+  await writeContainer(directory)
   const espalier = await Espalier.start(host, {
     kernel: 'memory',
-    configuration: `secrets { private-alice { file = alice.pem\n secret = "${PASSPHRASE}"\n } }`,
+    configuration: `secrets {
+      private-alice { file = alice.pem\n secret = "${PASSPHRASE}"\n }
+      pkcs12-bob { file = bob.p12\n secret = "${PASSPHRASE}"\n } }`,
   })
   const { msg } = await espalier.event('configured')
-  assert.match(msg, /: 0 connections with 0 children, 0 pre-shared keys, 5 certificates and 4 private keys from /)
+  assert.match(msg, /: 0 connections with 0 children, 0 pre-shared keys, 7 certificates and 5 private keys from /)
   // One for each file that cannot be read, with its name and the reason.
   const told = espalier.events('configuration-warning').map((line) => line.msg.replace(`${directory}/`, ''))
   assert.deepEqual(
@@ -316,6 +319,7 @@ test('the daemon reads the directories by itself, when it starts and at SIGHUP',
   const listed = await espalier.swanctl('--list-certs', '--type', 'x509')
   assert.match(listed, /subject: +"C=CH, O=strongSwan, CN=moon\.strongswan\.org"/)
   assert.match(listed, /has private key/)
+  assert.match(listed, /subject: +"C=CH, CN=bob"/)
 
   await rm(join(directory, 'x509/moon.pem'))
   await rm(join(directory, 'private/alice.pem'))
