@@ -12,7 +12,7 @@ import type { Handover } from '../../src/gateway/gateway.ts'
 import { readBack, writeDown } from '../../src/gateway/written.ts'
 import type { KernelObjects } from '../../src/kernel/vocabulary.ts'
 
-function place(t: TestContext): { readonly path: string; open(): StateFile; readonly said: string[] } {
+function place(t: TestContext): { readonly path: string; readonly open: () => StateFile; readonly said: string[] } {
   const directory = mkdtempSync(join(tmpdir(), 'espalier-state-'))
   t.after(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'run/state')
@@ -35,9 +35,9 @@ function handover(): Handover {
 
 async function written(file: StateFile, path: string): Promise<void> {
   file.changed(() => OBJECTS)
-  const before = existsSync(path) ? readFileSync(path) : null
-  while (!existsSync(path) || (before !== null && readFileSync(path).equals(before)))
-    await new Promise((resolve) => setTimeout(resolve, 10))
+  const content = (): string => (existsSync(path) ? readFileSync(path, 'hex') : '')
+  const before = content()
+  while (content() === before) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
 test('a journal is read by the next, again and again, until somebody ends in good order', async (t) => {

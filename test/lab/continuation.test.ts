@@ -35,7 +35,8 @@ test('edge case 55: SIGUSR2: no packet is lost, no SA changes, message IDs go on
     `lost of ${ofClient.sent} from the peer: ${ofClient.missing.length}; of ${ofGateway.sent} to it: ${ofGateway.missing.length}`,
   )
   assert.deepEqual([ofClient.missing, ofGateway.missing], [[], []])
-  const spis = (states: Awaited<ReturnType<typeof xfrmStates>>): readonly unknown[] => states.map(({ spi }) => spi).toSorted()
+  const spis = (states: Awaited<ReturnType<typeof xfrmStates>>): readonly unknown[] =>
+    states.map(({ spi }) => spi).toSorted((a, b) => a - b)
   assert.deepEqual(spis(await xfrmStates(gateway)), spis(before))
   // The peer's next message ID, then ours; both kinds of SA.
   await charon.swanctl('--rekey', '--ike', 'gateway')

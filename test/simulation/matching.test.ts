@@ -58,11 +58,7 @@ scenario('where the best match has another secret with the peer, the next is swi
   // It asks for nobody in particular.
   assert.equal(await chosen(world, gateway, addClient(world, { remoteId: '%any' })), 'second')
   assert.equal(gateway.said('connection-switched'), "switching to peer config 'second'")
-  assert.ok(
-    gateway.lines.some(
-      ({ message }) => message === "selected peer config 'first' unacceptable: not proven",
-    ),
-  )
+  assert.ok(gateway.lines.some(({ message }) => message === "selected peer config 'first' unacceptable: not proven"))
 })
 
 scenario('a peer that has the secret of none of them is refused', async (world) => {

@@ -209,7 +209,7 @@ export class World implements Driver {
           if (happens()) this.#whenSettled(settled)
           else resolve()
         } catch (error) {
-          reject(error)
+          reject(error as Error)
         }
       }
       this.#whenSettled(settled)
