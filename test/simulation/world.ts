@@ -209,7 +209,7 @@ export class World implements Driver {
           if (happens()) this.#whenSettled(settled)
           else resolve()
         } catch (error) {
-          reject(error as Error)
+          reject(error instanceof Error ? error : new Error(String(error)))
         }
       }
       this.#whenSettled(settled)
