@@ -7,7 +7,7 @@ import { test } from 'node:test'
 
 import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
-import { type Host, Lab } from './support/network.ts'
+import { type Host, Lab, type Router } from './support/network.ts'
 import { eventually } from './support/process.ts'
 import { assertKernelEmpty, GATEWAY } from './support/scene.ts'
 import { countWire, takeWire } from './support/wire.ts'
@@ -55,7 +55,7 @@ secrets {
 `
 }
 
-// -- both behind NATs ----------------------------------------------------------------------------------------------
+// -- either or both behind NATs ------------------------------------------------------------------------------------
 
 const END = {
   charon: { inside: '10.1.0.2', outside: '192.0.2.1' },
@@ -64,64 +64,87 @@ const END = {
 type End = keyof typeof END
 const ENDS = ['charon', 'espalier'] as const
 
-test('transport mode with both ends behind NATs: charon and espalier, whoever begins and whoever rekeys', async (t) => {
-  const lab = new Lab(t)
+const other = (end: End): End => (end === 'charon' ? 'espalier' : 'charon')
+
+/** Whoever is not `behind` a NAT has its outside address itself. */
+async function hostsOf(lab: Lab, behind: readonly End[]): Promise<Readonly<Record<End, Host>>> {
   const hosts = { charon: await lab.host('charon'), espalier: await lab.host('espalier') }
-  const routers = { charon: await lab.router('router-c'), espalier: await lab.router('router-e') }
-  await lab.cable(routers.charon, 'wan', `${END.charon.outside}/24`, routers.espalier, 'wan', `${END.espalier.outside}/24`)
+  const isBehind = (end: End): boolean => behind.includes(end)
+  const router = async (end: End): Promise<Router | null> => (isBehind(end) ? await lab.router(`router-${end[0]}`) : null)
+  const routers = { charon: await router('charon'), espalier: await router('espalier') }
+  const wire = (end: End): [Host, string, string] => [
+    routers[end] ?? hosts[end],
+    routers[end] === null ? 'lan' : 'wan',
+    `${END[end].outside}/24`,
+  ]
+  await lab.cable(...wire('charon'), ...wire('espalier'))
   for (const end of ENDS) {
-    const [router, host, { inside }] = [routers[end], hosts[end], END[end]]
-    await lab.cable(router, 'lan', `${inside.replace(/2$/, '1')}/24`, host, 'lan', `${inside}/24`)
-    await host.route('default', inside.replace(/2$/, '1'))
-    await router.masquerade('wan', { randomPorts: true })
-    for (const port of [500, 4500]) await router.forwardPort('wan', port, { address: inside, port })
+    const [between, host, { inside }] = [routers[end], hosts[end], END[end]]
+    if (between !== null) {
+      await lab.cable(between, 'lan', `${inside.replace(/2$/, '1')}/24`, host, 'lan', `${inside}/24`)
+      await host.route('default', inside.replace(/2$/, '1'))
+      await between.masquerade('wan', { randomPorts: true })
+      for (const port of [500, 4500]) await between.forwardPort('wan', port, { address: inside, port })
+    }
     await countWire(host, 'lan')
   }
-  const other = (end: End): End => (end === 'charon' ? 'espalier' : 'charon')
-  const text = (end: End): string =>
-    configuration(`${end}.example`, { id: `${other(end)}.example`, address: END[other(end)].outside }, [ANYTHING])
-  const [charon, espalier] = await Promise.all([
-    Charon.start(hosts.charon, { configuration: text('charon') }),
-    Espalier.start(hosts.espalier, { configuration: text('espalier') }),
-  ])
-  const daemons = { charon, espalier }
+  return hosts
+}
 
-  /** Each knows the other by the address of its router, and the routers themselves answer nobody who is not protected. */
-  const carries = async (): Promise<void> => {
-    for (const end of ENDS) {
-      assert.equal(await hosts[end].ping(END[other(end)].outside, undefined, 2), 2, `${end} pings the other`)
-      await speaks(hosts[end], hosts[other(end)], END[other(end)].outside)
-    }
-    for (const end of ENDS) {
-      const { clear, bareEsp, udpEsp } = await takeWire(hosts[end])
-      assert.deepEqual({ clear: clear.packets, bareEsp: bareEsp.packets }, { clear: 0, bareEsp: 0 })
-      assert.ok(udpEsp.packets > 4, `${end} sends ESP in UDP`)
-      for (const state of await xfrmStates(hosts[end])) assert.equal(state.mode, 'transport', state.text)
-    }
-  }
+for (const [what, behind] of [
+  ['both ends behind NATs', ENDS],
+  ['charon behind a NAT, espalier not', ['charon']],
+  ['espalier behind a NAT, charon not', ['espalier']],
+] as const) {
+  test(`transport mode with ${what}: whoever begins and whoever rekeys`, async (t) => {
+    const lab = new Lab(t)
+    const hosts = await hostsOf(lab, behind)
+    const text = (end: End): string =>
+      configuration(`${end}.example`, { id: `${other(end)}.example`, address: END[other(end)].outside }, [ANYTHING])
+    const [charon, espalier] = await Promise.all([
+      Charon.start(hosts.charon, { configuration: text('charon') }),
+      Espalier.start(hosts.espalier, { configuration: text('espalier') }),
+    ])
+    const daemons = { charon, espalier }
 
-  for (const initiator of ENDS) {
-    await t.test(`${initiator} begins`, async () => {
-      await daemons[initiator].swanctl('--initiate', '--child', 'net', '--timeout', '60')
-      await carries()
+    /** Each knows the other by its outside address, and routers answer nobody who is not protected. */
+    const carries = async (): Promise<void> => {
       for (const end of ENDS) {
-        const spis = async (): Promise<number[]> => (await xfrmStates(hosts[end])).map(({ spi }) => spi)
-        const before = await spis()
-        await daemons[end].swanctl('--rekey', '--child', 'net')
-        await eventually(`${end} has other SPIs`, async () =>
-          (await spis()).some((spi) => !before.includes(spi)) ? true : undefined,
-        )
-        await carries()
+        assert.equal(await hosts[end].ping(END[other(end)].outside, undefined, 2), 2, `${end} pings the other`)
+        await speaks(hosts[end], hosts[other(end)], END[other(end)].outside)
       }
-      await daemons[initiator].swanctl('--terminate', '--ike', 'way')
-      for (const end of ENDS)
-        await eventually(`nothing is left at ${end}`, async () =>
-          (await xfrmStates(hosts[end])).length === 0 ? true : undefined,
-        )
-      await Promise.all(ENDS.map((end) => takeWire(hosts[end])))
-    })
-  }
-})
+      for (const end of ENDS) {
+        const { clear, bareEsp, udpEsp } = await takeWire(hosts[end])
+        assert.deepEqual({ clear: clear.packets, bareEsp: bareEsp.packets }, { clear: 0, bareEsp: 0 })
+        assert.ok(udpEsp.packets > 4, `${end} sends ESP in UDP`)
+        for (const state of await xfrmStates(hosts[end])) assert.equal(state.mode, 'transport', state.text)
+      }
+    }
+
+    for (const initiator of ENDS) {
+      await t.test(`${initiator} begins`, async () => {
+        await daemons[initiator].swanctl('--initiate', '--child', 'net', '--timeout', '60')
+        await carries()
+        // Where one of them is behind a NAT it is the one who was called that rekeys.
+        for (const end of behind.length === 2 ? ENDS : [other(initiator)]) {
+          const spis = async (): Promise<number[]> => (await xfrmStates(hosts[end])).map(({ spi }) => spi)
+          const before = await spis()
+          await daemons[end].swanctl('--rekey', '--child', 'net')
+          await eventually(`${end} has other SPIs`, async () =>
+            (await spis()).some((spi) => !before.includes(spi)) ? true : undefined,
+          )
+          await carries()
+        }
+        await daemons[initiator].swanctl('--terminate', '--ike', 'way')
+        for (const end of ENDS)
+          await eventually(`nothing is left at ${end}`, async () =>
+            (await xfrmStates(hosts[end])).length === 0 ? true : undefined,
+          )
+        await Promise.all(ENDS.map((end) => takeWire(hosts[end])))
+      })
+    }
+  })
+}
 
 /** A hundred thousand octets each way by TCP: checksums are right although addresses have changed on the way. */
 async function speaks(from: Host, to: Host, address: string): Promise<void> {
