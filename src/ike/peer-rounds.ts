@@ -202,11 +202,12 @@ export class PeerRounds {
     const signature = readAuthSignature(auth.method, auth.data)
     if (typeof signature === 'string') return refused(`${formatIdentity(id)}: ${signature}`)
     const key = (this.#keys[index] ??= this.#findKey(index))
-    if (typeof key === 'string') return refused(key)
+    if (typeof key === 'string') return { reason: 'not proven', sentence: key }
     const { method, scheme } = signature
     const context = { credentials: env.credentials(), settings: env.settings(), now: env.clock.wall() }
     const trust = trustOf(key, scheme, { id, certificates: sent.certificates }, wanted, context)
-    if (typeof trust === 'string') return refused(trust)
+    if (typeof trust === 'string')
+      return trust.startsWith('no trusted') ? { reason: 'not proven', sentence: trust } : refused(trust)
     const revocation = await this.#revocationsOf(trust, sent)
     const permission = permits(wanted.revocation, revocation)
     if (!permission.ok) return refused(`constraint check failed: ${permission.sentence}`)
