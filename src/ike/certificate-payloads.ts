@@ -24,8 +24,9 @@ const KEY_ID_LENGTH = 20
 
 /** What the peer sent to be believed by. */
 export interface SentCertificates {
-  /** Leaf first. */
-  readonly certificates: readonly Certificate[]
+  readonly leaf: Certificate | null
+  /** Those behind it, read when they are first asked for: who does not have the key of the leaf is not worth that. */
+  issuers(): readonly Certificate[]
   readonly crls: readonly Uint8Array[]
   readonly ocspAnswers: readonly Uint8Array[]
 }
@@ -37,7 +38,7 @@ export function readCertificates(
   takesOcsp: boolean,
 ): SentCertificates {
   const { sa, env } = session
-  const certificates: Certificate[] = []
+  const encoded: Uint8Array[] = []
   const crls: Uint8Array[] = []
   const ocspAnswers: Uint8Array[] = []
   const ignore = (sentence: string): void => env.report({ event: 'certificate-ignored', sa, sentence })
@@ -49,20 +50,9 @@ export function readCertificates(
       break
     }
     switch (payload.encoding) {
-      case CertEncoding.X509_SIGNATURE: {
-        if (certificates.length >= CERTIFICATES_MAX) break
-        try {
-          const certificate = readCertificate(payload.data)
-          env.report({ event: 'certificate-received', sa, certificate, isLeaf: certificates.length === 0 })
-          certificates.push(certificate)
-        } catch (error) {
-          if (!(error instanceof EspalierError)) throw error
-          ignore(`received a certificate that cannot be read: ${error.message}`)
-          // What follows a leaf that cannot be read is none.
-          if (certificates.length === 0) return { certificates: [], crls, ocspAnswers }
-        }
+      case CertEncoding.X509_SIGNATURE:
+        if (encoded.length < CERTIFICATES_MAX) encoded.push(payload.data)
         break
-      }
       case CertEncoding.CRL:
         if (crls.length < STATUS_MAX) crls.push(payload.data)
         break
@@ -81,7 +71,22 @@ export function readCertificates(
         ignore(`certificate encoding ${nameOf(CertEncoding, payload.encoding)} not supported`)
     }
   }
-  return { certificates, crls, ocspAnswers }
+  const [first, ...others] = encoded
+  const leaf = first === undefined ? null : readOne(session, first, true)
+  let issuers: readonly Certificate[] | null = null
+  return { leaf, issuers: () => (issuers ??= others.flatMap((der) => readOne(session, der, false) ?? [])), crls, ocspAnswers }
+}
+
+function readOne({ sa, env }: Pick<Authenticating, 'sa' | 'env'>, der: Uint8Array, isLeaf: boolean): Certificate | null {
+  try {
+    const certificate = readCertificate(der)
+    env.report({ event: 'certificate-received', sa, certificate, isLeaf })
+    return certificate
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    env.report({ event: 'certificate-ignored', sa, sentence: `received a certificate that cannot be read: ${error.message}` })
+    return null
+  }
 }
 
 /** Null if the peer asks for nothing. */

@@ -205,7 +205,8 @@ export class PeerRounds {
     if (typeof key === 'string') return { reason: 'not proven', sentence: key }
     const { method, scheme } = signature
     const context = { credentials: env.credentials(), settings: env.settings(), now: env.clock.wall() }
-    const trust = trustOf(key, scheme, { id, certificates: sent.certificates }, wanted, context)
+    const certificates = sent.leaf === null ? [] : [sent.leaf, ...sent.issuers()]
+    const trust = trustOf(key, scheme, { id, certificates }, wanted, context)
     if (typeof trust === 'string')
       return trust.startsWith('no trusted') ? { reason: 'not proven', sentence: trust } : refused(trust)
     const revocation = await this.#revocationsOf(trust, sent)
@@ -225,7 +226,8 @@ export class PeerRounds {
     const octets = signedOctets(createPrf(sa.suite.prf), octetsOf(sa, opening, idPayload))
     const rounds = this.#candidates.flatMap(({ remote }) => remote[index] ?? [])
     let first: PeerKey | null = null
-    for (const candidate of keysOf(scheme.key, { id, certificates: sent.certificates }, rounds, env.credentials())) {
+    const shown = { id, certificates: sent.leaf === null ? [] : [sent.leaf] }
+    for (const candidate of keysOf(scheme.key, shown, rounds, env.credentials())) {
       if (verify(candidate.key, scheme, octets, signature.signature)) return candidate
       first ??= candidate
     }
@@ -234,9 +236,9 @@ export class PeerRounds {
         first.certificate === null ? 'the public key that is configured' : `the key of ${describeCertificate(first.certificate)}`
       return `signature validation failed: AUTH of '${formatIdentity(id)}' was not made with ${whose}`
     }
-    const [leaf] = sent.certificates
+    const { leaf } = sent
     const why =
-      leaf === undefined
+      leaf === null
         ? 'it sent no certificate, and none of its own is loaded'
         : `${describeCertificate(leaf)} does not confirm this identity, or has a key of another type`
     return `no trusted ${scheme.key.toUpperCase()} public key found for '${formatIdentity(id)}': ${why}`

@@ -19,7 +19,7 @@ export function revocationSources(env: Environment, sent: SentCertificates | nul
     settings: env.settings().revocation,
     authorities: credentials.authorityInfos(),
     crls: credentials.crls(),
-    certificates: [...credentials.authorities(), ...credentials.intermediates(), ...(sent?.certificates ?? [])],
+    certificates: [...credentials.authorities(), ...credentials.intermediates(), ...(sent?.issuers() ?? [])],
     ocspSigners: credentials.ocspSigners(),
     ocspSent: sent?.ocspAnswers ?? [],
     crlsSent: sent?.crls ?? [],

@@ -163,6 +163,16 @@ scenario('AUTH by another key than that of the certificate costs one verificatio
     /^signature validation failed: AUTH of 'client@example\.org' was not made with the key of certificate '/,
   )
   assert.equal(gateway.eventsOf('peer-trusted').length, 0)
+  assert.equal(gateway.eventsOf('certificate-received').length, 1)
+})
+
+scenario('what comes as a certificate and is none, and issuers that are none, are told and passed over', async (world) => {
+  const nonsense = { ...CLIENT_CERT.certificate, der: new Uint8Array(300).fill(0x30) }
+  const { gateway, client } = addBoth(world, {
+    client: { ...PUBKEY, localRounds: [{ method: 'pubkey', certificates: [nonsense] }] },
+  })
+  await refused(world, gateway, client, /^no trusted ED25519 public key found for 'client@example\.org': it sent no certificate/)
+  assert.match(logged(gateway), /received a certificate that cannot be read: /)
 })
 
 scenario('an initiator refuses a gateway of another CA, and tells it', async (world) => {
