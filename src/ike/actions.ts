@@ -81,7 +81,7 @@ async function endWithActions(
     const isThere = ({ traffic, state }: ChildSa): boolean => state === 'installed' && traffic === child.traffic
     if (start && !restarted.some(({ traffic }) => traffic === child.traffic) && !others.some(isThere)) restarted.push(child)
   }
-  const [awaited] = isToBeKept ? session.wanted.filter((child) => isConfigured(session, child)) : []
+  const [awaited] = isToBeKept ? [...session.wanted, ...session.wantedLater].filter((child) => isConfigured(session, child)) : []
   // They find their way to the IKE_SA that takes the place of this one (strongSwan: adopt_child_tasks).
   const heir = Promise.withResolvers<Session | null>()
   if (awaited !== undefined) session.heir = heir.promise

@@ -33,11 +33,14 @@ import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { ask } from './liveness.ts'
 import { newNonce } from './nonces.ts'
+import { retryDelay } from './retry.ts'
 import { isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 
 /** The peer may want another group than we guess, once; one that goes on asking is given up. */
 const ATTEMPTS_MAX = 3
+/** How often a CHILD_SA is asked for again that the peer had no time for: for some minutes. */
+const PUT_OFF_MAX = 10
 /** RFC 7296 3.3.2: the group NONE. */
 const NO_GROUP = 0
 
@@ -80,12 +83,14 @@ export async function addChild(session: Session, connection: ChildConnection, as
 
 /**
  * Runs an exchange that makes a CHILD_SA on the IKE_SA, or on the one that is being made in its place, also when it is
- * found to be lost by this very exchange (strongSwan: adopt_child_tasks).
+ * found to be lost by this very exchange (strongSwan: adopt_child_tasks). A peer that has no time for it now is asked
+ * again, for minutes (RFC 7296 2.25).
  */
 export async function inLasting<Outcome>(
   session: Session,
   make: (current: Session) => Promise<Outcome | EspalierError>,
   wanted?: WantedChild,
+  patience = PUT_OFF_MAX,
 ): Promise<Outcome | EspalierError | null> {
   let at = session
   let outcome: Outcome | EspalierError | null = null
@@ -97,11 +102,17 @@ export async function inLasting<Outcome>(
     'create-child',
     wanted,
   )
+  const isPutOff = patience > 0 && isTemporary(outcome)
+  if (isPutOff) await at.putOff(retryDelay(at.env.entropy), wanted)
   const isUndone = outcome === null || isLost(outcome)
-  if (at.heir === null || !isUndone) return outcome
+  if (!isPutOff && (at.heir === null || !isUndone)) return outcome
   // When no other one came about, this one may stand all the same.
-  const next = (await at.heir) ?? at
-  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted)
+  const next = (await at.heir) ?? at.last
+  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, isPutOff ? patience - 1 : patience)
+}
+
+function isTemporary(outcome: unknown): boolean {
+  return outcome instanceof ExchangeFailure && outcome.notify === NotifyType.TEMPORARY_FAILURE
 }
 
 /** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */

@@ -25,6 +25,8 @@ export type DeadlineName =
   | 'superseded'
   /** A peer that was followed too often of late is followed again, and the kernel asked again for what it refused (moves.ts). */
   | 'move'
+  /** A CHILD_SA that the peer had no time for is asked for again. */
+  | 'retry'
 
 const NAMES: readonly DeadlineName[] = [
   'retransmit',
@@ -38,6 +40,7 @@ const NAMES: readonly DeadlineName[] = [
   'over',
   'superseded',
   'move',
+  'retry',
 ]
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
@@ -59,6 +62,7 @@ export function noDeadlines(): DeadlineOwner['deadlines'] {
     'over': null,
     'superseded': null,
     'move': null,
+    'retry': null,
   }
 }
 

@@ -87,7 +87,7 @@ function refusalOf(
 /** The IKE_SA and its CHILD_SAs go where the update came from; the hashes in it tell of NATs on the new way. */
 async function follow(session: Session, request: Received): Promise<void> {
   // Between a rekey and its delete, the new one is meant.
-  const current = lastOf(session)
+  const current = session.last
   const { local, remote } = request
   // The initiator has found a way: what we were looking for.
   current.exchanges.tryWays(null)
@@ -128,10 +128,4 @@ function hasHashes({ payloads }: Received): boolean {
     findNotify(payloads, NotifyType.NAT_DETECTION_SOURCE_IP) !== null &&
     findNotify(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP) !== null
   )
-}
-
-function lastOf(session: Session): Session {
-  let last = session
-  while (last.successor !== null) last = last.successor
-  return last
 }

@@ -15,7 +15,7 @@ import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
 import { canReauthenticate } from './lifetimes.ts'
-import { retryDelay } from './rekey-child.ts'
+import { retryDelay } from './retry.ts'
 import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -41,7 +41,8 @@ export function reauthenticate(session: Session): void {
 async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   const { env } = session
   const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
-  const old = lastOf(session)
+  // It may have been rekeyed meanwhile.
+  const old = session.last
   if (renewed === null) {
     old.isReauthenticating = false
     old.heir = null
@@ -103,13 +104,6 @@ function isRival({ sa }: Session, renewed: Session, old: Session): boolean {
   const isSameTraffic = children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
   // One without CHILD_SAs is there for something else.
   return sa.originalRole === 'responder' && sa.created > old.sa.created && children.length > 0 && isSameTraffic
-}
-
-/** It may have been rekeyed meanwhile. */
-export function lastOf(session: Session): Session {
-  let last = session
-  while (last.successor !== null) last = last.successor
-  return last
 }
 
 function postpone(session: Session, why: Reason, retryIn: Milliseconds): void {

@@ -98,6 +98,7 @@ const NOT_KEPT: ReadonlySet<string> = new Set<DeadlineName>([
   'keepalive',
   'children',
   'move',
+  'retry',
 ])
 
 /** Null if it does not rest. */

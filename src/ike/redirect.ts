@@ -13,7 +13,7 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import { readRedirect, writeRedirect, type GatewayIdentity } from '../message/ikev2/redirect.ts'
 import { deleteIkeSa } from './delete.ts'
 import { isPeerSilent } from './exchange.ts'
-import { lastOf, makeAnew } from './reauthenticate.ts'
+import { makeAnew } from './reauthenticate.ts'
 import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
@@ -35,7 +35,7 @@ export function heedRedirect(session: Session, request: readonly Payload[]): voi
 /** Resolves to the IKE_SA at the other gateway; null if that did not come about, and the old one stays as long as it may. */
 async function moveTo(session: Session, gateway: GatewayIdentity, children: readonly ChildSa[]): Promise<Session | null> {
   const renewed = await makeAnew(session, children, (child, asked) => session.initiateRedirected(gateway, child, asked))
-  const old = lastOf(session)
+  const old = session.last
   if (renewed === null) {
     old.isReauthenticating = false
     old.heir = null

@@ -5,11 +5,10 @@
  */
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
-import { SECOND, type Milliseconds } from '../base/time.ts'
+import type { Milliseconds } from '../base/time.ts'
 import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
-import type { Entropy } from '../ports.ts'
 import { followEarlierDelete } from './actions.ts'
 import { sameTraffic } from './asked-traffic.ts'
 import { childDelete } from './child.ts'
@@ -17,16 +16,9 @@ import { adoptMade, createChild, disown, requestChild, type MadeChild } from './
 import { ExchangeFailure, notNow } from './failure.ts'
 import { ask } from './liveness.ts'
 import { compareNonces, lowestNonce } from './nonces.ts'
+import { retryDelay } from './retry.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
-
-/** What came to nothing is tried again after 30 s less up to 20, so that both sides do not meet again (strongSwan). */
-const RETRY_INTERVAL: Milliseconds = 30 * SECOND
-const RETRY_JITTER: Milliseconds = 20 * SECOND
-
-export function retryDelay(entropy: Entropy): Milliseconds {
-  return RETRY_INTERVAL - Math.floor((RETRY_JITTER * entropy.bytes(1)[0]!) / 256)
-}
 
 /** Replaces a CHILD_SA. What does not come about is reported and tried again; nothing happens if it is being replaced or deleted. */
 export async function rekeyChild(session: Session, child: ChildSa): Promise<void> {

@@ -33,7 +33,7 @@ import { rejectUnknownCritical } from './init.ts'
 import { beginLife } from './lifetimes.ts'
 import { startKeepalives } from './keepalive.ts'
 import { compareNonces, lowestNonce, newNonce } from './nonces.ts'
-import { retryDelay } from './rekey-child.ts'
+import { retryDelay } from './retry.ts'
 import type { Session } from './session.ts'
 
 type Rival = NonNullable<NonNullable<Session['ikeRekey']>['rival']>

@@ -98,6 +98,15 @@ export interface WantedChild {
   readonly asked: AskedTraffic | undefined
 }
 
+interface PutOff {
+  readonly at: Milliseconds
+  readonly wanted: WantedChild | undefined
+  readonly resume: () => void
+}
+
+/** One for all that have none. */
+const NONE_PUT_OFF: readonly PutOff[] = []
+
 interface PlannedExchange {
   readonly task: Task
   readonly run: OwnExchange
@@ -180,6 +189,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
    * adopt_child_tasks).
    */
   heir: Promise<Session | null> | null = null
+  /** What the peer had no time for, and when it is asked for again. */
+  #putOff: readonly PutOff[] = NONE_PUT_OFF
   readonly #deadlines: Deadlines<Session>
   readonly #keeper: SessionKeeper
   #tasks: PlannedExchange[] = []
@@ -286,6 +297,38 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** What own exchanges are under way and waiting, for people. */
   get tasks(): { readonly running: Task | null; readonly queued: readonly Task[] } {
     return { running: this.#runningTask, queued: this.#tasks.map(({ task }) => task) }
+  }
+
+  /** Resolves when `delay` is over, or the IKE_SA. */
+  putOff(delay: Milliseconds, wanted: WantedChild | undefined): Promise<void> {
+    if (this.sa.state === 'closed') return Promise.resolve()
+    return new Promise((resume) => {
+      this.#putOff = [...this.#putOff, { at: this.env.clock.now() + delay, wanted, resume }]
+      this.#armRetry()
+    })
+  }
+
+  /** The deadline for that was reached. */
+  resume(): void {
+    const now = this.env.clock.now()
+    const due = this.#putOff.filter(({ at }) => at <= now)
+    this.#putOff = this.#putOff.filter(({ at }) => at > now)
+    this.#armRetry()
+    for (const { resume } of due) resume()
+  }
+
+  #armRetry(): void {
+    if (this.#putOff.length > 0) this.setDeadline('retry', Math.min(...this.#putOff.map(({ at }) => at)))
+  }
+
+  /** The CHILD_SAs that somebody waits for and the peer had no time for. */
+  get wantedLater(): readonly WantedChild[] {
+    return this.#putOff.map(({ wanted }) => wanted).filter((wanted) => wanted !== undefined)
+  }
+
+  /** The IKE_SA that it has become by rekeys, which may be itself. */
+  get last(): Session {
+    return this.successor?.last ?? this
   }
 
   /** The CHILD_SAs that somebody waits for: the one that is being made, and those that come after it. */
@@ -555,6 +598,9 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.sa.state = 'closed'
     this.#deadlines.clearAll(this)
     this.exchanges.abandon()
+    const putOff = this.#putOff
+    this.#putOff = NONE_PUT_OFF
+    for (const { resume } of putOff) resume()
     this.#keeper.closed(this)
     this.dropOpening()
     const rival = this.ikeRekey?.rival?.session

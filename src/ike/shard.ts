@@ -386,6 +386,8 @@ export class Shard implements SessionKeeper {
         return endLife(session)
       case 'superseded':
         return deleteSuperseded(session)
+      case 'retry':
+        return session.resume()
       case 'move':
         return handleMoveDeadline(session)
     }

@@ -489,6 +489,30 @@ scenario('what is to be made before the old one is broken, is tried again while 
   assert.notEqual(standing(client), old)
 })
 
+for (const isLost of [false, true]) {
+  scenario(
+    `a CHILD_SA for which the peer has no time, since it rekeys the IKE_SA, is asked for again${isLost ? ', in the next one if that is lost' : ''}`,
+    async (world) => {
+      const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+      const client = addClient(world, { children: CHILDREN })
+      await world.initiate(client)
+      const heal = losing(world, gateway, (summary) => summary === 'CREATE_CHILD_SA request 0')
+      const rekeyed = standing(gateway).runExchange(rekeyIkeSa, 'rekey-ike')
+      const added = addChild(standing(client), standing(client).sa.connection!.children[1]!)
+      await world.until(() => client.eventsOf('child-failed').length > 0, 'the gateway has no time')
+      if (isLost) await world.outcome(standing(client).losePeer())
+      heal()
+      await world.outcome(Promise.all([rekeyed, added]))
+      await world.pass(5 * MINUTE)
+      for (const node of [client, gateway])
+        assert.deepEqual(
+          standing(node).sa.children.map(({ connection }) => connection.name),
+          isLost ? ['lab'] : ['net', 'lab'],
+        )
+    },
+  )
+}
+
 scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none that is lost', async (world) => {
   const gateway = addGateway(world, { dpdAction: 'start' })
   const client = addClient(world, { remoteId: '%any' })
