@@ -66,11 +66,13 @@ const KINDS: Readonly<Record<string, Kind>> = {
 }
 
 function configurationOf(peer: Peer): string {
+  // This charon has nothing to fetch by.
+  const revocationOf = ({ revocation }: Kind): string => (peer === 'espalier' ? (revocation ?? 'relaxed') : 'relaxed')
   const side = (title: string, whose: Peer, name: string, kind: Kind): string => `
     ${title}-1 { round = 1
       ${kind.first ?? 'auth = pubkey'}
       id = ${name}.${whose}.example
-      ${title === 'local' ? `certs = ${name}.pem` : `revocation = ${kind.revocation ?? 'relaxed'}`} }
+      ${title === 'local' ? `certs = ${name}.pem` : `revocation = ${revocationOf(kind)}`} }
     ${kind.more === undefined ? '' : `${title}-2 ${kind.more(whose)}`}`
   const connections = Object.entries(KINDS).map(
     ([name, kind]) => `${name} {
