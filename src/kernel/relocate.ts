@@ -101,9 +101,11 @@ async function moveGroup(
   strand: (half: Half, error: KernelError) => void,
 ): Promise<void> {
   for (const { relocation, from, to } of takeable) (relocation.installed.traces ??= []).push(idOf(from), idOf(to))
-  const takes = await ledger.perform(takeable.map(({ from }): Operation => ({ op: 'take-state', id: idOf(from) })))
+  // What packets are still let in by goes last, and comes first.
+  const inOrder = takeable.toSorted((a, b) => Number(a.from.direction === 'in') - Number(b.from.direction === 'in'))
+  const takes = await ledger.perform(inOrder.map(({ from }): Operation => ({ op: 'take-state', id: idOf(from) })))
   const taken: Taken[] = []
-  for (const [i, half] of takeable.entries()) {
+  for (const [i, half] of inOrder.entries()) {
     const take = takes[i]!
     if (take.kind === 'contents') taken.push({ half, contents: take.contents })
     else if (isNoState(take)) gone.add(half)
@@ -126,24 +128,47 @@ async function moveGroup(
   for (const { installed } of group) if (isClean && !outcome.stranded.has(installed)) installed.isUnsettled = false
 }
 
-/** States go in, and behind them the policies that let packets leave by them. */
+/**
+ * States go in, and behind those of a direction its policies, which let packets in, and leave, by them: the inbound
+ * direction first, whose packets nothing holds back.
+ */
 async function put(
   ledger: Ledger,
   taken: readonly Taken[],
   relocations: readonly Relocation[],
   place: (half: Half) => State,
 ): Promise<{ readonly failed: readonly { half: Half; error: KernelError }[]; readonly unset: readonly KernelError[] }> {
-  const additions = taken.map(({ half, contents }): Operation => ({ op: 'add-state', state: place(half), contents }))
   const policies = relocations.flatMap(({ installed, dynamic }) => ledger.reclaim(installed, dynamic))
-  if (additions.length === 0 && policies.length === 0) return { failed: [], unset: [] }
-  const outcomes = await ledger.perform([...additions, ...policies])
+  const steps = (['in', 'out'] as const).flatMap((way): readonly Step[] => [
+    ...taken
+      .filter(({ half }) => half.from.direction === way)
+      .map(({ half, contents }): Step => ({ half, operation: { op: 'add-state', state: place(half), contents } })),
+    ...policies
+      .filter((operation) => isOutward(operation) === (way === 'out'))
+      .map((operation): Step => ({ half: null, operation })),
+  ])
+  if (steps.length === 0) return { failed: [], unset: [] }
+  const outcomes = await ledger.perform(steps.map(({ operation }) => operation))
   const failed: { half: Half; error: KernelError }[] = []
-  for (const [i, { half }] of taken.entries()) {
-    const added = outcomes[i]!
-    if (added.kind === 'refused') failed.push({ half, error: added.error })
+  const unset: KernelError[] = []
+  for (const [i, { half }] of steps.entries()) {
+    const outcome = outcomes[i]!
+    if (outcome.kind !== 'refused') continue
+    if (half !== null) failed.push({ half, error: outcome.error })
+    else if (outcome.error.code !== 'KERNEL_NO_SUCH_POLICY') unset.push(outcome.error)
   }
-  const unset = outcomes.slice(additions.length).flatMap((set) => (set.kind === 'refused' ? [set.error] : []))
-  return { failed, unset: unset.filter(({ code }) => code !== 'KERNEL_NO_SUCH_POLICY') }
+  return { failed, unset }
+}
+
+/** Of a put: a state that goes in, or what is done with a policy. */
+interface Step {
+  readonly half: Half | null
+  readonly operation: Operation
+}
+
+function isOutward(operation: Operation): boolean {
+  if (operation.op === 'set-policy') return operation.policy.direction === 'out'
+  return operation.op === 'delete-policy' && operation.id.direction === 'out'
 }
 
 function halvesOf(relocation: Relocation): readonly Half[] {
