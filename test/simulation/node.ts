@@ -95,13 +95,13 @@ export class SimulatedNode implements Attachment {
   /** What it keeps of leases from one boot to the next, and how often that has changed. */
   keptLeases: readonly KeptLease[] = []
   leaseChanges = 0
-  /** What it knows to be of its own in the kernel. */
-  journal: readonly KernelObjects[] = []
   hub!: LogHub
   /** They hear of every event. */
   readonly listeners: ((event: IkeEvent) => void)[] = []
   readonly #driver: Driver
   #boots = 0
+  /** What it knows to be of its own in the kernel. */
+  #journal: () => readonly KernelObjects[] = () => []
 
   constructor(driver: Driver, name: string, addresses: readonly IpAddress[], realm: Realm, configuration: GatewayConfiguration) {
     this.#driver = driver
@@ -150,7 +150,7 @@ export class SimulatedNode implements Attachment {
 
   /** The program is killed, and begins anew; the kernel goes on. */
   kill(): void {
-    const journal = readBack(deserialize(serialize(writeDown(this.journal)))) as readonly KernelObjects[]
+    const journal = readBack(deserialize(serialize(writeDown(this.#journal())))) as readonly KernelObjects[]
     this.#run(this.kernel, this.#driver.entropyFor(`${this.name} ${this.#boots++}`))
     this.gateway.inherit(journal)
     this.gateway.start()
@@ -201,7 +201,10 @@ export class SimulatedNode implements Attachment {
         },
         journal: {
           changed: (inventory) => {
-            if (gateway === this.gateway) this.journal = inventory()
+            if (gateway !== this.gateway) return
+            // Written down at once, so that what nobody told of is missing; in days, where it changes all the time, when it is read.
+            const written = driver.isLong ? null : inventory()
+            this.#journal = written === null ? inventory : () => written
           },
         },
         ports: this.ports,
@@ -323,7 +326,8 @@ export class SimulatedNode implements Attachment {
     }
     const told = (outcomes: readonly Outcome[]): readonly Outcome[] =>
       this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)
-    if (this.#driver.kernelLatency === 0) return memory.perform(operations).then(told)
+    if (this.#driver.kernelLatency === 0)
+      return this.tellsLastUse ? memory.perform(operations) : memory.perform(operations).then(told)
     this.kernelOperationsPending++
     return new Promise((resolve) => {
       this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {

@@ -56,8 +56,9 @@ function countSet(deadlines: Session['deadlines']): number {
 }
 
 function hasTwins(children: readonly ChildSa[]): boolean {
-  // Traffic first, by which most differ, and no array is made: this is done after every step.
-  for (const [i, child] of children.entries()) {
+  // Traffic first, by which most differ, and nothing is made: this is done after every step.
+  for (let i = 1; i < children.length; i++) {
+    const child = children[i]!
     for (let j = 0; j < i; j++) {
       const other = children[j]!
       if (other.traffic === child.traffic && isLive(child, children) && isLive(other, children)) return true
