@@ -24,7 +24,7 @@ const hours = Number(options.hours)
  * Every core has a player, so none is helped by threads of the others; what is young dies within its cache; and a player
  * tells nobody where an error came from: whoever plays the seed again is told.
  */
-const PLAYER_OPTIONS = ['--max-semi-space-size=16', '--single-threaded-gc', '--stack-trace-limit=0']
+const PLAYER_OPTIONS = ['--max-semi-space-size=8', '--single-threaded-gc', '--stack-trace-limit=0']
 
 if (options.player) {
   process.on('message', (seed: string) => void playDay(seed, hours).then((played) => process.send!(played)))
