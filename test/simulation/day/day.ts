@@ -220,7 +220,10 @@ class Day {
     const sessions = node.sessions()
     const session = sessions[dice.below(sessions.length)]
     if (session === undefined) return
-    node.gateway.control.rekey({ ike: null, ikeId: session.sa.uniqueId, child: null, childId: null }, dice.chance(0.3))
+    // Who is behind a NAT that forgets it is not found again when what it had is broken before it is made anew.
+    const isLost = session.sa.nat.there && !node.configuration.settings.makeBeforeBreak
+    const reauth = dice.chance(0.3) && !isLost
+    node.gateway.control.rekey({ ike: null, ikeId: session.sa.uniqueId, child: null, childId: null }, reauth)
   }
 
   /** By one side, or by both in the same moment or nearly. */

@@ -71,7 +71,8 @@ export function planDay(world: World): Plan {
       sites.map((site) => hubSide(site, lives)),
       lives,
       dice,
-      NO_WISHES,
+      // It finds its clients again as they find it, but for those that a NAT has forgotten.
+      dice.chance(0.3) ? { ...NO_WISHES, dpd: { start: true, trap: false } } : NO_WISHES,
     ),
   )
   const natOf = new Map<SimulatedNode, Nat | null>()
