@@ -64,11 +64,11 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
 }
 
 /**
- * Whether a peer that says INITIAL_CONTACT can mean that one. With the same peer another came to stand since it began
- * this one, which is no news of it: it has not lost its memory in between, and may have said so before the other stood.
+ * Whether a peer that says INITIAL_CONTACT can mean that one. Not one that we began ourselves and that came to stand
+ * since the peer began this one: it has not lost its memory in between, and may have said so before the other stood.
  */
 function isForgotten({ sa: old }: Session, { sa }: Session): boolean {
-  return old.established === null || old.established <= sa.created
+  return old.originalRole === 'responder' || old.established === null || old.established <= sa.created
 }
 
 function replace(session: Session, old: Session): void {
