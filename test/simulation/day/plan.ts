@@ -71,9 +71,8 @@ export function planDay(world: World): Plan {
       sites.map((site) => hubSide(site, lives)),
       lives,
       dice,
-      // It finds its clients again as they find it, but for those that a NAT has forgotten. With unique = replace the one
-      // may let go of what the other decides to keep, when both begin at once.
-      dice.chance(0.3) && !isReplacing(lives) ? { ...NO_WISHES, dpd: { start: true, trap: false } } : NO_WISHES,
+      // Where both begin anew at once, from whatever cause, two may stay with unique = no, as with strongSwan.
+      NO_WISHES,
     ),
   )
   const natOf = new Map<SimulatedNode, Nat | null>()
@@ -197,12 +196,8 @@ function clientSide(site: Site, lives: Lives): ConnectionWords {
 function common(site: Site, { ike, reauth, makeBeforeBreak }: Lives, rekeys: boolean): ConnectionWords {
   const over = Math.max(4 * MINUTE, ike / 10)
   // Who broke a tunnel to make it anew goes on trying, and so may its peer, when it finds out.
-  const unique = isReplacing({ reauth, makeBeforeBreak }) ? 'replace' : 'no'
+  const unique = reauth > 0 && !makeBeforeBreak ? 'replace' : 'no'
   return { unique, encap: site.encap, lifetime: { rekey: rekeys ? ike : 0, reauth: rekeys ? reauth : 0, over, rand: ike / 5 } }
-}
-
-function isReplacing({ reauth, makeBeforeBreak }: Pick<Lives, 'reauth' | 'makeBeforeBreak'>): boolean {
-  return reauth > 0 && !makeBeforeBreak
 }
 
 function childrenOf(
