@@ -3,6 +3,7 @@
  */
 import type { PrivateKey } from '../crypto/private-key.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
+import type { AttributeCertificate } from '../pki/attribute-certificate.ts'
 import type { Authority } from '../pki/authority.ts'
 import type { Certificate } from '../pki/certificate.ts'
 import type { Crl } from '../pki/crl.ts'
@@ -18,6 +19,9 @@ export interface Credentials {
   intermediates(): readonly Certificate[]
   /** OCSP signers (x509ocsp), believed about every CA. */
   ocspSigners(): readonly Certificate[]
+  /** Attribute authorities (x509aa), believed about every holder. */
+  attributeAuthorities(): readonly Certificate[]
+  attributeCertificates(): readonly AttributeCertificate[]
   authorityInfos(): readonly Authority[]
   crls(): readonly Crl[]
   rawPublicKeys(): readonly PublicKey[]
@@ -29,6 +33,8 @@ export const NO_CREDENTIALS: Credentials = {
   authorities: () => [],
   intermediates: () => [],
   ocspSigners: () => [],
+  attributeAuthorities: () => [],
+  attributeCertificates: () => [],
   authorityInfos: () => [],
   crls: () => [],
   rawPublicKeys: () => [],

@@ -3,6 +3,7 @@
  */
 import type { PrivateKey } from '../crypto/private-key.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
+import type { AttributeCertificate } from '../pki/attribute-certificate.ts'
 import type { Authority } from '../pki/authority.ts'
 import { ExtendedKeyUsage, type Certificate } from '../pki/certificate.ts'
 import type { Crl } from '../pki/crl.ts'
@@ -20,6 +21,7 @@ export interface FlaggedCertificate {
 /** Everything of this kind that files have. */
 export interface LoadedCredentials {
   readonly certificates: readonly FlaggedCertificate[]
+  readonly attributeCertificates: readonly AttributeCertificate[]
   readonly crls: readonly Crl[]
   readonly publicKeys: readonly PublicKey[]
   readonly privateKeys: readonly PrivateKey[]
@@ -28,6 +30,7 @@ export interface LoadedCredentials {
 
 export const NOTHING_LOADED: LoadedCredentials = {
   certificates: [],
+  attributeCertificates: [],
   crls: [],
   publicKeys: [],
   privateKeys: [],

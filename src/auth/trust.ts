@@ -11,19 +11,23 @@ import type { Milliseconds } from '../base/time.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import { schemeName, type KeyType, type SignatureScheme } from '../crypto/signature-scheme.ts'
 import { IdType } from '../iana/ikev2.ts'
+import type { AttributeCertificate } from '../pki/attribute-certificate.ts'
 import { describeCertificate, KeyUsage, subjectOf, type Certificate } from '../pki/certificate.ts'
 import { findPath, paths } from '../pki/path.ts'
 import type { RevocationPolicy } from '../pki/revocation.ts'
 import { confirms, matchCertificate } from './certificate-identities.ts'
 import { isAllowed, rulesForAuth, strengthRefusal, type Constraints, type ConstraintSettings } from './constraints.ts'
 import type { Credentials } from './credentials.ts'
-import { formatIdentity, type Identity, type IdentityPattern } from './identity.ts'
+import { membershipOf, type Membership } from './groups.ts'
+import { formatIdentity, matchIdentity, patternOf, type Identity, type IdentityPattern } from './identity.ts'
 
 /** What a peer shows of itself in one round, before anything of it is believed. */
 export interface Shown {
   readonly id: Identity
   /** Leaf first; what follows it is of use to find a path, and no more. */
   readonly certificates: readonly Certificate[]
+  /** Of it, perhaps. */
+  readonly attributeCertificates: readonly AttributeCertificate[]
 }
 
 /** What a connection wants of a peer in one round. */
@@ -63,7 +67,7 @@ const PATHS_MAX = 8
  */
 export function* keysOf(
   type: KeyType,
-  { id, certificates: [leaf] }: Shown,
+  { id, certificates: [leaf] }: Pick<Shown, 'id' | 'certificates'>,
   rounds: readonly Pick<Requirements, 'certificates' | 'publicKeys'>[],
   credentials: Credentials,
 ): Generator<PeerKey, void, undefined> {
@@ -86,20 +90,26 @@ export function* keysOf(
   for (const key of credentials.rawPublicKeys()) if (isKeyId(key, id)) yield* offer({ key, certificate: null })
 }
 
+interface Context {
+  readonly credentials: Credentials
+  readonly settings: ConstraintSettings
+  readonly now: Milliseconds
+}
+
 /** Why AUTH by a key is trusted, or the sentence that says why it is not. */
 export function trustOf(
   { key, certificate }: PeerKey,
   scheme: SignatureScheme,
   shown: Shown,
   round: Requirements,
-  context: { readonly credentials: Credentials; readonly settings: ConstraintSettings; readonly now: Milliseconds },
+  context: Context,
 ): Trust | string {
   const { constraints } = round
   if (!isAllowed(rulesForAuth(constraints, context.settings), scheme, context.settings))
     return `IKE signature scheme ${schemeName(scheme)} not acceptable`
   let refusal: string | null = null
   for (const trust of trusts(key, certificate, shown, round, context)) {
-    const against = typeof trust === 'string' ? trust : (wishRefusal(trust, round, context.settings) ?? null)
+    const against = typeof trust === 'string' ? trust : wishRefusal(trust, shown, round, context)
     if (against === null && typeof trust !== 'string') return trust
     // The first is about the likeliest path.
     refusal ??= against
@@ -162,7 +172,8 @@ function pinnedRefusal(certificate: Certificate, now: Milliseconds): string | nu
 }
 
 /** What a connection wants more than trust (strongSwan: auth_cfg_t.complies, and its words); null if it has it. */
-function wishRefusal({ key, path, isAnchored }: Trust, round: Requirements, settings: ConstraintSettings): string | null {
+function wishRefusal({ key, path, isAnchored }: Trust, shown: Shown, round: Requirements, context: Context): string | null {
+  const { settings } = context
   const { constraints, certificates, publicKeys, caCertificates, caId, groups, certificatePolicies } = round
   const [leaf] = path
   const above = isAnchored ? path.slice(1) : []
@@ -178,8 +189,15 @@ function wishRefusal({ key, path, isAnchored }: Trust, round: Requirements, sett
     return `constraint check failed: peer not authenticated by CA '${subjectOf(caCertificates[0]!)}'`
   if (caId !== null && !above.some((ca) => matchCertificate(caId, ca) > 0))
     return `constraint check failed: peer not authenticated by CA '${formatPattern(caId)}'`
-  if (groups.length > 0)
-    return `constraint check failed: group membership to '${formatIdentity(groups[0]!)}' required, and attribute certificates are not read`
+  if (groups.length > 0) {
+    // Who is trusted by itself is in no group: nobody vouches for it (strongSwan).
+    const { groups: shownGroups, refusals } =
+      leaf === undefined || !isAnchored ? NO_MEMBERSHIP : membershipOf(leaf, shown.attributeCertificates, context)
+    if (!groups.some((wanted) => shownGroups.some((group) => matchIdentity(patternOf(wanted), group) > 0))) {
+      const why = refusals.length === 0 ? '' : `: ${refusals.slice(0, REFUSALS_MAX).join(', ')}`
+      return `constraint check failed: group membership to '${formatIdentity(groups.at(-1)!)}' required${why}`
+    }
+  }
   for (const policy of certificatePolicies)
     if (!hasPolicy(path, isAnchored, policy)) return `constraint check failed: constraint requires cert policy ${policy}`
   for (const { signatureScheme, signatureAlgorithm } of isAnchored ? path.slice(0, -1) : []) {
@@ -190,6 +208,10 @@ function wishRefusal({ key, path, isAnchored }: Trust, round: Requirements, sett
   const weak = strengthRefusal(constraints, path.length === 0 ? [key] : path.map(({ publicKey }) => publicKey))
   return weak === null ? null : `constraint check failed: ${weak}`
 }
+
+const NO_MEMBERSHIP: Membership = { groups: [], refusals: [] }
+/** Ours, of one sentence. */
+const REFUSALS_MAX = 3
 
 /** In the leaf, and in all above it but the root: by itself or as anyPolicy (RFC 5280 6.1; mappings do not count). */
 function hasPolicy(path: readonly Certificate[], isAnchored: boolean, policy: string): boolean {

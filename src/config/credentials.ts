@@ -7,6 +7,7 @@ import { EspalierError, messageOf } from '../base/errors.ts'
 import { readPrivateKey, type PrivateKey } from '../crypto/private-key.ts'
 import { readPublicKeyFile, type PublicKey } from '../crypto/public-key.ts'
 import { Secret } from '../crypto/secret.ts'
+import { readAttributeCertificateFile, type AttributeCertificate } from '../pki/attribute-certificate.ts'
 import type { Authority } from '../pki/authority.ts'
 import { readCertificate, readCertificateFile, type Certificate } from '../pki/certificate.ts'
 import { CRL_BYTES_MAX, readCrlFile, type Crl } from '../pki/crl.ts'
@@ -70,9 +71,9 @@ export function readCredentials(
   const directories = new CredentialDirectories(files, report)
   for (const [directory, flag] of CERTIFICATE_DIRECTORIES)
     directories.each(directory, FILE_BYTES_MAX, (bytes) => directories.addCertificates(readCertificateFile(bytes), flag))
-  directories.each('x509ac', FILE_BYTES_MAX, () => {
-    throw new EspalierError('caller', 'CREDENTIAL_UNSUPPORTED', 'attribute certificates are not supported')
-  })
+  directories.each('x509ac', FILE_BYTES_MAX, (bytes) =>
+    directories.attributeCertificates.push(...readAttributeCertificateFile(bytes)),
+  )
   directories.each('x509crl', CRL_BYTES_MAX, (bytes) => directories.crls.push(...readCrlFile(bytes)))
   directories.each('pubkey', FILE_BYTES_MAX, (bytes) => directories.publicKeys.push(readPublicKeyFile(bytes)))
   for (const directory of KEY_DIRECTORIES) {
@@ -122,6 +123,7 @@ class CredentialDirectories {
   readonly #report: Report
   readonly #names = new Set<string>()
   readonly certificates: FlaggedCertificate[] = []
+  readonly attributeCertificates: AttributeCertificate[] = []
   readonly crls: Crl[] = []
   readonly publicKeys: PublicKey[] = []
   readonly privateKeys: PrivateKey[] = []
@@ -174,8 +176,8 @@ class CredentialDirectories {
   }
 
   loaded(authorities: readonly Authority[]): LoadedCredentials {
-    const { certificates, crls, publicKeys, privateKeys } = this
-    return { certificates, crls, publicKeys, privateKeys, authorities }
+    const { certificates, attributeCertificates, crls, publicKeys, privateKeys } = this
+    return { certificates, attributeCertificates, crls, publicKeys, privateKeys, authorities }
   }
 }
 

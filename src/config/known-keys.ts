@@ -199,7 +199,10 @@ const REMOTE: SectionRules = rules({
       'Who the peer has to be: an identity, or `*.example.org`, `*@example.org`, a distinguished name with `*` values. Without it the subject of `certs`, if there are any.',
     ),
     eap_id: refused('EAP is not supported yet'),
-    groups: unhonoured('no peer can show that it is in a group, so none is let in: attribute certificates are not read', isEmpty),
+    groups: honoured(
+      '',
+      'Groups, separated by commas, one of which the peer has to be in by an attribute certificate about its certificate: loaded from `x509ac`, or sent by it, and by an authority in `x509aa` (certificates.md).',
+    ),
     cert_policy: honoured(
       '',
       "Object identifiers, separated by commas: policies that the peer's certificate has to be issued under, all of them.",

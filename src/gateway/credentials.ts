@@ -20,6 +20,7 @@ import type { PrivateKey } from '../crypto/private-key.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import type { Connection } from '../ike/connection.ts'
 import type { IkeEvent } from '../ike/events.ts'
+import { describeAttributeCertificate, type AttributeCertificate } from '../pki/attribute-certificate.ts'
 import type { Authority } from '../pki/authority.ts'
 import { subjectOf, type Certificate } from '../pki/certificate.ts'
 import type { Crl } from '../pki/crl.ts'
@@ -36,6 +37,7 @@ export class CredentialStore implements Credentials {
   readonly #connections: () => readonly Connection[]
   readonly #report: (event: IkeEvent) => void
   readonly #certificates: Store<FlaggedCertificate>
+  readonly #attributeCertificates: Store<AttributeCertificate>
   readonly #crls: Store<Crl>
   readonly #publicKeys: Store<PublicKey>
   readonly #privateKeys: Store<PrivateKey>
@@ -48,6 +50,7 @@ export class CredentialStore implements Credentials {
     this.#connections = connections
     this.#report = report
     this.#certificates = new Store(loaded.certificates, ({ certificate }) => certificate.fingerprint, CERTIFICATES_MAX)
+    this.#attributeCertificates = new Store(loaded.attributeCertificates, ({ fingerprint }) => fingerprint, CERTIFICATES_MAX)
     this.#crls = new Store(newestCrls(loaded.crls), keyOfCrl, CRLS_MAX)
     this.#publicKeys = new Store(loaded.publicKeys, idOf, KEYS_MAX)
     this.#privateKeys = new Store(loaded.privateKeys, ({ publicKey }) => idOf(publicKey), KEYS_MAX)
@@ -67,6 +70,12 @@ export class CredentialStore implements Credentials {
   }
   ocspSigners(): readonly Certificate[] {
     return this.#current().ocspSigners
+  }
+  attributeAuthorities(): readonly Certificate[] {
+    return this.#current().attributeAuthorities
+  }
+  attributeCertificates(): readonly AttributeCertificate[] {
+    return this.#attributeCertificates.all()
   }
   rawPublicKeys(): readonly PublicKey[] {
     return this.#current().publicKeys
@@ -129,6 +138,7 @@ export class CredentialStore implements Credentials {
       certificates: having((flag) => flag !== 'CA'),
       authorities: having((flag) => flag === 'CA'),
       ocspSigners: having((flag) => flag === 'OCSP'),
+      attributeAuthorities: having((flag) => flag === 'AA'),
       intermediates: [...new Map(inOrder.flatMap(({ chain }) => chain.map((link) => [link.fingerprint, link]))).values()],
       ownedKeys,
       publicKeys: [...new Map(ownedKeys.map(({ key }) => [idOf(key), key])).values()],
@@ -140,11 +150,13 @@ export class CredentialStore implements Credentials {
   /** Takes over what the files have now; what clients loaded besides stays. */
   replaceAll(loaded: LoadedCredentials): void {
     for (const key of this.#certificates.goneFrom(loaded.certificates)) this.#removeCertificate(key)
+    for (const key of this.#attributeCertificates.goneFrom(loaded.attributeCertificates)) this.#removeAttributeCertificate(key)
     for (const key of this.#crls.goneFrom(loaded.crls)) this.#crls.remove(key)
     for (const key of this.#publicKeys.goneFrom(loaded.publicKeys)) this.#publicKeys.remove(key)
     for (const id of this.#privateKeys.goneFrom(loaded.privateKeys)) this.unloadPrivateKey(id)
     for (const name of this.#authorities.goneFrom(loaded.authorities)) this.unloadAuthority(name)
     this.#each(loaded.certificates, (certificate) => this.loadCertificate(certificate, 'files'))
+    this.#each(loaded.attributeCertificates, (certificate) => this.loadAttributeCertificate(certificate, 'files'))
     this.#each(loaded.crls, (crl) => this.loadCrl(crl, 'files'))
     this.#each(loaded.publicKeys, (key) => this.loadPublicKey(key, 'files'))
     this.#each(loaded.privateKeys, (key) => this.loadPrivateKey(key, 'files'))
@@ -177,6 +189,18 @@ export class CredentialStore implements Credentials {
     const removed = this.#certificates.remove(fingerprint)
     this.#view = null
     if (removed !== null) this.#tell('certificate', subjectOf(removed.certificate), 'removed')
+  }
+
+  loadAttributeCertificate(certificate: AttributeCertificate, origin: Origin = 'client'): void {
+    const { fingerprint } = certificate
+    if (this.#attributeCertificates.get(fingerprint) !== null) return this.#attributeCertificates.keep(fingerprint, origin)
+    this.#attributeCertificates.put(certificate, origin)
+    this.#tell('certificate', describeAttributeCertificate(certificate), 'added')
+  }
+
+  #removeAttributeCertificate(fingerprint: string): void {
+    const removed = this.#attributeCertificates.remove(fingerprint)
+    if (removed !== null) this.#tell('certificate', describeAttributeCertificate(removed), 'removed')
   }
 
   /** In the place of an older one of the same issuer about the same; an older one is not taken (strongSwan: add_crl). */
@@ -231,6 +255,7 @@ export class CredentialStore implements Credentials {
   clear(): void {
     for (const { certificate } of [...this.#certificates.all()]) this.#removeCertificate(certificate.fingerprint)
     for (const id of this.privateKeyIds()) this.unloadPrivateKey(id)
+    for (const { fingerprint } of [...this.#attributeCertificates.all()]) this.#removeAttributeCertificate(fingerprint)
     for (const crl of [...this.#crls.all()]) this.#crls.remove(keyOfCrl(crl))
     for (const key of [...this.#publicKeys.all()]) this.#publicKeys.remove(idOf(key))
     this.#view = null
@@ -249,6 +274,7 @@ interface View {
   readonly certificates: readonly Certificate[]
   readonly authorities: readonly Certificate[]
   readonly ocspSigners: readonly Certificate[]
+  readonly attributeAuthorities: readonly Certificate[]
   readonly intermediates: readonly Certificate[]
   readonly ownedKeys: readonly OwnedPublicKey[]
   readonly publicKeys: readonly PublicKey[]

@@ -1,14 +1,16 @@
 /**
  * CERT and CERTREQ payloads (RFC 7296 3.6, 3.7): certificates leaf first, raw public keys (RFC 7670), CRLs, OCSP answers
- * (RFC 4806); what the other side is asked for, by the SHA-1 of the public keys of CAs. Certificates come whole: by hash
+ * (RFC 4806), attribute certificates (RFC 5755); what the other side is asked for, by the SHA-1 of the public keys of CAs. Certificates come whole: by hash
  * and URL they would be fetched from wherever a stranger says.
  */
 import { equalBytes, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
+import { isOf } from '../auth/groups.ts'
 import type { OwnCredential } from '../auth/own-credential.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import { CertEncoding, nameOf } from '../iana/ikev2.ts'
 import type { Payload } from '../message/ikev2/payload.ts'
+import { readAttributeCertificate, type AttributeCertificate } from '../pki/attribute-certificate.ts'
 import { readCertificate, type Certificate } from '../pki/certificate.ts'
 import type { Connection } from './connection.ts'
 import type { Authenticating, CertificateRequest } from './opening.ts'
@@ -16,7 +18,7 @@ import type { Authenticating, CertificateRequest } from './opening.ts'
 /** Our limits for one message: certificates that are read at all, and how many of a chain's are. */
 const CERT_PAYLOADS_MAX = 20
 const CERTIFICATES_MAX = 10
-/** CRLs and OCSP answers that are kept of one message. */
+/** CRLs, OCSP answers and attribute certificates that are kept of one message, of each. */
 const STATUS_MAX = 8
 /** CAs that are asked for by name; with more of them anything is welcome (an IKE_SA_INIT goes in one piece). */
 const AUTHORITIES_MAX = 60
@@ -27,6 +29,8 @@ export interface SentCertificates {
   readonly leaf: Certificate | null
   /** Those behind it, read when they are first asked for: who does not have the key of the leaf is not worth that. */
   issuers(): readonly Certificate[]
+  /** As `issuers`. */
+  attributeCertificates(): readonly AttributeCertificate[]
   readonly crls: readonly Uint8Array[]
   readonly ocspAnswers: readonly Uint8Array[]
 }
@@ -39,6 +43,7 @@ export function readCertificates(
 ): SentCertificates {
   const { sa, env } = session
   const encoded: Uint8Array[] = []
+  const attributes: Uint8Array[] = []
   const crls: Uint8Array[] = []
   const ocspAnswers: Uint8Array[] = []
   const ignore = (sentence: string): void => env.report({ event: 'certificate-ignored', sa, sentence })
@@ -52,6 +57,9 @@ export function readCertificates(
     switch (payload.encoding) {
       case CertEncoding.X509_SIGNATURE:
         if (encoded.length < CERTIFICATES_MAX) encoded.push(payload.data)
+        break
+      case CertEncoding.X509_ATTRIBUTE:
+        if (attributes.length < STATUS_MAX) attributes.push(payload.data)
         break
       case CertEncoding.CRL:
         if (crls.length < STATUS_MAX) crls.push(payload.data)
@@ -74,7 +82,27 @@ export function readCertificates(
   const [first, ...others] = encoded
   const leaf = first === undefined ? null : readOne(session, first, true)
   let issuers: readonly Certificate[] | null = null
-  return { leaf, issuers: () => (issuers ??= others.flatMap((der) => readOne(session, der, false) ?? [])), crls, ocspAnswers }
+  let attributeCertificates: readonly AttributeCertificate[] | null = null
+  return {
+    leaf,
+    issuers: () => (issuers ??= others.flatMap((der) => readOne(session, der, false) ?? [])),
+    attributeCertificates: () => (attributeCertificates ??= attributes.flatMap((der) => readAttributes(session, der) ?? [])),
+    crls,
+    ocspAnswers,
+  }
+}
+
+function readAttributes({ sa, env }: Pick<Authenticating, 'sa' | 'env'>, der: Uint8Array): AttributeCertificate | null {
+  try {
+    const certificate = readAttributeCertificate(der)
+    env.report({ event: 'attribute-certificate-received', sa, certificate })
+    return certificate
+  } catch (error) {
+    if (!(error instanceof EspalierError)) throw error
+    const sentence = `received an attribute certificate that cannot be read: ${error.message}`
+    env.report({ event: 'certificate-ignored', sa, sentence })
+    return null
+  }
 }
 
 function readOne({ sa, env }: Pick<Authenticating, 'sa' | 'env'>, der: Uint8Array, isLeaf: boolean): Certificate | null {
@@ -173,10 +201,21 @@ export function ownCertificates(
     if (asked?.wantsRawKeys !== true) return []
     return [{ kind: 'CERT', encoding: CertEncoding.RAW_PUBLIC_KEY, data: key.publicKey.spki }]
   }
-  return [certificate, ...intermediates].map((one, i): Payload => {
+  const certificates = [certificate, ...intermediates].map((one, i): Payload => {
     env.report({ event: 'certificate-sent', sa, certificate: one, isLeaf: i === 0 })
     return { kind: 'CERT', encoding: CertEncoding.X509_SIGNATURE, data: one.der }
   })
+  // strongSwan: whatever is loaded about it and in date goes along, asked for or not.
+  const now = env.clock.wall()
+  const attributes = env
+    .credentials()
+    .attributeCertificates()
+    .filter((one) => isOf(one, certificate) && one.notBefore <= now && now <= one.notAfter)
+  const about = attributes.slice(0, STATUS_MAX).map((one): Payload => {
+    env.report({ event: 'attribute-certificate-sent', sa, certificate: one })
+    return { kind: 'CERT', encoding: CertEncoding.X509_ATTRIBUTE, data: one.der }
+  })
+  return [...certificates, ...about]
 }
 
 /** Whether OCSP answers are asked for in IKE, of a peer that one of these connections is for. */

@@ -17,6 +17,7 @@ import type { Payload } from '../message/ikev2/payload.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { HealthReason, HealthState, Repair } from '../nat/health.ts'
 import type { SuiteProposal } from '../negotiate/proposals.ts'
+import type { AttributeCertificate } from '../pki/attribute-certificate.ts'
 import type { Certificate } from '../pki/certificate.ts'
 import type { RevocationVerdict } from '../pki/revocation.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -172,6 +173,11 @@ export type IkeEvent =
     }
   | { readonly event: 'certificate-received'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }
   | { readonly event: 'certificate-sent'; readonly sa: IkeSa; readonly certificate: Certificate; readonly isLeaf: boolean }
+  | {
+      readonly event: 'attribute-certificate-received' | 'attribute-certificate-sent'
+      readonly sa: IkeSa
+      readonly certificate: AttributeCertificate
+    }
   /** A CERT payload that is of no use. */
   | { readonly event: 'certificate-ignored'; readonly sa: IkeSa; readonly sentence: string }
   /** The peer asks for certificates of these CAs, and of so many that we do not know. */

@@ -206,7 +206,8 @@ export class PeerRounds {
     const { method, scheme } = signature
     const context = { credentials: env.credentials(), settings: env.settings(), now: env.clock.wall() }
     const certificates = sent.leaf === null ? [] : [sent.leaf, ...sent.issuers()]
-    const trust = trustOf(key, scheme, { id, certificates }, wanted, context)
+    const attributeCertificates = wanted.groups.length === 0 ? [] : sent.attributeCertificates()
+    const trust = trustOf(key, scheme, { id, certificates, attributeCertificates }, wanted, context)
     if (typeof trust === 'string')
       return trust.startsWith('no trusted') ? { reason: 'not proven', sentence: trust } : refused(trust)
     const revocation = await this.#revocationsOf(trust, sent)

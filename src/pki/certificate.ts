@@ -74,8 +74,7 @@ export function issuerOf(certificate: Certificate): string {
   return nameText(certificate.issuer)
 }
 /** Hex with colons, `0a:bc`. */
-export function serialOf(certificate: Certificate): string {
-  const { serial } = certificate
+export function serialOf({ serial }: Pick<Certificate, 'serial'>): string {
   return toHex(serial.length > 1 && serial[0] === 0 ? serial.subarray(1) : serial).replace(/..(?=.)/g, '$&:')
 }
 /** `certificate 'CN=moon' (serial 0a:bc)`: how every sentence about one begins. */

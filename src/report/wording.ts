@@ -26,7 +26,7 @@ import { encapsulates } from '../nat/detection.ts'
 import type { Way } from '../nat/path.ts'
 import { formatProposal, groupName, type SuiteProposal } from '../negotiate/proposals.ts'
 import { formatSelector } from '../negotiate/selectors.ts'
-import { subjectOf } from '../pki/certificate.ts'
+import { nameText, subjectOf } from '../pki/certificate.ts'
 import { healthSentence } from './health.ts'
 import type { Level, Line, LogGroup, Loudness } from './line.ts'
 import { messageSummary } from './message.ts'
@@ -325,6 +325,8 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
       return wordNegotiation(speaker, event)
     case 'certificate-received':
     case 'certificate-sent':
+    case 'attribute-certificate-received':
+    case 'attribute-certificate-sent':
     case 'certificate-ignored':
     case 'certificate-requested':
     case 'certificate-request-sent':
@@ -691,7 +693,13 @@ const CLASSIC_METHODS: Readonly<Record<number, string>> = {
 function wordCertificates(
   speaker: Speaker,
   event: Event<
-    'certificate-received' | 'certificate-sent' | 'certificate-ignored' | 'certificate-requested' | 'certificate-request-sent'
+    | 'certificate-received'
+    | 'certificate-sent'
+    | 'attribute-certificate-received'
+    | 'attribute-certificate-sent'
+    | 'certificate-ignored'
+    | 'certificate-requested'
+    | 'certificate-request-sent'
   >,
 ): void {
   switch (event.event) {
@@ -700,6 +708,11 @@ function wordCertificates(
       const verb = event.event === 'certificate-sent' ? 'sending' : 'received'
       const what = event.isLeaf ? 'end entity' : 'issuer'
       return speaker.tell('ike', 1, () => `${verb} ${what} cert "${subjectOf(event.certificate)}"`)
+    }
+    case 'attribute-certificate-received':
+    case 'attribute-certificate-sent': {
+      const verb = event.event === 'attribute-certificate-sent' ? 'sending' : 'received'
+      return speaker.tell('ike', 1, () => `${verb} attribute certificate issued by "${nameText(event.certificate.issuer)}"`)
     }
     case 'certificate-ignored':
       return speaker.tell('ike', 1, () => event.sentence)

@@ -2,11 +2,21 @@
  * Certificates as clients load and list them: by type and flag (strongSwan: vici_cred.c, vici_query.c, vici_cert_info.c).
  */
 import { matchCertificate } from '../auth/certificate-identities.ts'
-import { formatIdentity, identityOfKey, identityOfSubject, matchIdentity, parseIdentity, patternOf } from '../auth/identity.ts'
+import {
+  formatIdentity,
+  identityOfKey,
+  identityOfSubject,
+  matchIdentity,
+  parseIdentity,
+  patternOf,
+  type Identity,
+  type IdentityPattern,
+} from '../auth/identity.ts'
 import { flagged, type CertificateFlag } from '../auth/loaded-credentials.ts'
 import { EspalierError } from '../base/errors.ts'
 import { readPublicKeyFile } from '../crypto/public-key.ts'
 import type { CredentialStore } from '../gateway/credentials.ts'
+import { readAttributeCertificateFile, type AttributeCertificate } from '../pki/attribute-certificate.ts'
 import { readCertificateFile } from '../pki/certificate.ts'
 import { readCrlFile } from '../pki/crl.ts'
 import type { RevocationCache } from '../pki/revocation-cache.ts'
@@ -72,6 +82,10 @@ export function loadCertificate(store: CredentialStore, { type, flag }: Certific
       store.loadCertificate(added)
       return
     }
+    case 'X509_AC':
+      for (const certificate of parsed(failure, () => readAttributeCertificateFile(data)))
+        store.loadAttributeCertificate(certificate)
+      return
     case 'X509_CRL':
       for (const crl of parsed(failure, () => readCrlFile(data))) store.loadCrl(crl)
       return
@@ -97,7 +111,7 @@ const VALUE_BYTES_MAX = 0xffff
 
 // -- list-certs ----------------------------------------------------------------------------------------------------
 
-/** The events of list-certs: public keys, then certificates by what they are for, then CRLs and OCSP answers, those that were fetched as well (strongSwan's order). Nothing for what nobody knows. */
+/** The events of list-certs: public keys, then certificates by what they are for, attribute certificates, CRLs and OCSP answers, those that were fetched as well (strongSwan's order). Nothing for what nobody knows. */
 export function* listed(request: ViciSection, store: CredentialStore, cache: RevocationCache): Iterable<ViciSection> {
   const kind = certificateKind(textOf(request, 'type') ?? 'ANY')
   if (kind === null) return
@@ -133,6 +147,12 @@ export function* listed(request: ViciSection, store: CredentialStore, cache: Rev
       }
     }
   }
+  if (type === 'ANY' || type === 'X509_AC') {
+    for (const { holder, holderName, der } of store.attributeCertificates().toReversed()) {
+      if (subject !== null && !isAboutHolder(subject, holder, holderName)) continue
+      yield section(['type', 'X509_AC'], ['data', der])
+    }
+  }
   if (type === 'ANY' || type === 'X509_CRL') {
     for (const crl of new Set([...store.crls(), ...cache.crls()])) {
       if (subject !== null && matchIdentity(subject, identityOfSubject(crl.issuer)) === 0) continue
@@ -143,4 +163,17 @@ export function* listed(request: ViciSection, store: CredentialStore, cache: Rev
   if ((type === 'ANY' || type === 'OCSP_RESPONSE') && subject === null) {
     for (const { der } of cache.ocspAnswers()) yield section(['type', 'OCSP_RESPONSE'], ['data', der])
   }
+}
+
+/** By the holder's name, or by the serial number of its certificate as a KEY_ID (strongSwan). */
+function isAboutHolder(
+  subject: IdentityPattern,
+  holder: AttributeCertificate['holder'],
+  holderName: AttributeCertificate['holderName'],
+): boolean {
+  const ids: readonly Identity[] = [
+    ...(holderName === null ? [] : [identityOfSubject(holderName)]),
+    ...(holder === null ? [] : [identityOfKey(holder.serial)]),
+  ]
+  return ids.some((id) => matchIdentity(subject, id) > 0)
 }

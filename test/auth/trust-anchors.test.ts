@@ -21,7 +21,7 @@ function trust(cacerts: readonly TestCertificate[], x509ca: readonly TestCertifi
   return trustOf(
     { key, certificate: moon.certificate },
     { key: 'ecdsa', hash: 'sha256', pss: false },
-    { id: parseIdentity('CN=moon'), certificates: certificates(sent) },
+    { id: parseIdentity('CN=moon'), certificates: certificates(sent), attributeCertificates: [] },
     {
       certificates: [],
       publicKeys: [],

@@ -34,6 +34,7 @@ const credentials = (cas: readonly TestCertificate[], more: Partial<Credentials>
 const shown = (...certificates: readonly TestCertificate[]): Shown => ({
   id: parseIdentity('moon.example'),
   certificates: certificates.map(({ certificate }) => certificate),
+  attributeCertificates: [],
 })
 
 /** The path by names, or why there is none. */
@@ -102,7 +103,7 @@ test('what a connection wants more than trust, in strongSwan’s words', () => {
   refused({ caCertificates: [OTHER.certificate] }, /^constraint check failed: peer not authenticated by CA 'CN=Other'$/)
   refused({ certificates: [ALONE.certificate] }, /^constraint check failed: peer not authenticated with peer cert 'CN=alone'$/)
   refused({ certificatePolicies: ['1.2.4'] }, /^constraint check failed: constraint requires cert policy 1\.2\.4$/)
-  refused({ groups: [parseIdentity('staff')] }, /^constraint check failed: group membership to 'staff' required/)
+  refused({ groups: [parseIdentity('staff')] }, /^constraint check failed: group membership to 'staff' required$/)
   refused(
     { constraints: parseConstraints('rsa-3072-ecdsa-256') },
     /^constraint check failed: RSA-2048 signatures not acceptable$/,

@@ -7,7 +7,8 @@ import type { ConfigurationFiles } from '../../src/config/files.ts'
 import { loadConfiguration, type Configuration, type Loaded } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
 import { subjectOf } from '../../src/pki/certificate.ts'
-import { keyPair, makeCa, makeCertificate, type TestKey } from '../support/pki.ts'
+import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
+import { keyPair, makeCa, makeCertificate, pem, type TestKey } from '../support/pki.ts'
 import { makeCrl } from '../support/revocation.ts'
 import { memoryFiles } from './memory-files.ts'
 
@@ -63,6 +64,18 @@ test('what stands behind the first certificate of a file goes with it', () => {
   )
 })
 
+test('attribute certificates, several in a file', () => {
+  const [one, other] = ['staff', 'sales'].map((group) => makeAttributeCertificate({ holder: MOON, issuer: SUN, groups: [group] }))
+  const { attributeCertificates } = taken({
+    '/s/x509ac/both.pem': pem('ATTRIBUTE CERTIFICATE', one!) + pem('ATTRIBUTE CERTIFICATE', other!),
+    '/s/x509ac/one.der': one!,
+  })
+  assert.deepEqual(
+    attributeCertificates.map(({ der }) => toHex(der)),
+    [one!, other!, one!].map((der) => toHex(der)),
+  )
+})
+
 test('public keys, revocation lists, private keys of every directory', () => {
   const loaded = taken({
     '/s/pubkey/raw.pem': KEY.publicPem,
@@ -110,7 +123,7 @@ test('a broken file is told of with its name and the reason, and the others are 
   assert.match(told[1]!, /has more than 1048576 octets$/)
   assert.match(told[2]!, /EACCES/)
   assert.match(told[3]!, /ca certificate lacks CA basic constraint, rejected$/)
-  assert.match(told[4]!, /attribute certificates are not supported$/)
+  assert.match(told[4]!, /the file holds no attribute certificate, neither PEM nor DER$/)
   assert.match(told[8]!, /there is no passphrase for it$/)
   const { credentials } = loaded.configuration!
   assert.deepEqual(

@@ -200,7 +200,7 @@ describe('configurations of real gateways', () => {
     ])
     assert.deepEqual(
       warnings.map((text) => text.split(': ')[1]),
-      ['connections.mixed.remote.groups', 'secrets.eap-carol', 'secrets.private-moon.file'],
+      ['secrets.eap-carol', 'secrets.private-moon.file'],
     )
   })
 

@@ -8,6 +8,7 @@ import type { ViciSection } from '../../src/vici/message.ts'
 import { memoryFiles } from '../config/memory-files.ts'
 import { configuration } from '../simulation/configuration.ts'
 import { scenario, type World } from '../simulation/world.ts'
+import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
 import { keyPair, makeCa, makeCertificate } from '../support/pki.ts'
 import { makeCrl, makeOcspAnswer } from '../support/revocation.ts'
 import { Operator, text, type Plain } from './operator.ts'
@@ -16,6 +17,8 @@ const CA = makeCa('C=CH, CN=CA')
 const MOON = makeCertificate({ subject: 'C=CH, CN=moon', issuer: CA, key: 'rsa-2048', san: ['dns:moon.example.org'] })
 const SUN = makeCertificate({ subject: 'C=CH, CN=sun', issuer: CA, key: 'ed25519' })
 const SIGNER = makeCertificate({ subject: 'C=CH, CN=signer', issuer: CA, extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'] })
+const AUTHORITY = makeCertificate({ subject: 'C=CH, O=espalier, CN=AA', issuer: CA })
+const STAFF = makeAttributeCertificate({ holder: SUN, issuer: AUTHORITY, groups: ['staff'] })
 const KEY = keyPair('p256', 'raw')
 
 function blank(world: World): Operator {
@@ -47,22 +50,37 @@ scenario('certificates of every kind are loaded, and listed by type, flag and su
     { type: 'X509', flag: 'NONE', data: SIGNER.der },
     { type: 'PUBKEY', data: KEY.publicPem },
     { type: 'x509crl', data: makeCrl({ issuer: CA }) },
+    { type: 'x509aa', data: AUTHORITY.der },
+    { type: 'X509_AC', data: STAFF },
+    { type: 'x509ac', data: STAFF },
   ])
     assert.deepEqual(await loadCert(operator, values), { success: 'yes' })
   assert.deepEqual(await operator.command('load-key', message({ type: 'any', data: MOON.key.pem })), {
     success: 'yes',
     id: toHex(MOON.key.privateKey.publicKey.fingerprint),
   })
-  assert.deepEqual(await listed(operator), ['PUBKEY', 'X509 NONE ours', 'X509 CA', 'X509 OCSP', 'X509 OCSP', 'X509_CRL'])
-  assert.deepEqual(await listed(operator, { type: 'x509' }), ['X509 NONE ours', 'X509 CA', 'X509 OCSP', 'X509 OCSP'])
+  assert.deepEqual(await listed(operator), [
+    'PUBKEY',
+    'X509 NONE ours',
+    'X509 CA',
+    'X509 AA',
+    'X509 OCSP',
+    'X509 OCSP',
+    'X509_AC',
+    'X509_CRL',
+  ])
+  assert.deepEqual(await listed(operator, { type: 'x509' }), ['X509 NONE ours', 'X509 CA', 'X509 AA', 'X509 OCSP', 'X509 OCSP'])
   assert.deepEqual(await listed(operator, { type: 'X509', flag: 'CA' }), ['X509 CA'])
   assert.deepEqual(await listed(operator, { type: 'x509ca' }), ['X509 CA'])
   assert.deepEqual(await listed(operator, { type: 'x509_crl' }), ['X509_CRL'])
   assert.deepEqual(await listed(operator, { type: 'pubkey' }), ['PUBKEY'])
-  assert.deepEqual(await listed(operator, { type: 'x509_ac' }), [])
+  assert.deepEqual(await listed(operator, { type: 'x509_ac' }), ['X509_AC'])
+  assert.deepEqual(await listed(operator, { type: 'x509ac', subject: 'C=CH, CN=sun' }), ['X509_AC'])
+  assert.deepEqual(await listed(operator, { type: 'x509ac', subject: toKeyId(SUN.certificate.serial) }), ['X509_AC'])
+  assert.deepEqual(await listed(operator, { type: 'x509ac', subject: 'C=CH, CN=moon' }), [])
   for (const subject of ['moon.example.org', 'C=CH, CN=moon', toKeyId(MOON.key.privateKey.publicKey.fingerprint)])
     assert.deepEqual(await listed(operator, { subject }), ['X509 NONE ours'], subject)
-  assert.equal((await listed(operator, { subject: 'C=CH, CN=*' })).length, 5)
+  assert.equal((await listed(operator, { subject: 'C=CH, CN=*' })).length, 6)
   assert.deepEqual(await listed(operator, { subject: 'nobody' }), [])
   // charon tells its log and lists nothing.
   assert.deepEqual(await listed(operator, { type: 'nonsense' }), [])
@@ -87,7 +105,11 @@ scenario('what is no certificate, or not of this kind, is refused, and nothing i
   assert.equal(await refused({ type: 'x509ca', data: MOON.der }), 'ca certificate lacks CA basic constraint, rejected')
   assert.match(await refused({ type: 'X509_CRL', data: MOON.der }), /^parsing X509_CRL certificate failed: /)
   assert.match(await refused({ type: 'PUBKEY', data: 'nonsense' }), /^parsing PUBKEY certificate failed: /)
-  for (const type of ['X509_AC', 'x509ac', 'OCSP_RESPONSE', 'PGP', 'ANY'])
+  assert.match(
+    await refused({ type: 'x509ac', data: MOON.der }),
+    /^parsing X509_AC certificate failed: the attribute certificate is malformed at byte /,
+  )
+  for (const type of ['OCSP_RESPONSE', 'PGP', 'ANY'])
     assert.match(
       await refused({ type, data: MOON.der }),
       /^parsing \w+ certificate failed: certificates of this type are not read$/,

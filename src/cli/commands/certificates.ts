@@ -5,10 +5,12 @@
 import { identitiesOf } from '../../auth/certificate-identities.ts'
 import { formatIdentity, identityOfKey, identityOfSubject } from '../../auth/identity.ts'
 import { EspalierError } from '../../base/errors.ts'
+import { printable } from '../../base/printable.ts'
 import { SECOND, type Milliseconds } from '../../base/time.ts'
 import { EXPIRES_SOON } from '../../config/credential-warnings.ts'
 import { readPublicKey, type PublicKey } from '../../crypto/public-key.ts'
-import { issuerOf, readCertificate, serialOf, subjectOf } from '../../pki/certificate.ts'
+import { readAttributeCertificate } from '../../pki/attribute-certificate.ts'
+import { issuerOf, nameText, readCertificate, serialOf, subjectOf } from '../../pki/certificate.ts'
 import { readCrl } from '../../pki/crl.ts'
 import { bytesOf, type ViciNode, type ViciSection } from '../../vici/message.ts'
 import { toJson, wordOf, type Json } from '../answers.ts'
@@ -97,6 +99,18 @@ function read(type: string, subject: string | null, data: Uint8Array): Summary {
         issuer: issuerOf(certificate),
         serial: serialOf(certificate),
         key,
+        notBefore,
+        notAfter,
+      }
+    }
+    case 'X509_AC': {
+      const { holder, holderName, groups, issuer, notBefore, notAfter, ...certificate } = readAttributeCertificate(data)
+      return {
+        ...UNREADABLE,
+        name: holderName === null ? `serial ${holder === null ? 'unknown' : serialOf(holder)}` : nameText(holderName),
+        details: groups.flatMap(({ kind, value }) => (kind === 'string' ? [`group ${printable(value)}`] : [])),
+        issuer: nameText(issuer),
+        serial: serialOf(certificate),
         notBefore,
         notAfter,
       }

@@ -13,6 +13,7 @@ import { formatProblem } from '../../config/problems.ts'
 import type { ResolvedSection } from '../../config/references.ts'
 import { configurationPaths, credentialFiles, readForClient } from '../../daemon/configuration.ts'
 import type { PrivateKey } from '../../crypto/private-key.ts'
+import { describeAttributeCertificate } from '../../pki/attribute-certificate.ts'
 import { subjectOf } from '../../pki/certificate.ts'
 import { UnknownToDaemon } from '../../vici/client.ts'
 import { listOf, section, textOf, UnwritableVici, type ViciSection } from '../../vici/message.ts'
@@ -131,8 +132,8 @@ function secretsOf({ secrets }: Configuration, { secrets: written }: SwanctlSect
   }
 }
 
-/** Certificates, public keys and CRLs. */
-function certificatesOf({ certificates, publicKeys, crls }: LoadedCredentials): Stock {
+/** Certificates, public keys, attribute certificates and CRLs. */
+function certificatesOf({ certificates, attributeCertificates, publicKeys, crls }: LoadedCredentials): Stock {
   return {
     noun: 'certificate',
     plural: 'certificates',
@@ -142,6 +143,10 @@ function certificatesOf({ certificates, publicKeys, crls }: LoadedCredentials): 
         name: toHex(key.fingerprint),
         noun: 'public key',
         message: section(['type', 'PUBKEY'], ['data', key.spki]),
+      })),
+      ...attributeCertificates.map((certificate) => ({
+        name: describeAttributeCertificate(certificate),
+        message: section(['type', 'X509_AC'], ['data', certificate.der]),
       })),
       ...crls.map((crl) => ({
         name: formatIdentity(identityOfSubject(crl.issuer)),
