@@ -55,6 +55,8 @@ export interface Trust {
   readonly path: readonly Certificate[]
   /** It ends at a CA; else the certificate or key is trusted by itself. */
   readonly isAnchored: boolean
+  /** Of an anchored path: the policies of the leaf that hold for it, dotted. */
+  readonly policies: readonly string[]
 }
 
 /** Our limits for one IKE_AUTH: keys that AUTH is tried with, paths that are held against a connection's wishes. */
@@ -127,7 +129,7 @@ function* trusts(
 ): Generator<Trust | string, void, undefined> {
   const isRaw = round.publicKeys.some((other) => equalBytes(other.spki, key.spki))
   if (isRaw || credentials.rawPublicKeys().some((other) => equalBytes(other.spki, key.spki) && isKeyId(other, shown.id)))
-    yield { key, path: [], isAnchored: false }
+    yield { key, path: [], isAnchored: false, policies: [] }
   if (certificate === null) return
   const isPinned = [round.certificates, credentials.certificates()].some((loaded) =>
     loaded.some((other) => other.fingerprint === certificate.fingerprint && equalBytes(other.der, certificate.der)),
@@ -144,13 +146,13 @@ function* trusts(
   for (const result of paths(request)) {
     if (!result.ok) continue
     isAnchored = true
-    yield { key, path: result.path, isAnchored }
+    yield { key, path: result.path, isAnchored, policies: result.policies }
     if (++count >= PATHS_MAX) break
   }
   if (isPinned) {
     // strongSwan asks nothing more of a certificate that is trusted itself; one whose time is over we do not take.
     const against = pinnedRefusal(certificate, now)
-    yield against ?? { key, path: [certificate], isAnchored: false }
+    yield against ?? { key, path: [certificate], isAnchored: false, policies: [] }
   } else if (!isAnchored) {
     const best = findPath(request)
     if (!best.ok)
@@ -172,7 +174,8 @@ function pinnedRefusal(certificate: Certificate, now: Milliseconds): string | nu
 }
 
 /** What a connection wants more than trust (strongSwan: auth_cfg_t.complies, and its words); null if it has it. */
-function wishRefusal({ key, path, isAnchored }: Trust, shown: Shown, round: Requirements, context: Context): string | null {
+function wishRefusal(trust: Trust, shown: Shown, round: Requirements, context: Context): string | null {
+  const { key, path, isAnchored } = trust
   const { settings } = context
   const { constraints, certificates, publicKeys, caCertificates, caId, groups, certificatePolicies } = round
   const [leaf] = path
@@ -199,7 +202,7 @@ function wishRefusal({ key, path, isAnchored }: Trust, shown: Shown, round: Requ
     }
   }
   for (const policy of certificatePolicies)
-    if (!hasPolicy(path, isAnchored, policy)) return `constraint check failed: constraint requires cert policy ${policy}`
+    if (!hasPolicy(trust, policy)) return `constraint check failed: constraint requires cert policy ${policy}`
   for (const { signatureScheme, signatureAlgorithm } of isAnchored ? path.slice(0, -1) : []) {
     const isFine = signatureScheme !== null && isAllowed(constraints.chain, signatureScheme, settings)
     if (!isFine)
@@ -213,14 +216,10 @@ const NO_MEMBERSHIP: Membership = { groups: [], refusals: [] }
 /** Ours, of one sentence. */
 const REFUSALS_MAX = 3
 
-/** In the leaf, and in all above it but the root: by itself or as anyPolicy (RFC 5280 6.1; mappings do not count). */
-function hasPolicy(path: readonly Certificate[], isAnchored: boolean, policy: string): boolean {
-  const below = isAnchored ? path.slice(0, -1) : path
-  return (
-    below.length > 0 && below.every(({ policies }, i) => policies.includes(policy) || (i > 0 && policies.includes(ANY_POLICY)))
-  )
+/** Among those that hold for the path (RFC 5280 6.1, mapped ones by their last name); of what is trusted by itself in itself. */
+function hasPolicy({ path: [leaf, ...above], isAnchored, policies }: Trust, policy: string): boolean {
+  return isAnchored ? above.length > 0 && policies.includes(policy) : leaf?.policies.includes(policy) === true
 }
-const ANY_POLICY = '2.5.29.32.0'
 
 function formatPattern(pattern: IdentityPattern): string {
   return pattern.kind === 'any' ? '%any' : formatIdentity(pattern.identity)

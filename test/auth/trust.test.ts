@@ -114,3 +114,19 @@ test('what a connection wants more than trust, in strongSwan’s words', () => {
   )
   refused({ constraints: parseConstraints('pubkey-sha512') }, /^IKE signature scheme ECDSA_WITH_SHA256_DER not acceptable$/)
 })
+
+test('a policy that a CA maps counts by its new name, and no longer by the old one (RFC 5280 6.1)', () => {
+  const mapping = { policies: ['1.2.3'], policyMappings: [['1.2.3', '1.9.9']] } as const
+  const top = makeCa('CN=Top', { issuer: ROOT, policies: ['1.2.3'] })
+  const path = ['CN=moon', 'CN=Mapper', 'CN=Top', 'CN=Root']
+  const by = (mapper: TestCertificate, above: TestCertificate, policy: string): readonly string[] | string => {
+    const leaf = makeCertificate({ subject: 'CN=moon', issuer: mapper, san: ['dns:moon.example'], policies: ['1.2.3', '1.9.9'] })
+    return judged(shown(leaf, mapper, above), { certificatePolicies: [policy] }, credentials([ROOT]))
+  }
+  const mapper = makeCa('CN=Mapper', { issuer: top, ...mapping })
+  assert.deepEqual(by(mapper, top, '1.9.9'), path)
+  assert.equal(by(mapper, top, '1.2.3'), 'constraint check failed: constraint requires cert policy 1.2.3')
+  const strict = makeCa('CN=Top', { issuer: ROOT, policies: ['1.2.3'], inhibitPolicyMapping: 0 })
+  const inhibited = makeCa('CN=Mapper', { issuer: strict, ...mapping })
+  assert.equal(by(inhibited, strict, '1.9.9'), 'constraint check failed: constraint requires cert policy 1.9.9')
+})

@@ -12,8 +12,9 @@ import { Charon } from '../lab/support/charon.ts'
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab } from '../lab/support/network.ts'
 import { tryRun } from '../lab/support/process.ts'
+import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
 import { makeCrl } from '../support/revocation.ts'
-import { keyPair, makeCa, makeCertificate, type TestKey } from '../support/pki.ts'
+import { keyPair, makeCa, makeCertificate, pem, type TestKey } from '../support/pki.ts'
 
 const PASSPHRASE = 'open sesame'
 
@@ -37,6 +38,9 @@ const OCSP = makeCertificate({
   issuer: ROOT,
   extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'],
 })
+const AUTHORITY = makeCertificate({ subject: 'C=CH, O=strongSwan, CN=Attribute Authority', issuer: ROOT })
+const STAFF = makeAttributeCertificate({ holder: MOON, issuer: AUTHORITY, groups: ['staff', 'research'] })
+const SALES = makeAttributeCertificate({ holder: SUN, issuer: AUTHORITY, groups: ['sales'] })
 const CRL = makeCrl({ issuer: MIDDLE, revoked: [{ certificate: ALICE }] })
 const RAW = keyPair('p256', 'a raw public key')
 
@@ -51,6 +55,10 @@ const FILES: Readonly<Record<string, string | Uint8Array>> = {
   'x509ca/middle.der': MIDDLE.der,
   'x509ca/moon.pem': MOON.pem,
   'x509ocsp/ocsp.pem': OCSP.pem,
+  'x509aa/authority.pem': AUTHORITY.pem,
+  'x509ac/moon.pem': pem('ATTRIBUTE CERTIFICATE', STAFF),
+  'x509ac/sun.der': SALES,
+  'x509ac/nonsense.der': MOON.der,
   'x509crl/research.crl': CRL,
   'pubkey/raw.pem': RAW.publicPem,
   'private/moon.pem': MOON.key.pem,
@@ -236,9 +244,23 @@ test('swanctl prints the same of certificates and keys, whether charon or espali
   const compare = (...args: string[]): Promise<string> => world.compare(t, args, withoutReasons)
 
   const loaded = await compare('--load-creds', '--noprompt')
-  for (const path of ['x509/moon.pem', 'x509ca/root.pem', 'private/alice.pem', 'pkcs12/bob.p12', 'rsa/sun.der'])
+  for (const path of [
+    'x509/moon.pem',
+    'x509ca/root.pem',
+    'x509aa/authority.pem',
+    'x509ac/moon.pem',
+    'private/alice.pem',
+    'pkcs12/bob.p12',
+    'rsa/sun.der',
+  ])
     assert.match(loaded, new RegExp(`^loaded .* from '${world.directory}/${path}'$`, 'm'))
-  for (const path of ['x509/nonsense.pem', 'x509ca/moon.pem', 'private/nonsense.pem', 'private/locked.pem'])
+  for (const path of [
+    'x509/nonsense.pem',
+    'x509ca/moon.pem',
+    'x509ac/nonsense.der',
+    'private/nonsense.pem',
+    'private/locked.pem',
+  ])
     assert.match(loaded, new RegExp(`^loading '${world.directory}/${path}' failed: `, 'm'))
   const listed = await compare('--list-certs')
   assert.match(listed, /has private key/)
@@ -308,14 +330,14 @@ test('the daemon reads the directories by itself, when it starts and at SIGHUP',
       pkcs12-bob { file = bob.p12\n secret = "${PASSPHRASE}"\n } }`,
   })
   const { msg } = await espalier.event('configured')
-  assert.match(msg, /: 0 connections with 0 children, 0 pre-shared keys, 7 certificates and 5 private keys from /)
+  assert.match(msg, /: 0 connections with 0 children, 0 pre-shared keys, 8 certificates and 5 private keys from /)
   // One for each file that cannot be read, with its name and the reason.
   const told = espalier.events('configuration-warning').map((line) => line.msg.replace(`${directory}/`, ''))
   assert.deepEqual(
     told.map((line) => line.split(': ')[0]),
-    ['x509/nonsense.pem', 'x509ca/moon.pem', 'private/locked.pem', 'private/nonsense.pem'],
+    ['x509/nonsense.pem', 'x509ca/moon.pem', 'x509ac/nonsense.der', 'private/locked.pem', 'private/nonsense.pem'],
   )
-  assert.match(told[2]!, /there is no passphrase for it$/)
+  assert.match(told[3]!, /there is no passphrase for it$/)
   const listed = await espalier.swanctl('--list-certs', '--type', 'x509')
   assert.match(listed, /subject: +"C=CH, O=strongSwan, CN=moon\.strongswan\.org"/)
   assert.match(listed, /has private key/)
