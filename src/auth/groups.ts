@@ -27,7 +27,7 @@ export interface Membership {
   readonly refusals: readonly string[]
 }
 
-/** Our limit: attribute certificates of one holder that are looked at. */
+/** Our limit: attribute certificates about one holder that are verified. */
 const CERTIFICATES_MAX = 16
 
 /** Of the holder of a certificate, by all that is loaded and that it `sent`. */
@@ -35,8 +35,12 @@ export function membershipOf(holder: Certificate, sent: readonly AttributeCertif
   const groups: Identity[] = []
   const refusals: string[] = []
   const all = [...context.credentials.attributeCertificates(), ...sent].filter((one) => isOf(one, holder))
-  for (const certificate of all.slice(0, CERTIFICATES_MAX)) {
-    const refusal = refusalOf(certificate, context)
+  let verified = 0
+  for (const certificate of all) {
+    // Those of long ago may lie about in x509ac; they cost nothing, and keep no place from others.
+    const outOfDate = outOfDateRefusal(certificate, context.now)
+    if (outOfDate === null && ++verified > CERTIFICATES_MAX) break
+    const refusal = outOfDate ?? refusalOf(certificate, context)
     if (refusal === null) groups.push(...certificate.groups.flatMap((group) => identityOfGroup(group) ?? []))
     else refusals.push(refusal)
   }
@@ -48,12 +52,17 @@ export function isOf({ holder }: AttributeCertificate, certificate: Certificate)
   return holder !== null && equalBytes(holder.serial, certificate.serial) && equalNames(holder.issuer, certificate.issuer)
 }
 
+function outOfDateRefusal(certificate: AttributeCertificate, now: Milliseconds): string | null {
+  const { notBefore, notAfter } = certificate
+  if (now < notBefore) return `${describeAttributeCertificate(certificate)} is not valid before ${formatCalendar(notBefore)}`
+  // As of certificates, the second that is named is the last one, and wholly.
+  if (now >= notAfter + 1000) return `${describeAttributeCertificate(certificate)} expired on ${formatCalendar(notAfter)}`
+  return null
+}
+
 function refusalOf(certificate: AttributeCertificate, { credentials, now }: GroupContext): string | null {
   const which = describeAttributeCertificate(certificate)
-  const { notBefore, notAfter, issuer, signatureScheme: scheme, signatureAlgorithm, tbs, signature } = certificate
-  if (now < notBefore) return `${which} is not valid before ${formatCalendar(notBefore)}`
-  // As of certificates, the second that is named is the last one, and wholly.
-  if (now >= notAfter + 1000) return `${which} expired on ${formatCalendar(notAfter)}`
+  const { issuer, signatureScheme: scheme, signatureAlgorithm, tbs, signature } = certificate
   if (scheme === null) return `${which} is signed with the algorithm ${signatureAlgorithm}, which is unknown`
   const issuers = credentials.attributeAuthorities().filter((authority) => isNamedIssuer(certificate, authority))
   let refusal = `${which} has no issuer that is known: '${nameText(issuer)}' is no attribute authority that is loaded`

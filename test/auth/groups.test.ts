@@ -81,6 +81,14 @@ test('who made it has to be an attribute authority that is loaded and trusted, n
   assert.deepEqual(judged({ issuer: renewed, authorityKeyId: null }, credentials([AUTHORITY, renewed])), ['staff'])
 })
 
+test('sixteen about one holder are verified; those out of date are not counted', () => {
+  const old = Array.from({ length: 20 }, (_, serial) => attribute({ serial, notAfter: NOW - DAY }))
+  const many = Array.from({ length: 20 }, (_, i) => attribute({ groups: [`group${i}`] }))
+  const known = credentials([AUTHORITY], { attributeCertificates: () => [...old, ...many] })
+  const { groups, refusals } = membershipOf(ALICE.certificate, [], { credentials: known, now: NOW })
+  assert.deepEqual([groups.length, refusals.length, formatIdentity(groups.at(-1)!)], [16, 20, 'group15'])
+})
+
 test('a self-signed authority is trusted as it is loaded (strongSwan)', () => {
   const alone = makeCertificate({ subject: 'CN=alone' })
   assert.deepEqual(judged({ issuer: alone }, credentials([alone], { authorities: () => [] })), ['staff'])

@@ -13,10 +13,12 @@ import { Espalier } from '../lab/support/espalier.ts'
 import { Lab, type Host } from '../lab/support/network.ts'
 import { currentTimes, PkiServer } from '../lab/support/pki-server.ts'
 import { eventually } from '../lab/support/process.ts'
+import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
 import {
   keyPair,
   makeCa,
   makeCertificate,
+  pem,
   type CertificateOptions,
   type TestCertificate,
   type TestKeyType,
@@ -406,4 +408,44 @@ test('CRL and OCSP: good, revoked and not to be had, under each policy', async (
       )
     })
   assert.ok(server.requests().includes('GET /root.crl 200'), server.requests().join('\n'))
+})
+
+test('attribute certificates: sent by either, and charon gets in by the group in its own alone', async (t) => {
+  const authority = makeCertificate({ subject: 'C=CH, O=lab, CN=Attribute Authority', issuer: ROOT })
+  const groups = { wanted: (side: Program) => [side === 'charon' ? { groups: 'board, staff' } : {}] }
+  const kindOf = (name: string): Kind => ({ name, certificate: (side) => leaf(name, side), ...groups })
+  const kinds = [kindOf('member'), kindOf('guest'), kindOf('former'), kindOf('nobody')]
+  const attributeOf = (name: string, side: Program, group: string, notAfter = Date.now() + DAY): string =>
+    pem(
+      'ATTRIBUTE CERTIFICATE',
+      makeAttributeCertificate({ holder: leaf(name, side), issuer: authority, groups: [group], notAfter }),
+    )
+  const files = { charon: filesOf('charon', kinds), espalier: filesOf('espalier', kinds) }
+  for (const side of PROGRAMS) {
+    files[side].set('x509aa/authority.pem', authority.pem)
+    files[side].set('x509ac/member.pem', attributeOf('member', side, 'staff'))
+    files[side].set('x509ac/guest.pem', attributeOf('guest', side, 'guests'))
+  }
+  // charon would not send it any more.
+  files.espalier.set('x509ac/former.pem', attributeOf('former', 'charon', 'staff', Date.now() - DAY))
+  const two = await Two.start(t, files)
+  for (const initiator of PROGRAMS) {
+    await t.test(`member, ${initiator} initiates`, () => two.upAndDown(initiator, 'member'))
+    for (const name of ['guest', 'former', 'nobody'])
+      await t.test(`${name}, ${initiator} initiates`, async () => {
+        const from = two.messages.length
+        await assert.rejects(two.upAndDown(initiator, name))
+        const why = /constraint check failed: group membership to 'staff' required(.*)/
+        const said = two.messages.slice(from).flatMap((line) => why.exec(line)?.[1] ?? [])
+        assert.ok(said.length > 0, two.messages.slice(from).join('\n'))
+        assert.equal(
+          /attribute certificate by 'C=CH, O=lab, CN=Attribute Authority' .* expired on/.test(said[0]!),
+          name === 'former',
+        )
+      })
+  }
+  const line = 'attribute certificate issued by "C=CH, O=lab, CN=Attribute Authority"'
+  assert.ok(two.messages.includes(`received ${line}`) && two.messages.includes(`sending ${line}`))
+  const log = await two.charon.log()
+  assert.ok(log.includes(`received ${line}`) && log.includes(`sending ${line}`))
 })
