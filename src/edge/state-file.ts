@@ -70,7 +70,13 @@ export class StateFile implements KernelJournal {
   /** In the place of the journal, which is kept no more. Rejects with a system error. */
   async leave(handover: Handover, sockets: LeftSockets): Promise<void> {
     await this.#end()
-    await replaceFile(this.#path, encode({ kind: 'left', handover, sockets }))
+    const whole = encode({ kind: 'left', handover, sockets })
+    try {
+      await replaceFile(this.#path, whole)
+    } finally {
+      // Keys are in it.
+      whole.fill(0)
+    }
   }
 
   /** There is nothing of ours in the kernel any more. */
