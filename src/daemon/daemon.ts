@@ -20,6 +20,7 @@ import { systemResolver } from '../edge/resolver.ts'
 import { ShellScripts } from '../edge/scripts.ts'
 import { systemSigner } from '../edge/signer.ts'
 import type { State, StateFile } from '../edge/state-file.ts'
+import { PROGRAM } from '../edge/successor.ts'
 import type { OpenTunnelNetwork } from '../edge/tunnel-network.ts'
 import type { UdpNetwork } from '../edge/udp.ts'
 import { Gateway, type GatewayPorts } from '../gateway/gateway.ts'
@@ -42,6 +43,7 @@ import { openKernel, type OpenKernel } from './kernel.ts'
 import { openLeaseStore } from './lease-store.ts'
 import { daemonLine, Logs } from './logs.ts'
 import { processFacts } from './process-facts.ts'
+import { obstacleToRenewal } from './renewal.ts'
 import { openSockets } from './sockets.ts'
 import { openStateFile } from './state-file.ts'
 import { openTunnels } from './tunnels.ts'
@@ -115,6 +117,8 @@ class RunningDaemon {
   readonly #counters = new Counters()
   #ports: Pick<IkeSettings, 'port' | 'portNatT'> | null = null
   #system: SystemSettings | null = null
+  #isRenewing = false
+  #isStopping = false
   readonly #keyExchanges = new SystemKeyExchanges()
   readonly #alarm = new Alarm(() => {
     this.#gateway?.handleDeadlines()
@@ -259,13 +263,20 @@ class RunningDaemon {
 
   /**
    * SIGUSR2: this process becomes the program anew, as it is on the disk now, which goes on with every IKE_SA that rests.
-   * The sockets stay open, so that the kernel takes ESP in UDP all the while. Returns only if that cannot be.
+   * The sockets stay open, so that the kernel takes ESP in UDP all the while. Returns only if that cannot be: what is known
+   * to be in the way (renewal.ts) leaves everything as it is.
    */
   async #renew(): Promise<void> {
+    // Once is enough, and who has been told to end ends.
+    if (this.#isRenewing || this.#isStopping) return
+    this.#isRenewing = true
+    const obstacle = await this.#obstacle()
+    if (this.#isStopping) return
+    this.#isRenewing = obstacle === null
+    if (obstacle !== null)
+      return this.#write(daemonLine('error', `not taken over, everything goes on as it is: ${obstacle}`, 'renew-refused'))
     const [gateway, network, stateFile] = [this.#gateway, this.#network, this.#stateFile]
-    if (gateway === null || network === null) return
-    if (stateFile === null || process.execve === undefined)
-      return this.#write(daemonLine('warn', 'not taken over: there is no state_file to leave anything in', 'renew-refused'))
+    if (gateway === null || network === null || stateFile === null) return
     this.#write(
       daemonLine('info', `taken over on SIGUSR2: leaving ${counted(gateway.sessions().length)} as they are`, 'renewing'),
     )
@@ -275,6 +286,8 @@ class RunningDaemon {
       await stateFile.leave(handover, { pid: process.pid, port, portNatT, sockets: network.leaveOpen() })
     } catch (error) {
       this.#write(daemonLine('error', `what there is cannot be left to anybody: ${messageOf(error)}`, 'renew-failed'))
+      // The new program knows of none of them, and shall have the ports.
+      network.close()
     }
     for (const { keys } of handover.sessions) keys.destroy()
     await this.#leaseFile?.flush()
@@ -282,7 +295,19 @@ class RunningDaemon {
     this.#scripts.close()
     await this.#control?.close()
     this.#logs.closeFiles()
-    process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)])
+    process.execve!(process.execPath, [...PROGRAM, ...process.argv.slice(2)])
+  }
+
+  async #obstacle(): Promise<string | null> {
+    const [paths, environment, ports, system, stateFile] = [
+      this.#paths,
+      this.#environment,
+      this.#ports,
+      this.#system,
+      this.#stateFile,
+    ]
+    if (ports === null || system === null) return null
+    return await obstacleToRenewal({ paths, environment, ports, system, stateFile }, this.#write)
   }
 
   /** A kernel in memory leads to no server. */
@@ -340,6 +365,7 @@ class RunningDaemon {
     process.on('SIGHUP', onReload)
     process.on('SIGUSR2', onRenew)
     const signal = await stopSignal
+    this.#isStopping = true
     process.off('SIGHUP', onReload)
     process.off('SIGUSR2', onRenew)
     this.#write(daemonLine('info', `stopping on ${signal}: ${this.#farewell()}`, 'stopping'))

@@ -67,6 +67,13 @@ export class StateFile implements KernelJournal {
     this.#timer ??= setTimeout(() => void this.#write(), this.#rest).unref()
   }
 
+  /** Whether anything can be written where `leave` will. Rejects with the system error if not. */
+  async tryOut(): Promise<void> {
+    const trial = `${this.#path}.trial`
+    await replaceFile(trial, '')
+    rmSync(trial, { force: true })
+  }
+
   /** In the place of the journal, which is kept no more. Rejects with a system error. */
   async leave(handover: Handover, sockets: LeftSockets): Promise<void> {
     await this.#end()

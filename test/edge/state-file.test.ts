@@ -1,8 +1,8 @@
 /** What a daemon leaves to the next: a journal or all of it, read back as it was, once; and whatever else may be there. */
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 
 import { Endpoint, IpAddress, IpRange } from '../../src/base/ip.ts'
@@ -112,4 +112,16 @@ test('values are read back as they were written; what is none of ours is refused
   assert.throws(() => writeDown({ map: new Map() }), /only plain objects/)
   assert.throws(() => readBack({ $: 'Socket' }), /unknown class/)
   assert.throws(() => readBack({ $: 'IpAddress', bytes: 'x' }), /no octets/)
+})
+
+test('whether anything can be left is tried beside the journal, which stays as it is', async (t) => {
+  const { path, open } = place(t)
+  const file = open()
+  await written(file, path)
+  const journal = readFileSync(path, 'hex')
+  await file.tryOut()
+  assert.deepEqual([readFileSync(path, 'hex'), readdirSync(dirname(path))], [journal, ['state']])
+  rmSync(dirname(path), { recursive: true })
+  writeFileSync(dirname(path), '')
+  await assert.rejects(file.tryOut(), { code: 'ENOTDIR' })
 })

@@ -2,14 +2,14 @@
  * The `espalier` command as a user types it, on this machine's sockets and with the kernel in memory.
  */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from 'node:fs/promises'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab } from '../lab/support/network.ts'
-import { tryRun, type Finished } from '../lab/support/process.ts'
+import { eventually, tryRun, type Finished } from '../lab/support/process.ts'
 import { compile, preloading } from './udp-support.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
@@ -120,6 +120,63 @@ describe('espalier daemon', () => {
     await again.stop()
     const late = await Espalier.start(client.host, { kernel: 'memory', configuration: CLIENT })
     assert.match((await late.event('ike-failed')).msg, /AUTHENTICATION_FAILED/)
+  })
+
+  test('SIGUSR2 is refused while the new program could not go on, and leaves everything as it is until it can', async (t) => {
+    const lab = new Lab(t)
+    const left = await lab.host('client')
+    const right = await lab.host('gateway')
+    await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', '192.0.2.2/24')
+    const directory = await lab.directory()
+    const program = join(directory, 'main.ts')
+    await symlink(main, program)
+    const rest = join(directory, 'rest')
+    await mkdir(rest)
+    const settings = `state_file = ${join(rest, 'state')}`
+    // Of the real kernel: one in memory would end with the program.
+    const gateway = await Espalier.start(right, { configuration: GATEWAY, settings, program })
+    const childless = CLIENT.replace('children', 'childless = force\n children').replace('start_action = start', '')
+    const client = await Espalier.start(left, { kernel: 'memory', configuration: childless })
+    await client.swanctl('--initiate', '--ike', 'gateway')
+    await gateway.event('ike-established')
+
+    const refusals: RegExp[] = []
+    const refused = async (why: RegExp): Promise<void> => {
+      gateway.daemon.signal('SIGUSR2')
+      refusals.push(why)
+      await eventually(String(why), () => gateway.events('renew-refused')[refusals.length - 1])
+    }
+    await gateway.configure(GATEWAY.replace('children', 'mobik = no\n children'))
+    await refused(/goes on as it is: the configuration has errors$/)
+    assert.match((await gateway.event('configuration-error')).msg, /swanctl\.conf:\d+: .*mobik.*mobike/)
+    await gateway.configure(GATEWAY)
+
+    await gateway.configureSettings(`${settings}\n port = 5000`)
+    await refused(/charon\.port .*has changed/)
+    await gateway.configureSettings(`state_file = ${join(rest, 'other')}`)
+    await refused(/charon\.state_file has changed/)
+    await gateway.configureSettings(settings)
+
+    await rm(rest, { recursive: true })
+    await writeFile(rest, '')
+    await refused(/nothing can be left: ENOTDIR/)
+    await rm(rest)
+
+    await unlink(program)
+    await refused(/the program .* would not start: exit status 1: .*Cannot find module/)
+    await symlink(main, program)
+
+    assert.deepEqual(gateway.events('renewing'), [])
+    for (const [i, line] of gateway.events('renew-refused').entries()) assert.match(line.msg, refusals[i]!)
+    gateway.daemon.signal('SIGUSR2')
+    const { resumed, lost } = await gateway.event('resumed', 60_000)
+    assert.deepEqual([resumed, lost], [1, 0])
+    await client.swanctl('--rekey', '--ike', 'gateway')
+    await gateway.event('ike-rekeyed')
+    await client.stop()
+    assert.equal((await gateway.event('ike-closed'))['reason'], 'deleted-by-peer')
+    await gateway.stop()
+    assert.equal(gateway.daemon.status, 0)
   })
 
   test('a port that is taken is named, with what to do', async (t) => {

@@ -15,7 +15,9 @@ export function addDaemonCommands(program: Command, { output, environment }: She
   program
     .command('daemon')
     .summary('run the daemon in the foreground')
-    .description('Runs in the foreground. SIGHUP reloads the configuration; SIGTERM deletes all SAs with their peers and ends.')
+    .description(
+      'Runs in the foreground. SIGHUP reloads the configuration; SIGUSR2 goes on as the program that is on the disk now; SIGTERM deletes all SAs with their peers and ends.',
+    )
     .addOption(kernelOption())
     .addOption(
       new Option('--log-level <level>', 'least level that is logged, whatever charon-systemd.journal says').choices(LEVELS),

@@ -15,6 +15,8 @@ export interface EspalierOptions {
   readonly settings?: string
   /** 'memory' where the machine has no ESP. */
   readonly kernel?: 'netlink' | 'memory'
+  /** A link to this checkout's program. */
+  readonly program?: string
 }
 
 /** One line of the log. */
@@ -48,13 +50,11 @@ export class Espalier {
     const directory = join(await host.lab.directory(), host.name)
     const env = environment(directory)
     await mkdir(env.SWANCTL_DIR, { recursive: true })
-    // Namespaces share the file system: a socket for each.
-    const socket = `plugins { vici { socket = ${controlOf(directory)}\n} }`
-    await writeFile(env.STRONGSWAN_CONF, `charon {\n${socket}\n${options.settings ?? ''}\n}\n`)
+    await writeFile(env.STRONGSWAN_CONF, strongswanConf(directory, options.settings ?? ''))
     await writeFile(join(env.SWANCTL_DIR, 'swanctl.conf'), options.configuration)
     const daemon = host.start(
       process.execPath,
-      [main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'],
+      [options.program ?? main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'],
       env,
     )
     const espalier = new Espalier(host, directory, daemon)
@@ -71,6 +71,11 @@ export class Espalier {
   /** Writes swanctl.conf; the running daemon reads it after SIGHUP, or has it loaded by swanctl. */
   async configure(configuration: string): Promise<void> {
     await writeFile(join(this.directory, 'swanctl/swanctl.conf'), configuration)
+  }
+
+  /** Writes the settings of strongswan.conf, as `start` does. */
+  async configureSettings(settings: string): Promise<void> {
+    await writeFile(environment(this.directory).STRONGSWAN_CONF, strongswanConf(this.directory, settings))
   }
 
   /** The first line of this event, waiting for it if need be. */
@@ -92,6 +97,11 @@ export class Espalier {
   async stop(): Promise<void> {
     await this.daemon.stop('SIGTERM')
   }
+}
+
+/** Namespaces share the file system: a socket for each. */
+function strongswanConf(directory: string, settings: string): string {
+  return `charon {\nplugins { vici { socket = ${controlOf(directory)}\n} }\n${settings}\n}\n`
 }
 
 /** As systemd would give it. */
