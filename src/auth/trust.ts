@@ -30,15 +30,22 @@ export interface Shown {
   readonly attributeCertificates: readonly AttributeCertificate[]
 }
 
-/** What a connection wants of a peer in one round. */
+/** What a connection wants of a peer's key in one round. */
 export interface Requirements {
+  /** If there are any: one of these certificates or public keys it has to be. */
   readonly certificates: readonly Certificate[]
   readonly publicKeys: readonly PublicKey[]
+  /** If there are any: one of these authorities has to be in the chain. */
   readonly caCertificates: readonly Certificate[]
+  /** One authority in the chain has to be called this. */
   readonly caId: IdentityPattern | null
+  /** Of the keys and signatures in the chain, and in AUTH. */
   readonly constraints: Constraints
+  /** Any one of these has to be shown by an attribute certificate. */
   readonly groups: readonly Identity[]
+  /** OIDs, all of which the certificate has to have. */
   readonly certificatePolicies: readonly string[]
+  /** What becomes of a certificate of which nothing is heard. */
   readonly revocation: RevocationPolicy
 }
 

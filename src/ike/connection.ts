@@ -8,6 +8,7 @@ import { assert } from '../base/assert.ts'
 import type { IpAddress, IpRange } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
 import type { Identity, IdentityPattern } from '../auth/identity.ts'
+import type { Requirements } from '../auth/trust.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import type { Certificate } from '../pki/certificate.ts'
 import { DEFAULT_REVOCATION_SETTINGS, type RevocationSettings } from '../pki/revocation.ts'
@@ -95,25 +96,10 @@ export interface LocalAuthentication {
 }
 
 /** One round of what we want of the peer. */
-export interface RemoteAuthentication {
+export interface RemoteAuthentication extends Requirements {
   readonly method: 'psk' | 'pubkey' | 'any'
   /** Pattern without restriction (%any) when not configured. */
   readonly id: IdentityPattern
-  /** If there are any: one of these certificates or public keys it has to be. */
-  readonly certificates: readonly Certificate[]
-  readonly publicKeys: readonly PublicKey[]
-  /** If there are any: one of these authorities has to be in the chain. */
-  readonly caCertificates: readonly Certificate[]
-  /** One authority in the chain has to be called this. */
-  readonly caId: IdentityPattern | null
-  /** Of the keys and signatures in the chain, and in AUTH. */
-  readonly constraints: Constraints
-  /** Any one of these has to be shown by an attribute certificate. */
-  readonly groups: readonly Identity[]
-  /** OIDs, all of which the certificate has to have. */
-  readonly certificatePolicies: readonly string[]
-  /** What becomes of a certificate of which nothing is heard. */
-  readonly revocation: 'strict' | 'ifuri' | 'relaxed'
 }
 
 export interface ChildConnection {
