@@ -7,6 +7,7 @@ import { formatCalendar } from '../base/calendar.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import type { PublicKey } from '../crypto/public-key.ts'
 import type { Connection } from '../ike/connection.ts'
+import { describeAttributeCertificate } from '../pki/attribute-certificate.ts'
 import { describeCertificate, type Certificate } from '../pki/certificate.ts'
 import type { Configuration } from './load.ts'
 
@@ -25,7 +26,13 @@ export function credentialWarnings({ connections, credentials }: Configuration, 
   const all = new Map([...loaded, ...anchors, ...named].map((certificate) => [certificate.fingerprint, certificate]))
   return [
     ...connections.flatMap((connection) => withoutKeys(connection, keys)),
-    ...Array.from(all.values()).flatMap((certificate) => outOfDate(certificate, now) ?? []),
+    ...Array.from(all.values()).flatMap(
+      (certificate) => outOfDate(describeCertificate(certificate), certificate, now, EXPIRES_SOON) ?? [],
+    ),
+    // They are made for hours or days (RFC 5755 4.3.6 has those that nobody need revoke): that one will end is no news.
+    ...credentials.attributeCertificates.flatMap(
+      (certificate) => outOfDate(describeAttributeCertificate(certificate), certificate, now, 0) ?? [],
+    ),
   ]
 }
 
@@ -41,13 +48,16 @@ function withoutKeys({ name, local }: Connection, keys: ReadonlySet<string>): re
   })
 }
 
-function outOfDate(certificate: Certificate, now: Milliseconds): string | null {
-  const { notBefore, notAfter } = certificate
+function outOfDate(
+  who: string,
+  { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
+  now: Milliseconds,
+  soon: Milliseconds,
+): string | null {
   const day = (time: Milliseconds): string => formatCalendar(time).slice(0, 10)
-  const who = describeCertificate(certificate)
   if (notBefore > now) return `${who} is not valid before ${day(notBefore)}`
   if (notAfter < now) return `${who} expired on ${day(notAfter)}`
-  return notAfter - now < EXPIRES_SOON ? `${who} expires on ${day(notAfter)}` : null
+  return notAfter - now < soon ? `${who} expires on ${day(notAfter)}` : null
 }
 
 function idOf({ fingerprint }: PublicKey): string {

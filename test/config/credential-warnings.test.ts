@@ -6,6 +6,7 @@ import { toHex } from '../../src/base/bytes.ts'
 import { credentialWarnings } from '../../src/config/credential-warnings.ts'
 import { loadConfiguration } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
+import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
 import { keyPair, makeCa, makeCertificate } from '../support/pki.ts'
 import { memoryFiles } from './memory-files.ts'
 
@@ -15,7 +16,7 @@ const MOON = makeCertificate({ subject: 'CN=moon', issuer: CA, serial: 1 })
 const SUN = makeCertificate({ subject: 'CN=sun', issuer: CA, serial: 2 })
 const RAW = keyPair('ed25519', 'raw')
 
-function warnings(swanctl: string, files: Readonly<Record<string, string>>): readonly string[] {
+function warnings(swanctl: string, files: Readonly<Record<string, string | Uint8Array>>): readonly string[] {
   const { configuration, errors } = loadConfiguration({
     strongswanConf: '/strongswan.conf',
     swanctlDir: '/s',
@@ -63,6 +64,23 @@ test('certificates that are out of date, or soon will be, each once', () => {
       "certificate 'CN=soon' (serial 04) expires on 2026-12-21",
       "certificate 'CN=tomorrow' (serial 06) is not valid before 2026-11-23",
       "certificate 'CN=old' (serial 09) expired on 2026-11-21",
+    ],
+  )
+})
+
+test('attribute certificates that are out of date, not those that will be soon', () => {
+  const DAY = 86_400_000
+  const attributes = (serial: number, notBefore: number, notAfter: number): Uint8Array =>
+    makeAttributeCertificate({ holder: MOON, issuer: CA, groups: ['staff'], serial, notBefore, notAfter })
+  assert.deepEqual(
+    warnings('', {
+      '/s/x509ac/a.der': attributes(7, 0, NOW - 1000),
+      '/s/x509ac/b.der': attributes(8, 0, NOW + DAY),
+      '/s/x509ac/c.der': attributes(9, NOW + DAY, NOW + 2 * DAY),
+    }),
+    [
+      "attribute certificate by 'CN=CA' (serial 07) expired on 2026-11-21",
+      "attribute certificate by 'CN=CA' (serial 09) is not valid before 2026-11-23",
     ],
   )
 })
