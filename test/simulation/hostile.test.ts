@@ -15,6 +15,8 @@ import { parseMessage, writeMessage, writePayloads } from '../../src/message/ike
 import { payloadTypeOf, type Payload } from '../../src/message/ikev2/payload.ts'
 import * as arbitrary from '../message/ikev2/arbitrary.ts'
 import { mutated, mutations, withLength } from '../message/ikev2/hostile.ts'
+import type { ConnectionWords } from './configuration.ts'
+import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, GATEWAY, OFFICE_HOST } from './places.ts'
 import { Stranger } from './stranger.ts'
 import { scenario, SEED, type World } from './world.ts'
@@ -56,15 +58,23 @@ function plainMessage(header: Header, firstType: number, content: Uint8Array): U
   return withLength(bytes)
 }
 
+const ANOTHER_FOLLOWS = notify(NotifyType.ANOTHER_AUTH_FOLLOWS)
+/** RFC 4739. */
+const THREE_ROUNDS = [{ method: 'psk' }, { method: 'psk' }, { method: 'psk' }] as const
+
 const address = (number: number): string => `198.18.${number >> 8}.${number & 255}`
 
 /** A gateway with a client, whose tunnel none of the attackers can reach. */
-async function undisturbed(world: World, attack: () => Promise<void>): Promise<void> {
+async function undisturbed(
+  world: World,
+  attack: (gateway: SimulatedNode) => Promise<void>,
+  { gateway: ours, client: theirs }: { readonly gateway?: ConnectionWords; readonly client?: ConnectionWords } = {},
+): Promise<void> {
   const settings = { cookieThreshold: 0, cookieThresholdIp: 0 }
-  const gateway = addGateway(world, { remote: ['10.2.0.0/16', '172.16.0.0/16'] }, { settings })
-  const client = addClient(world, { local: ['172.16.0.0/16'] })
+  const gateway = addGateway(world, { remote: ['10.2.0.0/16', '172.16.0.0/16'], ...ours }, { settings })
+  const client = addClient(world, { local: ['172.16.0.0/16'], ...theirs })
   await world.initiate(client)
-  await attack()
+  await attack(gateway)
   await world.pass(31 * SECOND)
   assert.equal(gateway.gateway.halfOpenCount, 0)
   assert.ok(await world.ping(client, '172.16.0.9', OFFICE_HOST))
@@ -97,6 +107,32 @@ for (const [exchange, exchangeType] of Object.entries({ IKE_AUTH, CREATE_CHILD_S
   })
 }
 
+scenario('whatever a peer says in a later round of IKE_AUTH, after rounds that held, it harms nobody', async (world) => {
+  const attack = async (gateway: SimulatedNode): Promise<void> => {
+    const proven = (): number => gateway.eventsOf('peer-authenticated').length
+    for (let number = 0; number < 200; number++) {
+      const peer = new Stranger(world, address(number), GATEWAY)
+      await peer.init()
+      const before = proven()
+      const [id, auth, ...child] = peer.authPayloads('stranger@example.org')
+      const round = [id!, auth!, ANOTHER_FOLLOWS]
+      // HDR, SK { IDi, AUTH, SAi2, TSi, TSr, N(MULTIPLE_AUTH_SUPPORTED), N(ANOTHER_AUTH_FOLLOWS) }  -->
+      const held = [[...round, ...child, notify(NotifyType.MULTIPLE_AUTH_SUPPORTED)], round].slice(0, 1 + (number % 2))
+      for (const [index, payloads] of held.entries()) {
+        peer.send(peer.protectedRequest(IKE_AUTH, 1 + index, payloads))
+        await peer.answer()
+      }
+      assert.equal(proven() - before, held.length)
+      const { firstType, content } = spoiled(`later round ${number}`, [...round, ...child])
+      const exchangeType = number % 8 < 6 ? IKE_AUTH : [CREATE_CHILD_SA, INFORMATIONAL][number % 2]!
+      peer.send(peer.sealedRequest(exchangeType, 1 + held.length, firstType, content))
+      await world.pass(SECOND)
+    }
+  }
+  const words = { gateway: { remoteRounds: THREE_ROUNDS }, client: { localRounds: THREE_ROUNDS } }
+  await undisturbed(world, attack, words)
+})
+
 scenario('whatever a peer says that has authenticated itself, it harms nobody else', async (world) => {
   await undisturbed(world, async () => {
     for (let number = 0; number < 100; number++) {
@@ -128,8 +164,9 @@ async function initiations(
   world: World,
   count: number,
   answer: (peer: Stranger, number: number) => Promise<void>,
+  words: ConnectionWords = {},
 ): Promise<void> {
-  const client = addClient(world)
+  const client = addClient(world, words)
   for (let number = 0; number < count; number++) {
     const peer = new Stranger(world, GATEWAY, CLIENT)
     const failed = client.gateway.initiate('home', 'net').then(
@@ -168,4 +205,28 @@ scenario('an answer to IKE_AUTH of any payloads ends in an error, and leaves not
     const [[own, others] = [[], []]] = drawn(`auth answer ${number}`, fc.tuple(reordered(genuine), arbitrary.innerPayloads), 1)
     await peer.answerHandshake([...own, ...others])
   })
+})
+
+scenario('an answer of any payloads to a later round of IKE_AUTH ends in an error, and leaves nothing', async (world) => {
+  const answer = async (peer: Stranger, number: number): Promise<void> => {
+    const round = (): readonly Payload[] => [...peer.authAnswer('10.2.0.0/16', '10.1.0.0/16').slice(0, 2), ANOTHER_FOLLOWS]
+    const bad = (): readonly Payload[] => {
+      const [idr, auth, ...child] = peer.authAnswer('10.2.0.0/16', '10.1.0.0/16')
+      const isLast = number % 2 === 1
+      // With the last of three that held there would be no error.
+      const genuine = [
+        idr!,
+        isLast && auth!.kind === 'AUTH' ? { ...auth!, data: new Uint8Array(32) } : auth!,
+        ANOTHER_FOLLOWS,
+        ...child,
+      ]
+      const [[own, others] = [[], []]] = drawn(`later ${number}`, fc.tuple(reordered(genuine), arbitrary.innerPayloads), 1)
+      return [...own, ...others]
+    }
+    const further = number % 2 === 1 ? [round, bad] : [bad]
+    await peer.answerHandshake(round, further, [notify(NotifyType.MULTIPLE_AUTH_SUPPORTED)])
+  }
+  await initiations(world, 200, answer, { localRounds: THREE_ROUNDS, remoteRounds: THREE_ROUNDS })
+  // As many rounds held as were to.
+  assert.ok(world.countSent('IKE_AUTH request 3') >= 100)
 })

@@ -37,6 +37,9 @@ const ESP_PROPOSAL = parseProposal('aes128gcm16', 'esp')
 const SUITE = suiteOf(IKE_PROPOSAL)
 const NAT_T_PORT = 4500
 
+/** Payloads, or what makes them once there are keys. */
+type Answer = readonly Payload[] | (() => readonly Payload[])
+
 export class Stranger implements Attachment {
   readonly link: Link
   readonly received: Packet[] = []
@@ -161,22 +164,27 @@ export class Stranger implements Attachment {
     this.send(this.#initMessage)
   }
 
-  /** As responder: answers an IKE_SA_INIT request and an IKE_AUTH request, the latter with these payloads as they stand. */
-  async answerHandshake(auth: readonly Payload[] | (() => readonly Payload[])): Promise<void> {
+  /**
+   * As responder: answers an IKE_SA_INIT request, with `init` in it, and an IKE_AUTH request with these payloads as they
+   * stand, and after it as many as are answered in `further`.
+   */
+  async answerHandshake(first: Answer, further: readonly Answer[] = [], init: readonly Payload[] = []): Promise<void> {
     const request = await this.answer()
     const { header, payloads } = parseMessage(request)
     const [ke, nonce] = [find(payloads, 'KE'), find(payloads, 'Nonce')]
     assert(ke !== null && nonce !== null, 'a request has a key exchange and a nonce')
-    this.sendInitAnswer(request)
+    this.sendInitAnswer(request, init)
     const spis = { initiatorSpi: header.initiatorSpi, responderSpi: this.initiatorSpi }
     const sharedSecret = this.keyExchange.agree(ke.data)
     this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: nonce.data, nonceResponder: this.nonce, sharedSecret, ...spis })
     this.#opener = createOpener(SUITE, this.keys.ei, this.keys.ai)
     this.#peerNonce = nonce.data
-    await this.answer()
-    const answer = { ...spis, exchangeType: ExchangeType.IKE_AUTH, messageId: 1, fromInitiator: false, response: true }
-    const answered = typeof auth === 'function' ? auth() : auth
-    this.send(writeProtectedMessage(answer, answered, createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)))
+    const sealer = createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)
+    for (const [index, answer] of [first, ...further].entries()) {
+      await this.answer()
+      const answered = { exchangeType: ExchangeType.IKE_AUTH, messageId: index + 1, fromInitiator: false, response: true }
+      this.send(writeProtectedMessage({ ...spis, ...answered }, typeof answer === 'function' ? answer() : answer, sealer))
+    }
   }
 
   /** IDr, AUTH, SAr2, TSi, TSr of an honest gateway, but for the selectors, which are the scenario's. */
