@@ -1,6 +1,6 @@
 /**
- * What becomes of CHILD_SAs that we did not give up: dpd_action when the peer is silent, close_action when it deletes
- * one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once, in another
+ * What becomes of CHILD_SAs that we did not give up: dpd_action when the peer is silent or has forgotten us, close_action
+ * when it deletes one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once, in another
  * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c). What somebody waits for goes there as well, and
  * has one made for itself alone.
  */
@@ -8,9 +8,9 @@ import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, ProtocolId } from '../iana/ikev2.ts'
 import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
-import { addChild } from './create-child.ts'
+import { addChild, addChildLater } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
-import { isStanding, isUsable, type ChildSa } from './sa.ts'
+import { isStanding, isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
@@ -59,10 +59,20 @@ function restart(session: Session, child: ChildSa): void {
   addChild(session, child.connection, sameTraffic(child)).catch(told)
 }
 
+/**
+ * The peer has forgotten it, as it says of all but `other`, which it has just made (INITIAL_CONTACT): that is how it is
+ * found to be silent without waiting for it (RFC 7296 2.4). What the peer does not bring along is made in the other one.
+ */
+export async function followInitialContact(session: Session, other: Session): Promise<void> {
+  await endWithActions(session, 'replaced', (child) => child.dpdAction, other)
+}
+
+/** `instead` has taken its place. */
 async function endWithActions(
   session: Session,
-  reason: 'peer-silent' | 'deleted-by-peer' | 'failed',
+  reason: 'peer-silent' | 'deleted-by-peer' | 'failed' | 'replaced',
   kind: (child: ChildConnection) => Action,
+  instead: Session | null = null,
 ): Promise<void> {
   const { sa, env } = session
   // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries; one that is to be
@@ -85,13 +95,24 @@ async function endWithActions(
   // They find their way to the IKE_SA that takes the place of this one (strongSwan: adopt_child_tasks).
   const heir = Promise.withResolvers<Session | null>()
   if (awaited !== undefined) session.heir = heir.promise
-  const twin = session.twins.find((other) => other.sa.connection === sa.connection) ?? null
+  const twin = instead ?? session.twins.find((other) => other.sa.connection === sa.connection) ?? null
   await session.close(reason)
+  if (instead !== null && instead.sa.connection?.name === sa.connection?.name) {
+    for (const child of restarted) makeLater(instead, child, sa)
+    return heir.resolve(instead)
+  }
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
   const children = restarted.map((child) => ({ connection: child.connection, asked: sameTrafficElsewhere(child, sa) }))
   const [first, ...further] = awaited !== undefined && children.length === 0 && twin === null ? [awaited] : children
   if (first === undefined) heir.resolve(twin)
   else void reestablish(session, first, further).then(heir.resolve)
+}
+
+/** The peer is about to make it itself, perhaps, and is given the time for that. */
+function makeLater(instead: Session, child: ChildSa, old: IkeSa): void {
+  instead.env.report({ event: 'child-restarting', sa: old, child })
+  const wanted = { connection: child.connection, asked: sameTrafficElsewhere(child, old) }
+  addChildLater(instead, wanted.connection, wanted.asked).catch(told)
 }
 
 /**

@@ -81,6 +81,12 @@ export async function addChild(session: Session, connection: ChildConnection, as
   return outcome
 }
 
+/** The same a little later, unless the peer has made it by then. */
+export async function addChildLater(session: Session, connection: ChildConnection, asked: AskedTraffic): Promise<ChildSa> {
+  await session.putOff(retryDelay(session.env.entropy), { connection, asked })
+  return addChild((await session.heir) ?? session.last, connection, asked)
+}
+
 /**
  * Runs an exchange that makes a CHILD_SA on the IKE_SA, or on the one that is being made in its place, also when it is
  * found to be lost by this very exchange (strongSwan: adopt_child_tasks). A peer that has no time for it now is asked

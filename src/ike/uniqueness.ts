@@ -15,6 +15,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { assert } from '../base/assert.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
+import { followInitialContact } from './actions.ts'
 import { firstRounds, type Connection } from './connection.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure } from './failure.ts'
@@ -43,7 +44,7 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
   const { unique } = sa.connection
   if (unique === 'never' || (unique === 'no' && !saysInitialContact)) return
   if (saysInitialContact) {
-    for (const twin of twins) if (isForgotten(twin, session)) twin.enqueue(() => twin.close('replaced'))
+    for (const twin of twins) if (isForgotten(twin, session)) twin.enqueue(() => followInitialContact(twin, session))
     return
   }
   const rivals = twins.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))

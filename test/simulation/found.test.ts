@@ -531,3 +531,27 @@ scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none tha
   )
   assert.ok(await flows(world, client, gateway))
 })
+
+for (const [dpdAction, makesIt] of [
+  ['start', true],
+  ['none', false],
+] as const) {
+  scenario(
+    `a peer that says INITIAL_CONTACT brings one of two CHILD_SAs: the other one is ${makesIt ? '' : 'not '}made again with dpd_action = ${dpdAction}`,
+    async (world) => {
+      const children = CHILDREN.map((words) => ({ ...mirrored(words), dpdAction }))
+      const gateway = addGateway(world, { children })
+      const client = addClient(world, { children: CHILDREN })
+      await world.initiate(client)
+      await world.outcome(addChild(standing(client), standing(client).sa.connection!.children[1]!))
+      client.boot()
+      await world.initiate(client)
+      await world.pass(MINUTE)
+      for (const node of [client, gateway])
+        assert.deepEqual(
+          standing(node).sa.children.map(({ connection }) => connection.name),
+          makesIt ? ['net', 'lab'] : ['net'],
+        )
+    },
+  )
+}
