@@ -216,7 +216,7 @@ scenario('an answer of any payloads to a later round of IKE_AUTH ends in an erro
       // With the last of three that held there would be no error.
       const genuine = [
         idr!,
-        isLast && auth!.kind === 'AUTH' ? { ...auth!, data: new Uint8Array(32) } : auth!,
+        isLast && auth!.kind === 'AUTH' ? { ...auth, data: new Uint8Array(32) } : auth!,
         ANOTHER_FOLLOWS,
         ...child,
       ]
