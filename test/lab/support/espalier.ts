@@ -17,6 +17,8 @@ export interface EspalierOptions {
   readonly kernel?: 'netlink' | 'memory'
   /** A link to this checkout's program. */
   readonly program?: string
+  /** More of the environment. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** One line of the log. */
@@ -55,7 +57,7 @@ export class Espalier {
     const daemon = host.start(
       process.execPath,
       [options.program ?? main, 'daemon', '--log-level', 'debug', '--kernel', options.kernel ?? 'netlink'],
-      env,
+      { ...options.env, ...env },
     )
     const espalier = new Espalier(host, directory, daemon)
     host.lab.tellIfFailed(`espalier's log on ${host.name}`, async () => espalier.daemon.lines.join('\n'))
