@@ -190,8 +190,19 @@ export interface Entropy {
  * Who awaits an answer re-reads afterwards what may have changed.
  */
 export interface KeyExchanges {
-  /** A fresh private value of a group that we do (crypto/algorithms.ts). */
+  /** For who begins: a fresh private value of a group that we do (crypto/algorithms.ts). */
   generate(group: number): Promise<KeyExchange>
+  /**
+   * For who answers, at once: what we send may hang on what the peer has sent, as the ciphertext of a KEM does. Rejects
+   * with InvalidKeyExchange for a value that is none of the group.
+   */
+  answer(group: number, peerPublic: Uint8Array): Promise<KeyExchangeAnswer>
+}
+
+/** The data of our KE payload, and the secret shared with the peer, which the caller owns. */
+export interface KeyExchangeAnswer {
+  readonly publicValue: Uint8Array
+  readonly secret: Secret
 }
 
 /** Signatures, asked for rather than made: RSA takes milliseconds, which the edge spends in a thread. */
@@ -204,8 +215,8 @@ export interface KeyExchange {
   readonly group: number
   /** The data of our KE payload. */
   readonly publicValue: Uint8Array
-  /** The secret shared with the peer, which the caller owns; rejects with InvalidKeyExchange for a value that is none of the group. */
-  agree(peerPublic: Uint8Array): Promise<Secret>
+  /** The secret shared with the peer, which the caller owns; rejects with InvalidKeyExchange for an answer that is none of the group. */
+  agree(answer: Uint8Array): Promise<Secret>
   /** Forgets the private value; owed to every one generated. `agree` must not be called any more. */
   destroy(): void
 }

@@ -128,12 +128,14 @@ function traffic(section: ViciSection, direction: 'in' | 'out'): CellLine {
   return { text: `${direction} ${formatSize(bytes)}${ago === null ? '' : `, ${formatTime(ago)} ago`}`, style: 'cyan' }
 }
 
-/** Encryption, integrity if it is apart, key exchange, one below the other; the PRF goes with them and is left to --json. */
+const KEY_EXCHANGES = ['dh-group', ...[1, 2, 3, 4, 5, 6, 7].map((number) => `ake${number}`)]
+
+/** Encryption, integrity if it is apart, key exchanges, one below the other; the PRF goes with them and is left to --json. */
 function cipher(section: ViciSection): readonly string[] {
   const encryption = formatAlgorithm(wordOf(section, 'encr-alg'), wordOf(section, 'encr-keysize'))
   const integrity = formatAlgorithm(wordOf(section, 'integ-alg'), wordOf(section, 'integ-keysize'))
-  const exchange = formatAlgorithm(wordOf(section, 'dh-group'), null)
-  return [encryption, integrity, exchange].filter((word) => word !== null)
+  const exchanges = KEY_EXCHANGES.map((key) => formatAlgorithm(wordOf(section, key), null))
+  return [encryption, integrity, ...exchanges].filter((word) => word !== null)
 }
 
 function age(seconds: number | null): string {

@@ -40,9 +40,11 @@ export interface PrfAlgorithm {
 
 export interface KeGroup {
   readonly id: number
-  readonly kind: 'montgomery' | 'ecp' | 'modp'
-  /** Length of the data in a KE payload. */
+  readonly kind: 'montgomery' | 'ecp' | 'modp' | 'ml-kem'
+  /** Length of the data in the KE payload of who begins. */
   readonly publicValueLength: number
+  /** The same of who answers: of a KEM it is the ciphertext. */
+  readonly answerLength: number
   readonly sharedSecretLength: number
 }
 
@@ -97,16 +99,23 @@ const PRF: ReadonlyMap<number, PrfAlgorithm> = byId([
 ])
 
 const KE: ReadonlyMap<number, KeGroup> = byId([
-  { id: KeId.MODP_2048, kind: 'modp', publicValueLength: 256, sharedSecretLength: 256 },
-  { id: KeId.MODP_3072, kind: 'modp', publicValueLength: 384, sharedSecretLength: 384 },
-  { id: KeId.MODP_4096, kind: 'modp', publicValueLength: 512, sharedSecretLength: 512 },
-  { id: KeId.MODP_6144, kind: 'modp', publicValueLength: 768, sharedSecretLength: 768 },
-  { id: KeId.MODP_8192, kind: 'modp', publicValueLength: 1024, sharedSecretLength: 1024 },
-  { id: KeId.ECP_256, kind: 'ecp', publicValueLength: 64, sharedSecretLength: 32 },
-  { id: KeId.ECP_384, kind: 'ecp', publicValueLength: 96, sharedSecretLength: 48 },
-  { id: KeId.ECP_521, kind: 'ecp', publicValueLength: 132, sharedSecretLength: 66 },
-  { id: KeId.CURVE25519, kind: 'montgomery', publicValueLength: 32, sharedSecretLength: 32 },
-  { id: KeId.CURVE448, kind: 'montgomery', publicValueLength: 56, sharedSecretLength: 56 },
+  // A Diffie-Hellman group does not tell who began.
+  ...[
+    { id: KeId.MODP_2048, kind: 'modp' as const, publicValueLength: 256, sharedSecretLength: 256 },
+    { id: KeId.MODP_3072, kind: 'modp' as const, publicValueLength: 384, sharedSecretLength: 384 },
+    { id: KeId.MODP_4096, kind: 'modp' as const, publicValueLength: 512, sharedSecretLength: 512 },
+    { id: KeId.MODP_6144, kind: 'modp' as const, publicValueLength: 768, sharedSecretLength: 768 },
+    { id: KeId.MODP_8192, kind: 'modp' as const, publicValueLength: 1024, sharedSecretLength: 1024 },
+    { id: KeId.ECP_256, kind: 'ecp' as const, publicValueLength: 64, sharedSecretLength: 32 },
+    { id: KeId.ECP_384, kind: 'ecp' as const, publicValueLength: 96, sharedSecretLength: 48 },
+    { id: KeId.ECP_521, kind: 'ecp' as const, publicValueLength: 132, sharedSecretLength: 66 },
+    { id: KeId.CURVE25519, kind: 'montgomery' as const, publicValueLength: 32, sharedSecretLength: 32 },
+    { id: KeId.CURVE448, kind: 'montgomery' as const, publicValueLength: 56, sharedSecretLength: 56 },
+  ].map((group): KeGroup => ({ ...group, answerLength: group.publicValueLength })),
+  // FIPS 203 8, table 3.
+  { id: KeId.ML_KEM_512, kind: 'ml-kem', publicValueLength: 800, answerLength: 768, sharedSecretLength: 32 },
+  { id: KeId.ML_KEM_768, kind: 'ml-kem', publicValueLength: 1184, answerLength: 1088, sharedSecretLength: 32 },
+  { id: KeId.ML_KEM_1024, kind: 'ml-kem', publicValueLength: 1568, answerLength: 1568, sharedSecretLength: 32 },
 ])
 
 /** All that we do, each kind in the order of its transform IDs. */

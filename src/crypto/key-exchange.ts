@@ -1,19 +1,29 @@
 /**
  * Key exchange (transform type 4, RFC 7296 3.4): a private value made from injected entropy, the public one as the KE
- * payload carries it, and the secret shared with a peer's public value.
+ * payload carries it, and the secret shared with a peer's public value. Who answers needs the peer's value first: that of
+ * a KEM is the ciphertext made for it.
  *
  *   group                public value                                 shared secret
  *   CURVE25519, 448      32 or 56 octets, little endian               the same length                     RFC 8031
  *   ECP_256, 384, 521    x | y, each as long as the field             x, as long as the field             RFC 5903
  *   MODP_2048 to 8192    as long as the modulus, zeros in front       as long as the modulus              RFC 7296 3.4, 2.14
+ *   ML_KEM_512 to 1024   encapsulation key, answered by ciphertext    32 octets                           FIPS 203
  */
-import { createECDH, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto'
+import {
+  createECDH,
+  createPrivateKey,
+  createPublicKey,
+  decapsulate,
+  diffieHellman,
+  encapsulate,
+  type KeyObject,
+} from 'node:crypto'
 
 import { assert } from '../base/assert.ts'
 import { compareBytes, concatBytes, fromHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { KeId } from '../iana/transforms.ts'
-import type { Entropy, KeyExchange } from '../ports.ts'
+import type { Entropy, KeyExchange, KeyExchangeAnswer } from '../ports.ts'
 import { type KeGroup, keGroup } from './algorithms.ts'
 import { createModp } from './modp.ts'
 import { Secret } from './secret.ts'
@@ -26,16 +36,17 @@ export class InvalidKeyExchange extends EspalierError {
   }
 }
 
-/** Done at once, on the spot; ports.ts has the same behind promises. */
+/** The side that begins. Done at once, on the spot; ports.ts has the same behind promises. */
 export interface ImmediateKeyExchange {
   readonly group: number
   /** The data of our KE payload. */
   readonly publicValue: Uint8Array
   /**
-   * The secret shared with the peer; the caller owns it. Throws InvalidKeyExchange for a value of the wrong length, a
-   * point that is not on the curve, a number outside 2 to p - 2 (RFC 6989 2) and an all-zero result (RFC 8031 3.2).
+   * The secret shared with the peer that sent `answer`; the caller owns it. Throws InvalidKeyExchange for a value of the
+   * wrong length, a point that is not on the curve, a number outside 2 to p - 2 (RFC 6989 2) and an all-zero result
+   * (RFC 8031 3.2). Any ciphertext of a KEM gives a secret, which is the peer's only if it is the peer's (FIPS 203 6.3).
    */
-  agree(peerPublic: Uint8Array): Secret
+  agree(answer: Uint8Array): Secret
   /** Forgets the private value; `agree` must not be called any more. */
   destroy(): void
 }
@@ -43,7 +54,7 @@ export interface ImmediateKeyExchange {
 /** A private value, behind the checks that all kinds of group share. `agree` answers null for a value outside the group. */
 interface PrivateValue {
   readonly publicValue: Uint8Array
-  agree(peerPublic: Uint8Array): Uint8Array | null
+  agree(answer: Uint8Array): Uint8Array | null
 }
 
 /**
@@ -70,9 +81,14 @@ export async function promisedKeyExchange(groupId: number, entropy: Entropy): Pr
   return {
     group: exchange.group,
     publicValue: exchange.publicValue,
-    agree: async (peerPublic) => exchange.agree(peerPublic),
+    agree: async (answer) => exchange.agree(answer),
     destroy: () => exchange.destroy(),
   }
+}
+
+/** The same for who answers. */
+export async function promisedAnswer(groupId: number, peerPublic: Uint8Array, entropy: Entropy): Promise<KeyExchangeAnswer> {
+  return answerKeyExchange(groupId, peerPublic, entropy)
 }
 
 /** `groupId` is a group that we do (crypto/algorithms.ts). */
@@ -80,6 +96,28 @@ export function createKeyExchange(groupId: number, entropy: Entropy): ImmediateK
   const group = keGroup(groupId)
   assert(group !== null, 'only key exchange groups that we do are negotiated')
   return new GroupKeyExchange(group, generate(group, entropy))
+}
+
+/**
+ * The side that answers: `peerPublic` is what the other one's `publicValue` was. Throws InvalidKeyExchange as `agree`
+ * does, and for an encapsulation key with a number that is not reduced (FIPS 203 7.2). What a KEM needs of chance is the
+ * system's, not `entropy`: node:crypto takes none from outside.
+ */
+export function answerKeyExchange(groupId: number, peerPublic: Uint8Array, entropy: Entropy): KeyExchangeAnswer {
+  const group = keGroup(groupId)
+  assert(group !== null, 'only key exchange groups that we do are negotiated')
+  if (group.kind === 'ml-kem') return encapsulateFor(group, peerPublic)
+  const exchange = createKeyExchange(groupId, entropy)
+  try {
+    return { publicValue: exchange.publicValue, secret: exchange.agree(peerPublic) }
+  } finally {
+    exchange.destroy()
+  }
+}
+
+function checkLength(id: number, value: Uint8Array, length: number): void {
+  if (value.length === length) return
+  throw new InvalidKeyExchange(`the peer's public value for group ${id} has ${value.length} bytes, not ${length}`)
 }
 
 function generate(group: KeGroup, entropy: Entropy): PrivateValue {
@@ -90,6 +128,8 @@ function generate(group: KeGroup, entropy: Entropy): PrivateValue {
       return createEcp(group.id, entropy)
     case 'modp':
       return createModp(group.id, entropy)
+    case 'ml-kem':
+      return createMlKem(group.id, entropy)
   }
 }
 
@@ -107,15 +147,11 @@ class GroupKeyExchange implements ImmediateKeyExchange {
     assert(this.publicValue.length === group.publicValueLength, 'our public value is as long as the peer expects')
   }
 
-  agree(peerPublic: Uint8Array): Secret {
+  agree(answer: Uint8Array): Secret {
     assert(this.#privateValue !== null, 'a key exchange is used before it is destroyed')
-    const { id, publicValueLength, sharedSecretLength } = this.#group
-    if (peerPublic.length !== publicValueLength) {
-      throw new InvalidKeyExchange(
-        `the peer's public value for group ${id} has ${peerPublic.length} bytes, not ${publicValueLength}`,
-      )
-    }
-    const shared = this.#privateValue.agree(peerPublic)
+    const { id, answerLength, sharedSecretLength } = this.#group
+    checkLength(id, answer, answerLength)
+    const shared = this.#privateValue.agree(answer)
     if (shared === null) throw new InvalidKeyExchange(`the peer's public value is none of group ${id}`)
     assert(shared.length === sharedSecretLength, 'a shared secret is as long as its group')
     return new Secret(shared)
@@ -147,6 +183,47 @@ function createMontgomery(curve: 'x25519' | 'x448', length: number, entropy: Ent
       }
     },
   }
+}
+
+const ML_KEM_NAMES: ReadonlyMap<number, 'ml-kem-512' | 'ml-kem-768' | 'ml-kem-1024'> = new Map([
+  [KeId.ML_KEM_512, 'ml-kem-512'],
+  [KeId.ML_KEM_768, 'ml-kem-768'],
+  [KeId.ML_KEM_1024, 'ml-kem-1024'],
+])
+/** d | z of FIPS 203 7.1. */
+const ML_KEM_SEED_LENGTH = 64
+
+function mlKemName(group: number): 'ml-kem-512' | 'ml-kem-768' | 'ml-kem-1024' {
+  const name = ML_KEM_NAMES.get(group)
+  assert(name !== undefined, 'an ML-KEM that we do')
+  return name
+}
+
+function createMlKem(group: number, entropy: Entropy): PrivateValue {
+  const seed = entropy.bytes(ML_KEM_SEED_LENGTH)
+  const privateKey = createPrivateKey({
+    key: Buffer.from(seed.buffer, seed.byteOffset, seed.length),
+    format: 'raw-seed',
+    asymmetricKeyType: mlKemName(group),
+  })
+  seed.fill(0)
+  return {
+    publicValue: createPublicKey(privateKey).export({ format: 'raw-public' }),
+    agree: (ciphertext) => decapsulate(privateKey, ciphertext),
+  }
+}
+
+function encapsulateFor({ id, publicValueLength }: KeGroup, peerPublic: Uint8Array): KeyExchangeAnswer {
+  checkLength(id, peerPublic, publicValueLength)
+  let key: KeyObject
+  try {
+    key = createPublicKey({ key: Buffer.from(peerPublic), format: 'raw-public', asymmetricKeyType: mlKemName(id) })
+  } catch {
+    // OpenSSL checks that every coefficient is reduced when it reads the key.
+    throw new InvalidKeyExchange(`the peer's public value is none of group ${id}`)
+  }
+  const { ciphertext, sharedKey } = encapsulate(key)
+  return { publicValue: ciphertext, secret: new Secret(sharedKey) }
 }
 
 /** OpenSSL's name of the curve and the order of its group, RFC 5903 3. */

@@ -1,5 +1,6 @@
 /**
- * Key derivation: the keys of an IKE_SA (RFC 7296 2.14), of its successor (2.18) and of a CHILD_SA (2.17).
+ * Key derivation: the keys of an IKE_SA (RFC 7296 2.14), the ones that an additional key exchange puts in their place
+ * (RFC 9370 2.2.2), those of its successor (RFC 7296 2.18) and of a CHILD_SA (2.17).
  */
 import { assert } from '../base/assert.ts'
 import { concatBytes, Writer } from '../base/bytes.ts'
@@ -28,6 +29,8 @@ export interface IkeExchangeValues {
   readonly nonceInitiator: Uint8Array
   readonly nonceResponder: Uint8Array
   readonly sharedSecret: Secret
+  /** SK(1) to SK(n) of additional key exchanges, where all of them come before the keys: IKE_FOLLOWUP_KE (RFC 9370 2.2.4). */
+  readonly additionalSecrets?: readonly Secret[]
   readonly initiatorSpi: bigint
   readonly responderSpi: bigint
 }
@@ -47,8 +50,16 @@ export function deriveIkeKeys(values: IkeExchangeValues): IkeKeys {
 }
 
 /**
- * The keys of an IKE_SA that replaces another: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the PRF of the
- * old one; everything else with the new suite (RFC 7296 2.18).
+ * The keys after the nth additional key exchange of an IKE_SA: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), with the
+ * nonces of IKE_SA_INIT (RFC 9370 2.2.2). `values.sharedSecret` is SK(n), `d` SK_d(n-1).
+ */
+export function deriveNextIkeKeys(values: IkeExchangeValues, d: Secret): IkeKeys {
+  return deriveRekeyedIkeKeys(values, { prf: values.suite.prf, d })
+}
+
+/**
+ * The keys of an IKE_SA that replaces another: SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | ... | SK(n)), SK(0)
+ * being g^ir (new), with the PRF of the old one; everything else with the new suite (RFC 7296 2.18, RFC 9370 2.2.4).
  */
 export function deriveRekeyedIkeKeys(values: IkeExchangeValues, old: { readonly prf: number; readonly d: Secret }): IkeKeys {
   const seed = createPrf(old.prf).compute(
@@ -56,6 +67,7 @@ export function deriveRekeyedIkeKeys(values: IkeExchangeValues, old: { readonly 
     values.sharedSecret.dangerouslyReveal(),
     values.nonceInitiator,
     values.nonceResponder,
+    ...(values.additionalSecrets ?? []).map((secret) => secret.dangerouslyReveal()),
   )
   return expand(values, seed)
 }
@@ -126,21 +138,24 @@ export interface ChildKeys {
 }
 
 /**
- * KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), cut into the initiator's encryption and integrity keys, then the
- * responder's (RFC 7296 2.17). `sharedSecret` is null without a key exchange of its own. Nonces and roles are those of
+ * KEYMAT = prf+(SK_d, [SK(0) |] Ni | Nr [| SK(1) | ... | SK(n)]), SK(0) being g^ir (new), cut into the initiator's
+ * encryption and integrity keys, then the responder's (RFC 7296 2.17, RFC 9370 2.2.4). `sharedSecret` is null without a key exchange of its own. Nonces and roles are those of
  * the exchange that makes the CHILD_SA: IKE_AUTH uses the nonces of IKE_SA_INIT.
  */
 export function deriveChildKeys(values: {
   readonly prf: number
   readonly d: Secret
   readonly sharedSecret: Secret | null
+  /** SK(1) to SK(n) of additional key exchanges (RFC 9370). */
+  readonly additionalSecrets?: readonly Secret[]
   readonly nonceInitiator: Uint8Array
   readonly nonceResponder: Uint8Array
   readonly encr: { readonly id: number; readonly keyLength: number | null }
   readonly integ: { readonly id: number } | null
 }): ChildKeys {
   const shared = values.sharedSecret === null ? new Uint8Array() : values.sharedSecret.dangerouslyReveal()
-  const seed = concatBytes(shared, values.nonceInitiator, values.nonceResponder)
+  const more = (values.additionalSecrets ?? []).map((secret) => secret.dangerouslyReveal())
+  const seed = concatBytes(shared, values.nonceInitiator, values.nonceResponder, ...more)
   const encrLength = encrKeyMaterialLength(values.encr)
   const integLength = integKeyLength(values.integ)
   const material = createPrf(values.prf).plus(values.d.dangerouslyReveal(), seed, 2 * (encrLength + integLength))

@@ -1,22 +1,26 @@
 /**
  * The other core: a worker thread that does the key exchanges which would keep the event loop waiting. It holds the
- * private values by number, between being asked to generate one and being asked for the shared secret.
+ * private values by number, between being asked to generate one and being asked for the shared secret; who answers a
+ * peer is told both at once.
  */
 import { parentPort } from 'node:worker_threads'
 
 import { assert } from '../base/assert.ts'
-import { createKeyExchange, InvalidKeyExchange, type ImmediateKeyExchange } from '../crypto/key-exchange.ts'
+import { answerKeyExchange, createKeyExchange, InvalidKeyExchange, type ImmediateKeyExchange } from '../crypto/key-exchange.ts'
 import { systemEntropy } from './entropy.ts'
 
 export type WorkerRequest =
   | { readonly op: 'generate'; readonly id: number; readonly group: number }
-  | { readonly op: 'agree'; readonly id: number; readonly peerPublic: Uint8Array }
+  | { readonly op: 'agree'; readonly id: number; readonly answer: Uint8Array }
+  | { readonly op: 'answer'; readonly id: number; readonly group: number; readonly peerPublic: Uint8Array }
   /** Not answered. */
   | { readonly op: 'destroy'; readonly id: number }
 
 export type WorkerAnswer =
-  /** The public value after `generate`, the shared secret after `agree`. */
-  { readonly id: number; readonly bytes: Uint8Array } | { readonly id: number; readonly invalid: string }
+  | { readonly id: number; readonly publicValue: Uint8Array }
+  | { readonly id: number; readonly secret: Uint8Array }
+  | { readonly id: number; readonly publicValue: Uint8Array; readonly secret: Uint8Array }
+  | { readonly id: number; readonly invalid: string }
 
 const exchanges = new Map<number, ImmediateKeyExchange>()
 
@@ -25,19 +29,25 @@ function handle(request: WorkerRequest): WorkerAnswer | null {
   if (request.op === 'generate') {
     const exchange = createKeyExchange(request.group, systemEntropy)
     exchanges.set(id, exchange)
-    return { id, bytes: exchange.publicValue }
+    return { id, publicValue: exchange.publicValue }
   }
+  if (request.op === 'answer') return orInvalid(id, () => answer(id, request.group, request.peerPublic))
   const exchange = exchanges.get(id)
   assert(exchange !== undefined, 'a key exchange is generated before it is used')
-  if (request.op === 'agree') return agree(id, exchange, request.peerPublic)
+  if (request.op === 'agree') return orInvalid(id, () => ({ id, secret: exchange.agree(request.answer).dangerouslyReveal() }))
   exchange.destroy()
   exchanges.delete(id)
   return null
 }
 
-function agree(id: number, exchange: ImmediateKeyExchange, peerPublic: Uint8Array): WorkerAnswer {
+function answer(id: number, group: number, peerPublic: Uint8Array): WorkerAnswer {
+  const { publicValue, secret } = answerKeyExchange(group, peerPublic, systemEntropy)
+  return { id, publicValue, secret: secret.dangerouslyReveal() }
+}
+
+function orInvalid(id: number, work: () => WorkerAnswer): WorkerAnswer {
   try {
-    return { id, bytes: exchange.agree(peerPublic).dangerouslyReveal() }
+    return work()
   } catch (error) {
     if (!(error instanceof InvalidKeyExchange)) throw error
     return { id, invalid: error.message }
@@ -47,8 +57,8 @@ function agree(id: number, exchange: ImmediateKeyExchange, peerPublic: Uint8Arra
 assert(parentPort !== null, 'this file runs in a worker thread')
 const port = parentPort
 port.on('message', (request: WorkerRequest) => {
-  const answer = handle(request)
-  if (answer !== null) port.postMessage(answer)
-  // The other thread has its own copy; this one held a secret.
-  if (request.op === 'agree' && answer !== null && 'bytes' in answer) answer.bytes.fill(0)
+  const done = handle(request)
+  if (done !== null) port.postMessage(done)
+  // The other thread has its own copy.
+  if (done !== null && 'secret' in done) done.secret.fill(0)
 })

@@ -15,6 +15,13 @@ export const TransformType = {
   ADDKE7: 12,
 } as const
 
+/** Transform types of additional key exchanges, in the order in which these take place (RFC 9370 2.2.2). */
+export const ADDITIONAL_KE: readonly number[] = [6, 7, 8, 9, 10, 11, 12]
+
+export function isAdditionalKe(type: number): boolean {
+  return type >= TransformType.ADDKE1 && type <= TransformType.ADDKE7
+}
+
 export const EncrId = {
   ENCR_DES: 2,
   ENCR_3DES: 3,

@@ -82,13 +82,6 @@ export async function secretAsResponder(
 ): Promise<{ readonly secret: Secret; readonly payload: Payload }> {
   const ke = find(request, 'KE')
   if (ke === null || ke.group !== chosenGroup) throw otherGroupWanted(ke?.group ?? null, chosenGroup)
-  const ours = await keyExchanges.generate(chosenGroup)
-  try {
-    return {
-      secret: await ours.agree(ke.data),
-      payload: { kind: 'KE', group: chosenGroup, data: ours.publicValue },
-    }
-  } finally {
-    ours.destroy()
-  }
+  const { secret, publicValue } = await keyExchanges.answer(chosenGroup, ke.data)
+  return { secret, payload: { kind: 'KE', group: chosenGroup, data: publicValue } }
 }

@@ -192,12 +192,8 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
 
 /** The responder's second half: spends the key exchange and answers. Throws InvalidKeyExchange on a bad KE. */
 export async function respondInit(session: Session, request: InitRequest): Promise<void> {
-  const keyExchange = await session.env.keyExchanges.generate(request.suite.ke)
-  try {
-    answerInit(session, request, keyExchange.publicValue, await keyExchange.agree(request.keyData))
-  } finally {
-    keyExchange.destroy()
-  }
+  const { publicValue, secret } = await session.env.keyExchanges.answer(request.suite.ke, request.keyData)
+  answerInit(session, request, publicValue, secret)
 }
 
 function answerInit(session: Session, request: InitRequest, publicValue: Uint8Array, secret: Secret): void {

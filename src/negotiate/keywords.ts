@@ -2,14 +2,13 @@
  * The words for transforms: strongSwan's keywords in proposal strings, and the names it lists transforms by. Keywords
  * that it knows and we do not do are kept by name, so that an error can tell a typing mistake from a missing algorithm.
  */
-import { EncrId, EsnId, IntegId, KeId, PrfId, TransformType } from '../iana/transforms.ts'
+import { ADDITIONAL_KE, EncrId, EsnId, IntegId, isAdditionalKe, KeId, PrfId, TransformType } from '../iana/transforms.ts'
 import type { Transform } from './transform.ts'
 
 const { ENCR, PRF, INTEG, KE, ESN } = TransformType
 const AES_KEY_LENGTHS = [128, 192, 256]
 
-/** Several keywords may mean the same transform; the first one is the one that is printed. */
-export const KEYWORDS: ReadonlyMap<string, Transform> = new Map([
+const PLAIN: ReadonlyMap<string, Transform> = new Map([
   word('null', ENCR, EncrId.ENCR_NULL),
   ...aes(EncrId.ENCR_AES_CBC, ''),
   word('aes', ENCR, EncrId.ENCR_AES_CBC, 128),
@@ -51,19 +50,36 @@ export const KEYWORDS: ReadonlyMap<string, Transform> = new Map([
   word('curve25519', KE, KeId.CURVE25519),
   word('x448', KE, KeId.CURVE448),
   word('curve448', KE, KeId.CURVE448),
+  word('mlkem512', KE, KeId.ML_KEM_512),
+  word('mlkem768', KE, KeId.ML_KEM_768),
+  word('mlkem1024', KE, KeId.ML_KEM_1024),
 
   word('noesn', ESN, EsnId.NO_ESN),
   word('esn', ESN, EsnId.ESN),
 ])
 
-/** strongSwan's keywords for what we do not do; key lengths and ICV lengths are left off, additional key exchanges (RFC 9370) start with `ke1_` to `ke7_`. */
+const GROUPS = [...PLAIN].filter(([, { type }]) => type === KE)
+
+/**
+ * Several keywords may mean the same transform; the first one is the one that is printed. Additional key exchanges
+ * (RFC 9370) are those of the first one behind `ke1_` to `ke7_`.
+ */
+export const KEYWORDS: ReadonlyMap<string, Transform> = new Map([
+  ...PLAIN,
+  ...ADDITIONAL_KE.flatMap((type, i) => GROUPS.map(([keyword, { id }]) => word(`ke${i + 1}_${keyword}`, type, id))),
+])
+
+/** strongSwan's keywords for groups that we do not do. */
+const UNSUPPORTED_GROUPS =
+  'modpnull|modp768|modp1024|modp1536|modp1024s160|modp2048s224|modp2048s256|ecp192|ecp224|ecp(?:224|256|384|512)bp'
+
+/** The same for everything; key lengths and ICV lengths are left off. */
 const UNSUPPORTED = new RegExp(
   [
     '^(?:3des|des|cast128|(?:blowfish|serpent|twofish)(?:128|192|256)?|camellia(?:128|192|256)?',
     'camellia(?:128|192|256)(?:ctr|ccm(?:8|64|12|96|16|128))|aes(?:128|192|256)(?:ccm(?:8|64|12|96|16|128)?|gmac)',
     'chacha20poly1305compat|sha1_160|sha256_96|sha2_256_96|md5|md5_128|camelliaxcbc|prfmd5|prfcamelliaxcbc',
-    'modpnull|modp768|modp1024|modp1536|modp1024s160|modp2048s224|modp2048s256|ecp192|ecp224|ecp(?:224|256|384|512)bp',
-    'gost256|gost512|mlkem512|mlkem768|mlkem1024|ke[1-7]_.+)$',
+    `gost256|gost512|(?:ke[1-7]_)?(?:${UNSUPPORTED_GROUPS}))$`,
   ].join('|'),
 )
 
@@ -188,7 +204,8 @@ const NAMES: ReadonlyMap<number, ReadonlyMap<number, string>> = new Map([
 
 /** strongSwan's name of a transform without its key length, as VICI has it (`encr-alg`, `dh-group` ...); `(1234)` for one without a name. */
 export function transformName(transform: Pick<Transform, 'type' | 'id'>): string {
-  return NAMES.get(transform.type)?.get(transform.id) ?? `(${transform.id})`
+  const type = isAdditionalKe(transform.type) ? KE : transform.type
+  return NAMES.get(type)?.get(transform.id) ?? `(${transform.id})`
 }
 
 function word(keyword: string, type: number, id: number, keyLength: number | null = null): [string, Transform] {

@@ -6,7 +6,7 @@ import { EspalierError } from '../base/errors.ts'
 import { encrAlgorithm } from '../crypto/algorithms.ts'
 import type { Suite } from '../crypto/protection.ts'
 import { ProtocolId } from '../iana/ikev2.ts'
-import { EncrId, EsnId, IntegId, KeId, PrfId, TransformType } from '../iana/transforms.ts'
+import { ADDITIONAL_KE, EncrId, EsnId, IntegId, isAdditionalKe, KeId, PrfId, TransformType } from '../iana/transforms.ts'
 import type { Transform } from './transform.ts'
 import { isUnsupportedKeyword, KEYWORDS, keywordOf, nearestKeyword, transformName } from './keywords.ts'
 
@@ -18,7 +18,10 @@ export interface SuiteProposal {
   readonly transforms: readonly Transform[]
 }
 
-/** A proposal with at most one transform of each type: what was agreed on. A transform NONE is left out of it. */
+/**
+ * A proposal with at most one transform of each type: what was agreed on. A transform NONE is left out of it, and no key
+ * exchange method is in it twice.
+ */
 export type ChosenTransforms = SuiteProposal
 
 /** A proposal of an SA payload; the same as WireProposal of message/ikev2/sa.ts. */
@@ -100,9 +103,11 @@ function completeIke(transforms: readonly Transform[], text: string): SuitePropo
   const prfs = transforms.filter(({ type }) => type === PRF)
   if (prfs.length === 0) prfs.push(...prfsOf(integrity))
   if (prfs.length === 0) throw invalid(`the IKE proposal '${text}' has no PRF: with an AEAD, add one such as prfsha256`)
-  const groups = transforms.filter(({ type, id }) => type === KE && id !== KeId.NONE)
+  const groups = transforms.filter(isRealGroup)
   if (groups.length === 0) throw invalid(`the IKE proposal '${text}' has no key exchange group, such as x25519`)
-  return inOrder('ike', [...transforms.filter(({ type }) => type === ENCR), ...(isAead ? [] : integrity), ...prfs, ...groups])
+  const more = transforms.filter(({ type }) => isAdditionalKe(type))
+  const encryption = transforms.filter(({ type }) => type === ENCR)
+  return inOrder('ike', [...encryption, ...(isAead ? [] : integrity), ...prfs, ...groups, ...more])
 }
 
 function completeEsp(transforms: readonly Transform[], text: string): SuiteProposal {
@@ -111,9 +116,17 @@ function completeEsp(transforms: readonly Transform[], text: string): SuitePropo
   if (!isAead && !transforms.some(({ type }) => type === INTEG)) {
     throw invalid(`the ESP proposal '${text}' has no integrity algorithm: encryption without it protects nothing`)
   }
+  // strongSwan takes it, and does none of them.
+  if (transforms.some(({ type, id }) => isAdditionalKe(type) && id !== KeId.NONE) && !transforms.some(isRealGroup)) {
+    throw invalid(`the ESP proposal '${text}' has an additional key exchange and none that it is additional to`)
+  }
   const kept = transforms.filter(({ type }) => type !== PRF && !(isAead && type === INTEG))
   if (!kept.some(({ type }) => type === ESN)) kept.push(plain(ESN, EsnId.NO_ESN))
   return inOrder('esp', kept)
+}
+
+function isRealGroup({ type, id }: Transform): boolean {
+  return type === KE && id !== KeId.NONE
 }
 
 /** Whether the encryption algorithms are AEADs; throws where there is none, or both kinds (RFC 7296 3.3). */
@@ -166,10 +179,11 @@ export function defaultProposals(protocol: 'ike' | 'esp'): SuiteProposal[] {
   ]
 }
 
-/** strongSwan's listing: `IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519`. */
+/** strongSwan's listing: `IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519/KE1_ML_KEM_768`. */
 export function formatProposal(proposal: SuiteProposal): string {
   const names = proposal.transforms.map((transform) => {
-    const name = transformName(transform)
+    const { type } = transform
+    const name = `${isAdditionalKe(type) ? `KE${ADDITIONAL_KE.indexOf(type) + 1}_` : ''}${transformName(transform)}`
     return transform.keyLength === null ? name : `${name}_${transform.keyLength}`
   })
   return `${proposal.protocol.toUpperCase()}:${names.join('/')}`
@@ -194,8 +208,9 @@ export interface ChoiceOptions {
 
 /**
  * The responder's choice among the offered proposals: the first that has, of every type, a transform that we have
- * configured as well. A type that only one side has makes a proposal unfit (RFC 7296 3.3.6), except where NONE is among
- * its transforms: integrity with an AEAD, the key exchange of ESP, additional key exchanges (RFC 9370 2.1).
+ * configured as well, and has not taken for another key exchange already (RFC 9370 2.2.1). A type that only one side has
+ * makes a proposal unfit (RFC 7296 3.3.6), except where NONE is among its transforms: integrity with an AEAD, the key
+ * exchange of ESP, additional key exchanges (RFC 9370 2.1).
  */
 export function chooseProposal(
   configured: readonly SuiteProposal[],
@@ -260,6 +275,16 @@ export function toWireChosen(chosen: ChosenTransforms, number: number, spi: Uint
   return toWire(chosen, number, spi)
 }
 
+/** The methods of the additional key exchanges that were chosen, in the order in which they take place (RFC 9370 2.2.2). */
+export function additionalKeyExchanges(chosen: ChosenTransforms): readonly number[] {
+  return ADDITIONAL_KE.flatMap((type) => chosenOf(chosen, type)?.id ?? [])
+}
+
+/** Whether one of the proposals has an additional key exchange, NONE not counted. */
+export function proposesAdditional(proposals: readonly SuiteProposal[]): boolean {
+  return proposals.some(({ transforms }) => transforms.some(({ type, id }) => isAdditionalKe(type) && id !== KeId.NONE))
+}
+
 /** The suite of an IKE_SA. */
 export function suiteOf(chosen: ChosenTransforms): Suite {
   const prf = chosenOf(chosen, PRF)
@@ -290,7 +315,11 @@ function agree(
   for (const type of typesOf(preferred, others)) {
     if (options.ignoreKe === true && isKe(type)) continue
     if (type === INTEG && chosen.some((transform) => transform.type === ENCR && isAeadId(transform.id))) continue
-    const common = preferred.find((transform) => transform.type === type && others.some((other) => isSame(transform, other)))
+    // strongSwan: the first that is left in the order of types, though another choice there might leave more.
+    const isTaken = (id: number): boolean => isKe(type) && chosen.some((other) => isKe(other.type) && other.id === id)
+    const common = preferred.find(
+      (transform) => transform.type === type && !isTaken(transform.id) && others.some((other) => isSame(transform, other)),
+    )
     if (common !== undefined) {
       // Ours are all the same to every SA; a peer's hang on its message.
       const own = 'otherAttributes' in common ? { type, id: common.id, keyLength: common.keyLength } : common
@@ -327,7 +356,7 @@ function isNone(transform: Transform): boolean {
 }
 
 function isKe(type: number): boolean {
-  return type === KE || (type >= TransformType.ADDKE1 && type <= TransformType.ADDKE7)
+  return type === KE || isAdditionalKe(type)
 }
 
 function mayBeLeftOut(protocol: 'ike' | 'esp', type: number): boolean {

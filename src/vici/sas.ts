@@ -6,7 +6,7 @@
 import { formatIdentity, type Identity } from '../auth/identity.ts'
 import type { IpAddress } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
-import { EsnId, TransformType } from '../iana/transforms.ts'
+import { ADDITIONAL_KE, EsnId, TransformType } from '../iana/transforms.ts'
 import type { ChildSa, ChildSaState, IkeSa, IkeSaState } from '../ike/sa.ts'
 import type { Session, Task } from '../ike/session.ts'
 import type { ChildUsage } from '../kernel/books.ts'
@@ -59,7 +59,7 @@ export function ikeEntries(sa: IkeSa, now: Milliseconds, tasks: Tasks | null): r
     ['nat-fake', sa.nat.faked ? 'yes' : null],
     ['nat-any', sa.nat.here || sa.nat.there || sa.nat.faked ? 'yes' : null],
     ...interfaceIdEntries(sa.interfaceIds?.in ?? 0, sa.interfaceIds?.out ?? 0),
-    ...algorithmEntries(sa.proposal, [ENCR, INTEG, PRF, KE]),
+    ...algorithmEntries(sa.proposal, [ENCR, INTEG, PRF, KE, ...ADDITIONAL_KE]),
     ...(sa.state === 'established' && sa.established !== null ? lifeEntries(sa, sa.established, now) : []),
     ['local-vips', addresses(sa.virtualAddresses)],
     ['remote-vips', addresses(sa.leases.map(({ address }) => address))],
@@ -115,7 +115,7 @@ export function childSection(
     ['spi-in', hex(child.inboundSpi, 8)],
     ['spi-out', hex(child.outboundSpi, 8)],
     ...separationEntries(child.separation),
-    ...algorithmEntries(child.proposal, [ENCR, INTEG, KE]),
+    ...algorithmEntries(child.proposal, [ENCR, INTEG, KE, ...ADDITIONAL_KE]),
     ['esn', hasEsn(child.proposal) ? '1' : null],
     ...usageEntries('in', carried.in, clock.wall()),
     ...usageEntries('out', carried.out, clock.wall()),
@@ -174,6 +174,7 @@ const ALGORITHM_KEYS: ReadonlyMap<number, { readonly name: string; readonly keyS
   [INTEG, { name: 'integ-alg', keySize: 'integ-keysize' }],
   [PRF, { name: 'prf-alg', keySize: 'prf-keysize' }],
   [KE, { name: 'dh-group', keySize: 'dh-keysize' }],
+  ...ADDITIONAL_KE.map((type, i) => [type, { name: `ake${i + 1}`, keySize: `ake${i + 1}-keysize` }] as const),
 ])
 
 function hasEsn(proposal: ChosenTransforms): boolean {

@@ -6,6 +6,7 @@ import { fromHex, toHex } from '../../src/base/bytes.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { keGroup } from '../../src/crypto/algorithms.ts'
 import {
+  answerKeyExchange,
   createKeyExchange,
   generationIsSlow,
   InvalidKeyExchange,
@@ -13,8 +14,11 @@ import {
 } from '../../src/crypto/key-exchange.ts'
 import { KeId } from '../../src/iana/transforms.ts'
 import { entropyOf, seededEntropy } from '../support/crypto-fixtures.ts'
+import { ML_KEM_VECTORS } from '../vectors/ml-kem.ts'
 
 const EVERY_GROUP = Object.values(KeId).filter((id) => keGroup(id) !== null)
+const EVERY_KEM = EVERY_GROUP.filter((id) => keGroup(id)?.kind === 'ml-kem')
+const EVERY_DH = EVERY_GROUP.filter((id) => !EVERY_KEM.includes(id))
 
 /** Title, group, initiator's private and public values, the responder's, and the shared secret. */
 const VECTORS: readonly (readonly [string, number, string, string, string, string, string])[] = [
@@ -140,25 +144,75 @@ test('MODP values that begin with zeros keep them (RFC 7296 3.4, 2.14)', () => {
   assert.equal(sharedHex(exchange, bytesOf(peer, 256)), toHex(bytesOf(shared, 256)))
 })
 
-for (const group of EVERY_GROUP) {
-  test(`group ${group}: both sides agree, and the same entropy gives the same values`, () => {
-    const [initiator, responder] = [createKeyExchange(group, seededEntropy('i')), createKeyExchange(group, seededEntropy('r'))]
-    assert.equal(initiator.group, group)
-    assert.equal(initiator.publicValue.length, keGroup(group)!.publicValueLength)
-    assert.equal(sharedHex(initiator, responder.publicValue), sharedHex(responder, initiator.publicValue))
-    assert.equal(initiator.agree(responder.publicValue).length, keGroup(group)!.sharedSecretLength)
-    assert.equal(toHex(createKeyExchange(group, seededEntropy('i')).publicValue), toHex(initiator.publicValue))
-    assert.notEqual(toHex(initiator.publicValue), toHex(responder.publicValue))
+for (const { tcId, group, seed, publicValue, answer, secret } of ML_KEM_VECTORS) {
+  test(`group ${group}: Wycheproof, test ${tcId}: key pair from its seed, and the secret in a ciphertext`, () => {
+    const exchange = createKeyExchange(group, entropyOf(fromHex(seed)))
+    assert.equal(toHex(exchange.publicValue), publicValue)
+    assert.equal(sharedHex(exchange, fromHex(answer)), secret)
   })
 
-  test(`group ${group}: a public value of another length is refused, and a destroyed exchange agrees on nothing`, () => {
+  test(`group ${group}: a ciphertext that was changed gives another secret, always the same one (FIPS 203 6.3)`, () => {
+    const exchange = createKeyExchange(group, entropyOf(fromHex(seed)))
+    const changed = fromHex(answer)
+    changed[0]! ^= 1
+    assert.notEqual(sharedHex(exchange, changed), secret)
+    assert.equal(sharedHex(exchange, changed), sharedHex(exchange, changed))
+  })
+
+  test(`group ${group}: an encapsulation key with a number that is not reduced is refused (FIPS 203 7.2)`, () => {
+    const changed = fromHex(publicValue)
+    // The first coefficient becomes 4095, which is more than 3328.
+    changed[0] = 0xff
+    changed[1]! |= 0x0f
+    assert.throws(() => answerKeyExchange(group, changed, seededEntropy('r')), isInvalid)
+  })
+}
+
+test('every ML-KEM has its vectors', () => {
+  assert.deepEqual(
+    ML_KEM_VECTORS.map(({ group }) => group),
+    EVERY_KEM,
+  )
+})
+
+for (const group of EVERY_GROUP) {
+  test(`group ${group}: who answers comes to the same secret as who began`, () => {
+    const { publicValueLength, answerLength, sharedSecretLength } = keGroup(group)!
+    const exchange = createKeyExchange(group, seededEntropy('i'))
+    assert.equal(exchange.group, group)
+    assert.equal(exchange.publicValue.length, publicValueLength)
+    const { publicValue, secret } = answerKeyExchange(group, exchange.publicValue, seededEntropy('r'))
+    assert.equal(publicValue.length, answerLength)
+    assert.equal(secret.length, sharedSecretLength)
+    assert.ok(exchange.agree(publicValue).equals(secret))
+  })
+
+  test(`group ${group}: who answers takes no public value of another length`, () => {
+    const { publicValueLength } = keGroup(group)!
+    for (const length of [0, 1, publicValueLength - 1, publicValueLength + 1])
+      assert.throws(() => answerKeyExchange(group, new Uint8Array(length).fill(2), seededEntropy('r')), isInvalid)
+  })
+
+  test(`group ${group}: an answer of another length is refused, and a destroyed exchange agrees on nothing`, () => {
     const exchange = createKeyExchange(group, seededEntropy('length'))
-    const { publicValue } = exchange
-    for (const length of [0, 1, publicValue.length - 1, publicValue.length + 1]) {
+    const { answerLength } = keGroup(group)!
+    for (const length of [0, 1, answerLength - 1, answerLength + 1])
       assert.throws(() => exchange.agree(new Uint8Array(length).fill(2)), isInvalid)
-    }
     exchange.destroy()
-    assert.throws(() => exchange.agree(publicValue), AssertionError)
+    assert.throws(() => exchange.agree(new Uint8Array(answerLength)), AssertionError)
+  })
+
+  test(`group ${group}: the same entropy gives the same public value, another one another`, () => {
+    const values = ['i', 'i', 'r'].map((seed) => toHex(createKeyExchange(group, seededEntropy(seed)).publicValue))
+    assert.equal(values[0], values[1])
+    assert.notEqual(values[0], values[2])
+  })
+}
+
+for (const group of EVERY_DH) {
+  test(`group ${group}: it does not matter who began`, () => {
+    const [initiator, responder] = [createKeyExchange(group, seededEntropy('i')), createKeyExchange(group, seededEntropy('r'))]
+    assert.equal(sharedHex(initiator, responder.publicValue), sharedHex(responder, initiator.publicValue))
   })
 }
 

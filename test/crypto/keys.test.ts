@@ -11,6 +11,7 @@ import { encrKeyMaterialLength, integAlgorithm } from '../../src/crypto/algorith
 import {
   deriveChildKeys,
   deriveIkeKeys,
+  deriveNextIkeKeys,
   deriveRekeyedIkeKeys,
   type IkeExchangeValues,
   type IkeKeys,
@@ -155,6 +156,41 @@ test('an IKE_SA that replaces another starts from the PRF and SK_d of the old on
       assertExpanded(deriveRekeyedIkeKeys(values, { prf: oldPrf, d: new Secret(d) }), values, skeyseed)
     }
   }
+})
+
+test('every additional key exchange begins with SK_d of the keys before it (RFC 9370 2.2.2)', () => {
+  const suite = everyProtectionSuite()[0]!
+  for (const prf of everyPrf()) {
+    const values = valuesFor({ ...suite, prf }, 'addke')
+    const d = seededEntropy('before').bytes(createPrf(prf).keyLength)
+    const { sharedSecret, nonceInitiator, nonceResponder } = values
+    const seed = concatBytes(sharedSecret.dangerouslyReveal(), nonceInitiator, nonceResponder)
+    assertExpanded(deriveNextIkeKeys(values, new Secret(d)), values, oracle(prf, d, seed))
+  }
+})
+
+test('secrets of IKE_FOLLOWUP_KE come behind the nonces, in their order (RFC 9370 2.2.4)', () => {
+  const suite = everyProtectionSuite()[0]!
+  const [prf, d] = [PrfId.PRF_HMAC_SHA2_256, seededEntropy('old').bytes(32)]
+  const more = ['one', 'two'].map((seed) => seededEntropy(seed).bytes(32))
+  const additionalSecrets = (): Secret[] => more.map((secret) => new Secret(secret.slice()))
+  const values = valuesFor({ ...suite, prf }, 'followup')
+  const { sharedSecret, nonceInitiator, nonceResponder } = values
+  const seed = concatBytes(sharedSecret.dangerouslyReveal(), nonceInitiator, nonceResponder, ...more)
+  const rekeyed = deriveRekeyedIkeKeys({ ...values, additionalSecrets: additionalSecrets() }, { prf, d: new Secret(d.slice()) })
+  assertExpanded(rekeyed, values, oracle(prf, d, seed))
+  const encr = { id: EncrId.ENCR_AES_GCM_16, keyLength: 256 }
+  const { initiator, responder } = deriveChildKeys({
+    prf,
+    d: new Secret(d.slice()),
+    sharedSecret,
+    additionalSecrets: additionalSecrets(),
+    nonceInitiator,
+    nonceResponder,
+    encr,
+    integ: null,
+  })
+  assert.equal(hex(initiator.encryption) + hex(responder.encryption), oraclePlus(prf, d, seed, 2 * 36))
 })
 
 test('the keys of a CHILD_SA are KEYMAT of RFC 7296 2.17 in its order, with and without a key exchange', () => {

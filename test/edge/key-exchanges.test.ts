@@ -10,6 +10,8 @@ const exchanges = new SystemKeyExchanges()
 after(() => exchanges.close())
 
 const GROUPS = { CURVE25519: KeId.CURVE25519, ECP_384: KeId.ECP_384, MODP_3072: KeId.MODP_3072 }
+/** On the spot, in the worker, and a KEM. */
+const ANSWERED = { ...GROUPS, ML_KEM_768: KeId.ML_KEM_768 }
 
 for (const [name, group] of Object.entries(GROUPS)) {
   test(`${name}: both ends come to the same secret`, async () => {
@@ -29,6 +31,19 @@ for (const [name, group] of Object.entries(GROUPS)) {
     const theirs = createKeyExchange(group, systemEntropy)
     assert.ok((await ours.agree(theirs.publicValue)).equals(theirs.agree(ours.publicValue)))
     ours.destroy()
+  })
+}
+
+for (const [name, group] of Object.entries(ANSWERED)) {
+  test(`${name}: who answers comes to the same secret, and refuses what is none of the group`, async () => {
+    const ours = await exchanges.generate(group)
+    // A point of small order or none, or coefficients that are not reduced.
+    const none = group === KeId.ML_KEM_768 ? 0xff : 0
+    const { publicValue, secret } = await exchanges.answer(group, ours.publicValue)
+    assert.ok((await ours.agree(publicValue)).equals(secret))
+    ours.destroy()
+    await assert.rejects(exchanges.answer(group, new Uint8Array(ours.publicValue.length).fill(none)), InvalidKeyExchange)
+    await assert.rejects(exchanges.answer(group, new Uint8Array(1)), InvalidKeyExchange)
   })
 }
 

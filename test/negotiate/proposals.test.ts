@@ -9,6 +9,7 @@ import { encrAlgorithm, integAlgorithm, keGroup, prfAlgorithm } from '../../src/
 import { EncrId, IntegId, KeId, PrfId, TransformType } from '../../src/iana/transforms.ts'
 import { KEYWORDS } from '../../src/negotiate/keywords.ts'
 import {
+  additionalKeyExchanges,
   checkChosen,
   childSuiteOf,
   type ChoiceOptions,
@@ -18,6 +19,7 @@ import {
   formatProposalText,
   parseProposal,
   parseProposals,
+  proposesAdditional,
   suiteOf,
   type SuiteProposal,
   toWire,
@@ -103,14 +105,14 @@ for (const [protocol, text, expected] of REFUSED) {
 test('algorithms that strongSwan knows and espalier does not do are named as such', () => {
   const tokens =
     '3des des md5 md5_128 sha1_160 sha256_96 blowfish blowfish256 camellia128 camellia256ctr camellia128ccm96 cast128 serpent twofish192 aes128ccm aes256ccm16 ' +
-    'aes128gmac chacha20poly1305compat prfmd5 prfcamelliaxcbc modp768 modp1024 modp1536 modp2048s256 modpnull ecp192 ecp224bp ecp512bp gost256 mlkem768 ke1_mlkem768 ke7_none'
+    'aes128gmac chacha20poly1305compat prfmd5 prfcamelliaxcbc modp768 modp1024 modp1536 modp2048s256 modpnull ecp192 ecp224bp ecp512bp gost256 ke1_modp1024 ke7_ecp256bp'
   for (const token of tokens.split(' ')) {
     assert.throws(
       () => parseProposal(`aes128-sha256-${token}`, 'esp'),
       isInvalid(new RegExp(`espalier does not support '${token}'`)),
     )
   }
-  for (const token of ['ke8_x25519', 'xblowfish', 'camellia512', 'md55']) {
+  for (const token of ['ke8_x25519', 'ke0_x25519', 'ke1_aes128', 'ke1_ke2_x25519', 'xblowfish', 'camellia512', 'md55']) {
     assert.throws(() => parseProposal(`aes128-sha256-${token}`, 'esp'), isInvalid(/is no algorithm/))
   }
 })
@@ -289,6 +291,48 @@ test('a transform type that we do not know makes a proposal unfit, additional ke
   assert.equal(chooseProposal([PROPOSAL], [offer(TransformType.ADDKE1, KeId.ML_KEM_768)]), null)
   const choice = chooseProposal([PROPOSAL], [offer(TransformType.ADDKE1, KeId.ML_KEM_768, KeId.NONE)])
   assert.deepEqual(choice?.chosen, PROPOSAL)
+})
+
+test('additional key exchanges are read, listed and written as strongSwan does (RFC 9370)', () => {
+  const text = 'aes256-sha256-x25519-ke1_mlkem768-ke1_mlkem1024-ke3_ecp384-ke3_none'
+  const proposal = parseProposal(text, 'ike')
+  assert.equal(
+    formatProposal(proposal),
+    'IKE:AES_CBC_256/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519/KE1_ML_KEM_768/KE1_ML_KEM_1024/KE3_ECP_384/KE3_KE_NONE',
+  )
+  assert.deepEqual(parseProposal(formatProposalText(proposal), 'ike'), proposal)
+  assert.ok(proposesAdditional([proposal]))
+  assert.ok(!proposesAdditional([PROPOSAL, parseProposal('aes128-sha256-x25519-ke1_none', 'ike')]))
+  const esp = parseProposal('aes256gcm16-x25519-none-ke2_mlkem768-ke2_none', 'esp')
+  assert.equal(formatProposal(esp), 'ESP:AES_GCM_16_256/CURVE_25519/KE_NONE/NO_EXT_SEQ/KE2_ML_KEM_768/KE2_KE_NONE')
+  assert.throws(() => parseProposal('aes256gcm16-none-ke1_mlkem768', 'esp'), isInvalid(/none that it is additional to/))
+})
+
+test('an additional key exchange is chosen where both have it, in the order of their types', () => {
+  const ours = parseProposal('aes128-sha256-x25519-ke1_mlkem768-ke2_mlkem1024-ke2_none', 'ike')
+  const choice = chooseProposal([ours], [wire(...ours.transforms)])
+  assert.deepEqual(additionalKeyExchanges(choice!.chosen), [KeId.ML_KEM_768, KeId.ML_KEM_1024])
+  // NONE on both sides, what else there is being different.
+  const theirs = parseProposal('aes128-sha256-x25519-ke1_mlkem768-ke2_mlkem512-ke2_none', 'ike')
+  assert.deepEqual(additionalKeyExchanges(chooseProposal([ours], [wire(...theirs.transforms)])!.chosen), [KeId.ML_KEM_768])
+  // The peer knows nothing of RFC 9370, and one of ours is not optional.
+  assert.equal(chooseProposal([ours], [wire(...PROPOSAL.transforms)]), null)
+})
+
+test('no key exchange method is chosen twice, and none that was is accepted (RFC 9370 2.2.1)', () => {
+  const ours = parseProposal(
+    'aes128-sha256-x25519-mlkem768-ke1_mlkem768-ke1_mlkem1024-ke2_mlkem768-ke2_mlkem1024-ke2_none',
+    'ike',
+  )
+  const { chosen } = chooseProposal([ours], [wire(...ours.transforms)])!
+  assert.equal(suiteOf(chosen).ke, KeId.CURVE25519)
+  assert.deepEqual(additionalKeyExchanges(chosen), [KeId.ML_KEM_768, KeId.ML_KEM_1024])
+  const kem = parseProposal('aes128-sha256-mlkem768-ke1_mlkem768-ke1_none', 'ike')
+  assert.deepEqual(additionalKeyExchanges(chooseProposal([kem], [wire(...kem.transforms)])!.chosen), [])
+  const strict = parseProposal('aes128-sha256-mlkem768-ke1_mlkem768', 'ike')
+  assert.equal(chooseProposal([strict], [wire(...strict.transforms)]), null)
+  assert.equal(checkChosen(wire(...strict.transforms), [kem]), null)
+  assert.ok(checkChosen(toWireChosen(chosen, 1, new Uint8Array()), [ours]) !== null)
 })
 
 test('integrity NONE beside an AEAD is as good as none, beside AES-CBC it is not (RFC 7296 3.3.3)', () => {

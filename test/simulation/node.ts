@@ -8,7 +8,8 @@ import { assert } from '../../src/base/assert.ts'
 import { EspalierError } from '../../src/base/errors.ts'
 import { Endpoint, type IpAddress } from '../../src/base/ip.ts'
 import { SECOND, type Milliseconds } from '../../src/base/time.ts'
-import { promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
+import { keGroup } from '../../src/crypto/algorithms.ts'
+import { promisedAnswer, promisedKeyExchange } from '../../src/crypto/key-exchange.ts'
 import type { PrivateKey } from '../../src/crypto/private-key.ts'
 import type { SignatureScheme } from '../../src/crypto/signature-scheme.ts'
 import { MemoryKernel, type PlainPacket, type ProtectedPacket } from '../../src/edge/memory-kernel.ts'
@@ -18,13 +19,13 @@ import type { IkeEvent } from '../../src/ike/events.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { KernelEvent, KernelObjects, Operation, Outcome } from '../../src/kernel/vocabulary.ts'
 import type { OwnPorts } from '../../src/nat/ports.ts'
-import type { Entropy, FetchRequest, Flows, KeptLease, Kernel, KeyExchange } from '../../src/ports.ts'
+import type { Entropy, FetchRequest, Flows, KeptLease, Kernel, KeyExchange, KeyExchangeAnswer } from '../../src/ports.ts'
 import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report.ts'
 import type { SimulatedClock } from './clock.ts'
 import { Interfaces } from './interfaces.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
 import { espBytes, type Packet } from './packet.ts'
-import { toyKeyExchange } from './toy-key-exchange.ts'
+import { toyAnswer, toyKeyExchange } from './toy-key-exchange.ts'
 
 /** What a node needs of the world's driver. */
 export interface Driver {
@@ -39,6 +40,8 @@ export interface Driver {
   readonly web: ReadonlyMap<string, Uint8Array>
   /** Key exchanges are toys. */
   readonly isLong: boolean
+  /** Those of KEMs are not, and the world never goes the same way again. */
+  readonly hasRealKems: boolean
   /** What was said, reported and delivered is kept. */
   readonly remembers: boolean
   /** Something is about to happen at this node. */
@@ -187,7 +190,10 @@ export class SimulatedNode implements Attachment {
         kernel,
         clock: driver.clock,
         entropy,
-        keyExchanges: { generate: (group) => this.#keyExchange(group, entropy) },
+        keyExchanges: {
+          generate: (group) => this.#keyExchange(group, entropy),
+          answer: (group, peerPublic) => this.#keyExchangeAnswer(group, peerPublic, entropy),
+        },
         signer: { sign: (...request) => this.#sign(...request) },
         fetcher: { fetch: (uri, request) => this.#fetch(uri, request) },
         flows: this.flows,
@@ -340,12 +346,26 @@ export class SimulatedNode implements Attachment {
 
   /** As another core would do it: the answers come later, and the gateway goes on meanwhile. */
   async #keyExchange(group: number, entropy: Entropy): Promise<KeyExchange> {
-    const exchange = this.#driver.isLong ? toyKeyExchange(group, entropy) : await promisedKeyExchange(group, entropy)
-    const latency = this.#driver.keyExchangeLatency
-    if (latency === 0) return exchange
-    const later = (): Promise<void> => new Promise((resolve) => this.#driver.scheduleAt(this, latency, resolve))
-    await later()
-    return { ...exchange, agree: (peerPublic) => later().then(() => exchange.agree(peerPublic)) }
+    const exchange = this.#isToy(group) ? toyKeyExchange(group, entropy) : await promisedKeyExchange(group, entropy)
+    if (this.#driver.keyExchangeLatency === 0) return exchange
+    await this.#keyExchanged()
+    return { ...exchange, agree: (answer) => this.#keyExchanged().then(() => exchange.agree(answer)) }
+  }
+
+  async #keyExchangeAnswer(group: number, peerPublic: Uint8Array, entropy: Entropy): Promise<KeyExchangeAnswer> {
+    const answer = this.#isToy(group) ? toyAnswer : promisedAnswer
+    if (this.#driver.keyExchangeLatency === 0) return answer(group, peerPublic, entropy)
+    await this.#keyExchanged()
+    await this.#keyExchanged()
+    return answer(group, peerPublic, entropy)
+  }
+
+  #isToy(group: number): boolean {
+    return this.#driver.isLong || (keGroup(group)?.kind === 'ml-kem' && !this.#driver.hasRealKems)
+  }
+
+  #keyExchanged(): Promise<void> {
+    return new Promise((resolve) => this.#driver.scheduleAt(this, this.#driver.keyExchangeLatency, resolve))
   }
 
   /** As a thread would do it. */

@@ -56,6 +56,8 @@ export class World implements Driver {
   kernelLatency: Milliseconds = 0.05
   /** How long a step of a key exchange takes; 0 is on the spot, as quick groups are. */
   keyExchangeLatency: Milliseconds = 0
+  /** KEMs are what they are, and not repeatable, instead of toys. */
+  hasRealKems = false
   signatureLatency: Milliseconds = 0
   fetchLatency: Milliseconds = 0
   readonly web = new Map<string, Uint8Array>()

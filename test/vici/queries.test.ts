@@ -328,7 +328,7 @@ test('get-algorithms has the headings of strongSwan, and what IKE can be done wi
   ])
   assert.deepEqual(Object.keys(at(listed, 'encryption')), ['AES_CBC', 'AES_CTR'])
   assert.deepEqual(Object.keys(at(listed, 'aead')), ['AES_GCM_8', 'AES_GCM_12', 'AES_GCM_16', 'CHACHA20_POLY1305'])
-  assert.deepEqual(Object.keys(at(listed, 'ke')).slice(-2), ['CURVE_25519', 'CURVE_448'])
+  assert.deepEqual(Object.keys(at(listed, 'ke')).slice(-4), ['CURVE_448', 'ML_KEM_512', 'ML_KEM_768', 'ML_KEM_1024'])
 })
 
 scenario('stats has the keys of strongSwan', async (world) => {
