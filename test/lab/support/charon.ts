@@ -1,5 +1,6 @@
 /**
- * strongSwan's daemon as Debian ships it, in a namespace of ours: a peer that was not written by us.
+ * strongSwan's daemon as Debian ships it, here or in a later release, in a namespace of ours: a peer that was not written
+ * by us.
  *
  * Any number run side by side. What charon keeps at fixed places is below /run, so each gets a /run of its own (the
  * mount namespace is `ip netns exec`'s); its control socket, configuration and log are in the test's directory.
@@ -10,6 +11,7 @@ import { join } from 'node:path'
 
 import type { Host } from './network.ts'
 import { type Daemon, eventually, type RunOptions } from './process.ts'
+import { mountOf, swanctlCommand, type StrongswanVersion } from './strongswan.ts'
 
 export interface CharonOptions {
   /** swanctl.conf: connections, secrets, pools. */
@@ -20,6 +22,8 @@ export interface CharonOptions {
   readonly plugins?: string
   /** Where ESP is done: in the kernel, or by charon itself (kernel-libipsec), always in UDP then, where the kernel has none. */
   readonly esp?: 'kernel' | 'userspace'
+  /** 'installed' unless told; the daemon and its swanctl. */
+  readonly version?: StrongswanVersion
 }
 
 // In this order, which is also that of preference. Loading everything Debian has takes seconds in an emulated machine.
@@ -34,10 +38,12 @@ export class Charon {
   /** Of the control socket, to be given to clients. */
   readonly uri: string
   readonly logFile: string
+  readonly #version: StrongswanVersion
   #daemon: Daemon
 
-  private constructor(host: Host, directory: string, daemon: Daemon) {
+  private constructor(host: Host, directory: string, version: StrongswanVersion, daemon: Daemon) {
     this.host = host
+    this.#version = version
     this.directory = directory
     this.uri = `unix://${directory}/charon.vici`
     this.logFile = `${directory}/charon.log`
@@ -54,12 +60,13 @@ export class Charon {
     await writeFile(join(directory, 'strongswan.conf'), strongswanConf(directory, options))
     await writeFile(join(directory, 'swanctl/swanctl.conf'), options.configuration)
 
+    const version = options.version ?? 'installed'
     const daemon = host.start(
       'sh',
-      ['-c', 'mount -t tmpfs -o mode=755 run /run && exec /usr/sbin/charon-systemd'],
+      ['-c', `mount -t tmpfs -o mode=755 run /run && ${mountOf(version)} && exec /usr/sbin/charon-systemd`],
       environment(directory),
     )
-    const charon = new Charon(host, directory, daemon)
+    const charon = new Charon(host, directory, version, daemon)
     host.lab.tellIfFailed(`charon's log on ${host.name}`, () => charon.log())
     await eventually(`charon's control socket on ${host.name}`, async () => {
       if (!daemon.running) throw new Error(`charon ended on ${host.name}: ${daemon.lines.join('\n')}`)
@@ -82,7 +89,7 @@ export class Charon {
 
   /** Runs swanctl against this daemon; it must succeed. `charon.swanctl('--initiate', '--child', 'net')` */
   async swanctl(...args: string[]): Promise<string> {
-    return await this.host.run('swanctl', [...args, '--uri', this.uri], this.swanctlOptions())
+    return await this.host.run(...swanctlCommand(this.#version, [...args, '--uri', this.uri]), this.swanctlOptions())
   }
 
   /** Initiates a CHILD_SA and, if there is none yet, its IKE_SA. Rejects when charon says it failed. */
