@@ -13,6 +13,7 @@ import { Espalier } from '../lab/support/espalier.ts'
 import { Lab, type Host } from '../lab/support/network.ts'
 import { currentTimes, PkiServer } from '../lab/support/pki-server.ts'
 import { eventually } from '../lab/support/process.ts'
+import { type StrongswanVersion, withoutStrongswan6 } from '../lab/support/strongswan.ts'
 import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
 import {
   keyPair,
@@ -199,6 +200,7 @@ class Two {
     t: TestContext,
     files: Readonly<Record<Program, ReadonlyMap<string, string>>>,
     settings: Partial<Record<Program, string>> = {},
+    version: StrongswanVersion = 'installed',
   ): Promise<Two> {
     const lab = new Lab(t)
     const hosts = { charon: await lab.host('charon'), espalier: await lab.host('espalier') }
@@ -209,6 +211,7 @@ class Two {
     const charon = await Charon.start(hosts.charon, {
       configuration: conf('charon'),
       settings: `${quick}\n${settings.charon ?? ''}`,
+      version,
     })
     const espalier = await Espalier.start(hosts.espalier, {
       configuration: conf('espalier'),
@@ -232,8 +235,12 @@ class Two {
   }
 }
 
-test('every kind of key and proof, with charon in both roles', async (t) => {
-  const two = await Two.start(t, { charon: filesOf('charon', KINDS), espalier: filesOf('espalier', KINDS) })
+test('every kind of key and proof, with charon in both roles', (t) => everyKind(t, 'installed'))
+
+test('and with that of strongSwan 6', { skip: withoutStrongswan6 }, (t) => everyKind(t, 6))
+
+async function everyKind(t: TestContext, version: StrongswanVersion): Promise<void> {
+  const two = await Two.start(t, { charon: filesOf('charon', KINDS), espalier: filesOf('espalier', KINDS) }, {}, version)
   for (const { name } of KINDS)
     for (const initiator of PROGRAMS) await t.test(`${name}, ${initiator} initiates`, () => two.upAndDown(initiator, name))
   const { messages } = two
@@ -251,7 +258,7 @@ test('every kind of key and proof, with charon in both roles', async (t) => {
     '  using trusted certificate "C=CH, O=lab, CN=pinned.charon.example"',
   ])
     await t.test(line, () => assert.ok(messages.includes(line)))
-})
+}
 
 for (const program of PROGRAMS)
   test(`the methods before RFC 7427, as ${program} has nothing else`, async (t) => {

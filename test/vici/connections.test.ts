@@ -76,10 +76,11 @@ scenario('start_action = start begins when it is loaded, and loading it again do
 
 scenario("list-conns tells of everything, with strongSwan's keys in its order and its defaults", async (world) => {
   const operator = blank(world)
-  await operator.command('load-conn', { plain: PSK_ROUNDS })
+  await operator.command('load-conn', { plain: { ...PSK_ROUNDS, proposals: ['aes128gcm16-prfsha256-x25519'] } })
   await operator.command('load-conn', {
     full: {
       version: '2',
+      proposals: ['aes256-aes128-sha256-x25519-ke1_mlkem768-ke1_none-ke3_ecp384', 'chacha20poly1305-prfsha512-mlkem1024'],
       local_addrs: ['192.0.2.1', '10.0.0.0/8'],
       remote_addrs: ['10.0.0.1-10.0.0.9', 'vpn.example.org'],
       local_port: '4500',
@@ -102,8 +103,9 @@ scenario("list-conns tells of everything, with strongSwan's keys in its order an
           local_ts: ['dynamic[tcp/80]', '10.1.0.0/16'],
           remote_ts: ['10.0.0.1-10.0.0.3[17]'],
           priority: '7',
+          esp_proposals: ['aes192-sha384-x25519-ke1_mlkem512-esn-noesn', 'aes256gcm16-modp3072-none'],
         },
-        other: {},
+        other: { esp_proposals: ['null-sha1'] },
       },
     },
   })
@@ -121,6 +123,7 @@ scenario("list-conns tells of everything, with strongSwan's keys in its order an
         'reauth_time': '0',
         'rekey_time': '14400',
         'unique': 'UNIQUE_NO',
+        'proposals': { 0: { encr: ['AES_GCM_16_128'], prf: ['PRF_HMAC_SHA2_256'], ke: ['CURVE_25519'] } },
         'local-1': { class: 'pre-shared key', ...round },
         'remote-1': { class: 'pre-shared key', ...round },
         'children': {},
@@ -140,6 +143,17 @@ scenario("list-conns tells of everything, with strongSwan's keys in its order an
         // Reauthentication alone was asked for.
         'rekey_time': '0',
         'unique': 'UNIQUE_REPLACE',
+        'proposals': {
+          0: {
+            encr: ['AES_CBC_256', 'AES_CBC_128'],
+            integ: ['HMAC_SHA2_256_128'],
+            prf: ['PRF_HMAC_SHA2_256'],
+            ke: ['CURVE_25519'],
+            ake1: ['ML_KEM_768', 'KE_NONE'],
+            ake3: ['ECP_384'],
+          },
+          1: { encr: ['CHACHA20_POLY1305'], prf: ['PRF_HMAC_SHA2_512'], ke: ['ML_KEM_1024'] },
+        },
         'dpd_delay': '30',
         'dpd_timeout': '300',
         'ppk_id': 'ppk@example.org',
@@ -154,6 +168,17 @@ scenario("list-conns tells of everything, with strongSwan's keys in its order an
             'rekey_packets': '5',
             'dpd_action': 'start',
             'close_action': 'trap|start',
+            'esp_proposals': {
+              0: {
+                encr: ['AES_CBC_192'],
+                integ: ['HMAC_SHA2_384_192'],
+                ke: ['CURVE_25519'],
+                ake1: ['ML_KEM_512'],
+                sn: ['EXT_SEQ', 'NO_EXT_SEQ'],
+              },
+              1: { encr: ['AES_GCM_16_256'], ke: ['MODP_3072', 'KE_NONE'], sn: ['NO_EXT_SEQ'] },
+            },
+            'ah_proposals': {},
             'local-ts': ['dynamic[tcp/80]', '10.1.0.0/16'],
             'remote-ts': ['10.0.0.1..10.0.0.3[udp]'],
             'priority': '7',
@@ -165,6 +190,8 @@ scenario("list-conns tells of everything, with strongSwan's keys in its order an
             'rekey_packets': '0',
             'dpd_action': 'none',
             'close_action': 'none',
+            'esp_proposals': { 0: { encr: ['NULL'], integ: ['HMAC_SHA1_96'], sn: ['NO_EXT_SEQ'] } },
+            'ah_proposals': {},
             'local-ts': ['dynamic'],
             'remote-ts': ['dynamic'],
           },

@@ -5,6 +5,7 @@ import { formatIdentity, identityOfKey, type Identity, type IdentityPattern } fr
 import { SECOND, type Milliseconds } from '../../base/time.ts'
 import { givenConnection } from '../../config/given.ts'
 import type { PublicKey } from '../../crypto/public-key.ts'
+import { ADDITIONAL_KE, TransformType } from '../../iana/transforms.ts'
 import type {
   Action,
   AddressPattern,
@@ -13,8 +14,10 @@ import type {
   LocalAuthentication,
   RemoteAuthentication,
 } from '../../ike/connection.ts'
-import { subjectOf, type Certificate } from '../../pki/certificate.ts'
+import { transformName } from '../../negotiate/keywords.ts'
+import type { SuiteProposal } from '../../negotiate/proposals.ts'
 import { formatSelectorTemplate } from '../../negotiate/selectors.ts'
+import { subjectOf, type Certificate } from '../../pki/certificate.ts'
 import { Refusal, succeeded, type Handlers } from '../command.ts'
 import { accepted, loaded, namedSections, warningsOf } from '../given.ts'
 import { section, textOf, type ViciSection } from '../message.ts'
@@ -64,6 +67,7 @@ function connectionSection(connection: Connection): ViciSection {
     ['reauth_time', seconds(lifetime.reauth)],
     ['rekey_time', seconds(lifetime.rekey)],
     ['unique', `UNIQUE_${connection.unique.toUpperCase()}`],
+    ['proposals', proposalsSection(connection.proposals)],
     ['dpd_delay', dpdDelay === 0 ? null : seconds(dpdDelay)],
     ['dpd_timeout', dpdTimeout === 0 ? null : seconds(dpdTimeout)],
     ['ppk_id', ppk.id === null ? null : formatIdentity(ppk.id)],
@@ -124,12 +128,38 @@ function childSection(child: ChildConnection): ViciSection {
     ['rekey_packets', String(packets.rekey)],
     ['dpd_action', actionText(child.dpdAction)],
     ['close_action', actionText(child.closeAction)],
+    ['esp_proposals', proposalsSection(child.proposals)],
+    ['ah_proposals', section()],
     ['local-ts', child.localSelectors.map(formatSelectorTemplate)],
     ['remote-ts', child.remoteSelectors.map(formatSelectorTemplate)],
     ['interface', child.interface],
     ['priority', child.priority === 0 ? null : String(child.priority)],
   )
 }
+
+/** By number; of each, the names of what it offers by type (strongSwan 6.0.7). */
+function proposalsSection(proposals: readonly SuiteProposal[]): ViciSection {
+  return section(
+    ...proposals.map(({ transforms }, index) => {
+      const named = TYPES.map(([key, type]) => {
+        const names = transforms
+          .filter((transform) => transform.type === type)
+          .map((transform) => `${transformName(transform)}${transform.keyLength === null ? '' : `_${transform.keyLength}`}`)
+        return [key, names.length === 0 ? null : names] as const
+      })
+      return [String(index), section(...named)] as const
+    }),
+  )
+}
+
+const TYPES = [
+  ['encr', TransformType.ENCR],
+  ['integ', TransformType.INTEG],
+  ['prf', TransformType.PRF],
+  ['ke', TransformType.KE],
+  ...ADDITIONAL_KE.map((type, index) => [`ake${index + 1}`, type] as const),
+  ['sn', TransformType.ESN],
+] as const
 
 function addresses(patterns: readonly AddressPattern[]): readonly string[] {
   return patterns.length === 0 ? ['%any'] : patterns.map(addressText)
