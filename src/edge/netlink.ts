@@ -12,12 +12,20 @@ import { messageOf } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
-import type { KernelCapabilities, KernelEvent, Operation, Outcome, State, StateId } from '../kernel/vocabulary.ts'
+import {
+  type KernelCapabilities,
+  type KernelEvent,
+  type Operation,
+  type Outcome,
+  type State,
+  type StateId,
+  type Usage,
+} from '../kernel/vocabulary.ts'
 import type { EspAlgorithms } from '../negotiate/algorithms.ts'
 import { type ReceivedMessage, readMessages, REQUEST_CAPACITY } from '../kernel/xfrm/attributes.ts'
 import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
 import { decodeContents, XfrmContents } from '../kernel/xfrm/contents.ts'
-import { decodeAcknowledgement, decodeEvent, decodeState, type ReportedState } from '../kernel/xfrm/replies.ts'
+import { decodeAcknowledgement, decodeEvent, decodeState, decodeUsage, type ReportedState } from '../kernel/xfrm/replies.ts'
 import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '../kernel/xfrm/requests.ts'
 import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
 import type { Kernel } from '../ports.ts'
@@ -74,6 +82,8 @@ export async function openNetlinkKernel(options: NetlinkKernelOptions): Promise<
 interface Answer {
   readonly errno: number
   readonly text: string | null
+  /** What the state has carried, if nothing else of it was asked for. */
+  readonly usage: Usage | null
   /** The state that came with it. */
   readonly state: ReportedState | null
   /** What is in it, if that was asked for, and is told. */
@@ -87,8 +97,9 @@ interface Exchange {
   readonly settle: (answer: Answer) => void
   /** What is in a state is wanted, too: its keys are nowhere kept that nobody asks for. */
   readonly wantsContents: boolean
-  /** What comes last if all is well. */
-  readonly end: 'state' | 'acknowledgement'
+  /** What comes last if all is well: what a state has carried, and nothing more is looked at, or an acknowledgement. */
+  readonly end: 'usage' | 'acknowledgement'
+  usage: Usage | null
   state: ReportedState | null
   contents: XfrmContents | null
 }
@@ -142,7 +153,7 @@ class XfrmKernel implements NetlinkKernel {
   async perform(operations: readonly Operation[]): Promise<readonly Outcome[]> {
     const outcomes: Promise<Outcome>[] = []
     for (const operation of operations) {
-      const outcome = this.#outcomeOf(operation)
+      const outcome = operation.op === 'query-state' ? this.#query(operation) : this.#outcomeOf(operation)
       outcomes.push(outcome)
       if (operation.op === 'add-state' && operation.state.direction === 'in' && operation.contents === undefined) await outcome
     }
@@ -170,20 +181,27 @@ class XfrmKernel implements NetlinkKernel {
         case 'query-drops':
           return await queryDrops(operation)
         default: {
-          const end = operation.op === 'query-state' ? 'state' : 'acknowledgement'
-          const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence), { end })
+          const answer = await this.#exchange((sequence) => encodeOperation(operation, sequence))
           if (answer.errno !== 0) return refused(operation, answer.errno, answer.text)
-          if (operation.op !== 'allocate-spi' && operation.op !== 'query-state') return { kind: 'done' }
-          if (answer.state === null) return refused(operation, EBADMSG, 'the kernel agreed, but did not answer')
-          return operation.op === 'allocate-spi'
-            ? { kind: 'spi', spi: answer.state.spi }
-            : { kind: 'usage', usage: answer.state.usage }
+          if (operation.op !== 'allocate-spi') return { kind: 'done' }
+          return answer.state === null ? unanswered(operation) : { kind: 'spi', spi: answer.state.spi }
         }
       }
     } catch (error) {
       if (error instanceof UnknownTransform) return refused(operation, ERRNO.ENOSYS, error.message)
       throw error
     }
+  }
+
+  /** Asked of thousands at once, for keepalives: one promise for each, and of the answer the counts alone. */
+  #query(operation: Extract<Operation, { op: 'query-state' }>): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const settle = ({ errno, text, usage }: Answer): void => {
+        if (errno !== 0) resolve(refused(operation, errno, text))
+        else resolve(usage === null ? unanswered(operation) : { kind: 'usage', usage })
+      }
+      this.#enqueue((sequence) => encodeOperation(operation, sequence), settle, false, 'usage')
+    })
   }
 
   /** One behind the other in one datagram, which the kernel works off without a pause: hardly a packet comes in between. */
@@ -228,21 +246,22 @@ class XfrmKernel implements NetlinkKernel {
   }
 
   /** Queues a request; it leaves with the others of this turn of the loop. */
-  #exchange(
+  #exchange(encode: (sequence: number) => Uint8Array, { wantsContents = false } = {}): Promise<Answer> {
+    return new Promise((settle) => this.#enqueue(encode, settle, wantsContents, 'acknowledgement'))
+  }
+
+  #enqueue(
     encode: (sequence: number) => Uint8Array,
-    { wantsContents = false, end = 'acknowledgement' }: Partial<Pick<Exchange, 'wantsContents' | 'end'>> = {},
-  ): Promise<Answer> {
-    if (this.#closed || this.#requests === null) {
-      const text = 'there is no open XFRM netlink socket'
-      return Promise.resolve({ errno: ERRNO.ENOTCONN, text, state: null, contents: null })
-    }
+    settle: Exchange['settle'],
+    wantsContents: boolean,
+    end: Exchange['end'],
+  ): void {
+    if (this.#closed || this.#requests === null) return settle(failed(ERRNO.ENOTCONN, 'there is no open XFRM netlink socket'))
     this.#sequence = this.#sequence === 0xffff_ffff ? 1 : this.#sequence + 1
     const sequence = this.#sequence
     const bytes = encode(sequence)
-    return new Promise((settle) => {
-      this.#waiting.push({ sequence, bytes, settle, wantsContents, end, state: null, contents: null })
-      this.#pumpSoon()
-    })
+    this.#waiting.push({ sequence, bytes, settle, wantsContents, end, usage: null, state: null, contents: null })
+    this.#pumpSoon()
   }
 
   #pumpSoon(): void {
@@ -304,7 +323,7 @@ class XfrmKernel implements NetlinkKernel {
     const exchange = this.#inFlight.get(sequence)
     if (exchange === undefined) return
     this.#inFlight.delete(sequence)
-    exchange.settle({ errno, text, state: exchange.state, contents: exchange.contents })
+    exchange.settle({ errno, text, usage: exchange.usage, state: exchange.state, contents: exchange.contents })
     if (this.#inFlight.size > 0) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
@@ -318,7 +337,7 @@ class XfrmKernel implements NetlinkKernel {
     this.#waiting = []
     for (const { bytes, settle } of waiting) {
       bytes.fill(0)
-      settle({ errno, text, state: null, contents: null })
+      settle(failed(errno, text))
     }
     for (const { sequence, bytes } of [...this.#inFlight.values()]) {
       bytes.fill(0)
@@ -376,15 +395,25 @@ class XfrmKernel implements NetlinkKernel {
   #handleReply(message: ReceivedMessage): void {
     const exchange = this.#inFlight.get(message.sequence)
     if (exchange === undefined) return
-    if (message.type === XFRM_MSG.NEWSA) {
+    if (message.type === XFRM_MSG.NEWSA && exchange.end === 'usage') {
+      exchange.usage = decodeUsage(message)
+      this.#settle(message.sequence, 0, null)
+    } else if (message.type === XFRM_MSG.NEWSA) {
       exchange.state = decodeState(message)
       if (exchange.wantsContents) exchange.contents = decodeContents(message)
-      if (exchange.end === 'state') this.#settle(message.sequence, 0, null)
     } else if (message.type === NLMSG_ERROR) {
       const { errno, text } = decodeAcknowledgement(message)
       this.#settle(message.sequence, errno, text)
     }
   }
+}
+
+function failed(errno: number, text: string): Answer {
+  return { errno, text, usage: null, state: null, contents: null }
+}
+
+function unanswered(operation: Operation): Outcome {
+  return refused(operation, EBADMSG, 'the kernel agreed, but did not answer')
 }
 
 function contentsOutcome(operation: Operation, { errno, text, contents }: Answer): Outcome {

@@ -3,7 +3,7 @@
  * structure, then attributes: length u16 (header included), type u16, value, padded to 4 bytes. Machine byte order.
  */
 import { LITTLE_ENDIAN, NLMSG_HEADER_LENGTH } from './constants.ts'
-import { structAt, XfrmFormatError } from './structs.ts'
+import { tooShort, XfrmFormatError } from './structs.ts'
 
 /** Large enough for every request: the largest is a state with a replay bitmap of 512 bytes, an AEAD and an encapsulation. */
 export const REQUEST_CAPACITY = 2048
@@ -26,11 +26,11 @@ export class RequestMessage {
   #length: number
 
   /**
-   * `structure` is the length of what follows the header, to be filled in through `view` at offset 16; `capacity` what
-   * all of it may have, for messages that are small and many.
+   * `structure` is the length of what follows the header, to be filled in through `view` at offset 16;
+   * `room` is where it is made, all zeros, for messages that are small and many.
    */
-  constructor(type: number, flags: number, sequence: number, structure: number, capacity = REQUEST_CAPACITY) {
-    this.#bytes = new Uint8Array(capacity)
+  constructor(type: number, flags: number, sequence: number, structure: number, room = new Uint8Array(REQUEST_CAPACITY)) {
+    this.#bytes = room
     this.#view = new DataView(this.#bytes.buffer)
     this.#length = NLMSG_HEADER_LENGTH + structure
     this.#view.setUint16(4, type, LITTLE_ENDIAN)
@@ -77,16 +77,17 @@ export interface ReceivedMessage {
 /** The messages of one datagram. Throws XfrmFormatError when lengths lead outside. */
 export function readMessages(datagram: Uint8Array): readonly ReceivedMessage[] {
   const messages: ReceivedMessage[] = []
+  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.length)
   for (let at = 0; at < datagram.length;) {
-    const view = structAt(datagram, at, NLMSG_HEADER_LENGTH, 'a message')
-    const length = view.getUint32(0, LITTLE_ENDIAN)
+    if (datagram.length - at < NLMSG_HEADER_LENGTH) throw tooShort('a message', datagram.length - at, NLMSG_HEADER_LENGTH)
+    const length = view.getUint32(at, LITTLE_ENDIAN)
     if (length < NLMSG_HEADER_LENGTH || length > datagram.length - at) {
       throw new XfrmFormatError(`a message of the kernel claims ${length} bytes, ${datagram.length - at} are there`)
     }
     messages.push({
-      type: view.getUint16(4, LITTLE_ENDIAN),
-      flags: view.getUint16(6, LITTLE_ENDIAN),
-      sequence: view.getUint32(8, LITTLE_ENDIAN),
+      type: view.getUint16(at + 4, LITTLE_ENDIAN),
+      flags: view.getUint16(at + 6, LITTLE_ENDIAN),
+      sequence: view.getUint32(at + 8, LITTLE_ENDIAN),
       payload: datagram.subarray(at + NLMSG_HEADER_LENGTH, at + length),
     })
     at += aligned(length)
@@ -94,20 +95,27 @@ export function readMessages(datagram: Uint8Array): readonly ReceivedMessage[] {
   return messages
 }
 
-/** The attributes behind a structure of `skip` bytes, by type; of a repeated one the last. Throws XfrmFormatError when lengths lead outside. */
-export function readAttributes(payload: Uint8Array, skip: number): ReadonlyMap<number, Uint8Array> {
-  const attributes = new Map<number, Uint8Array>()
+/** Tells of each attribute behind a structure of `skip` bytes where its value is. Throws XfrmFormatError when lengths lead outside. */
+export function visitAttributes(
+  payload: Uint8Array,
+  skip: number,
+  visit: (type: number, at: number, length: number, view: DataView) => void,
+): void {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length)
   for (let at = aligned(skip); at + ATTRIBUTE_HEADER_LENGTH <= payload.length;) {
-    const view = structAt(payload, at, ATTRIBUTE_HEADER_LENGTH, 'an attribute')
-    const length = view.getUint16(0, LITTLE_ENDIAN)
+    const length = view.getUint16(at, LITTLE_ENDIAN)
     if (length < ATTRIBUTE_HEADER_LENGTH || length > payload.length - at) {
       throw new XfrmFormatError(`an attribute of the kernel claims ${length} bytes, ${payload.length - at} are there`)
     }
-    attributes.set(
-      view.getUint16(2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK,
-      payload.subarray(at + ATTRIBUTE_HEADER_LENGTH, at + length),
-    )
+    const type = view.getUint16(at + 2, LITTLE_ENDIAN) & ATTRIBUTE_TYPE_MASK
+    visit(type, at + ATTRIBUTE_HEADER_LENGTH, length - ATTRIBUTE_HEADER_LENGTH, view)
     at += aligned(length)
   }
+}
+
+/** The attributes behind a structure of `skip` bytes, by type; of a repeated one the last. Throws XfrmFormatError when lengths lead outside. */
+export function readAttributes(payload: Uint8Array, skip: number): ReadonlyMap<number, Uint8Array> {
+  const attributes = new Map<number, Uint8Array>()
+  visitAttributes(payload, skip, (type, at, length) => attributes.set(type, payload.subarray(at, at + length)))
   return attributes
 }

@@ -4,7 +4,7 @@
  */
 import { Endpoint } from '../../base/ip.ts'
 import type { Encapsulation, KernelEvent, Limits, Mark, StateId, Usage } from '../vocabulary.ts'
-import { readAttributes, type ReceivedMessage } from './attributes.ts'
+import { readAttributes, visitAttributes, type ReceivedMessage } from './attributes.ts'
 import {
   IPPROTO_ESP,
   LITTLE_ENDIAN,
@@ -23,11 +23,13 @@ import {
   getReplay,
   getReplayEsn,
   getSelector,
+  getUsersaCounts,
   getUsersaInfo,
   getUserTmpl,
   REPLAY_ESN_LENGTH,
   REPLAY_LENGTH,
   structAt,
+  tooShort,
   USER_ACQUIRE_LENGTH,
   USER_EXPIRE_LENGTH,
   USER_MAPPING_LENGTH,
@@ -72,7 +74,6 @@ export function decodeState(message: ReceivedMessage): ReportedState {
   const info = getUsersaInfo(structAt(message.payload, 0, USERSA_INFO_LENGTH, 'a state'), 0)
   const attributes = readAttributes(message.payload, USERSA_INFO_LENGTH)
   const encapsulation = attributes.get(XFRMA.ENCAP)
-  const lastUsed = attributes.get(XFRMA.LASTUSED)
   return {
     spi: info.spi,
     source: info.source,
@@ -81,27 +82,37 @@ export function decodeState(message: ReceivedMessage): ReportedState {
     limits: info.limits,
     encapsulation:
       encapsulation === undefined ? null : getEncapTmpl(structAt(encapsulation, 0, ENCAP_TMPL_LENGTH, 'an encapsulation'), 0),
-    usage: {
-      bytes: info.bytes,
-      packets: info.packets,
-      lastUsedSeconds:
-        lastUsed === undefined ? null : Number(structAt(lastUsed, 0, 8, 'a time of use').getBigUint64(0, LITTLE_ENDIAN)),
-      sequence: sequenceOf(attributes),
-      replayed: info.replayed,
-      integrityFailed: info.integrityFailed,
-    },
+    usage: decodeUsage(message),
   }
 }
 
+/** What a state has carried, of the same message, and nothing else of it: this is asked of thousands. Throws XfrmFormatError. */
+export function decodeUsage({ payload }: ReceivedMessage): Usage {
+  const counts = getUsersaCounts(structAt(payload, 0, USERSA_INFO_LENGTH, 'a state'), 0)
+  let lastUsedSeconds: number | null = null
+  let short = 0n
+  let long: bigint | null = null
+  visitAttributes(payload, USERSA_INFO_LENGTH, (type, at, length, view) => {
+    const expect = (bytes: number, what: string): void => {
+      if (length < bytes) throw tooShort(what, length, bytes)
+    }
+    if (type === XFRMA.LASTUSED) {
+      expect(8, 'a time of use')
+      lastUsedSeconds = Number(view.getBigUint64(at, LITTLE_ENDIAN))
+    } else if (type === XFRMA.REPLAY_ESN_VAL) {
+      expect(REPLAY_ESN_LENGTH, 'a replay state')
+      long = furthest(getReplayEsn(view, at))
+    } else if (type === XFRMA.REPLAY_VAL) {
+      expect(REPLAY_LENGTH, 'a replay state')
+      short = furthest(getReplay(view, at))
+    }
+  })
+  return { ...counts, lastUsedSeconds, sequence: long ?? short }
+}
+
 /** A state sends or receives, so that one of the two counters stays 0. */
-function sequenceOf(attributes: ReadonlyMap<number, Uint8Array>): bigint {
-  const long = attributes.get(XFRMA.REPLAY_ESN_VAL)
-  const short = attributes.get(XFRMA.REPLAY_VAL)
-  let replay: { readonly sent: bigint; readonly received: bigint } | null = null
-  if (long !== undefined) replay = getReplayEsn(structAt(long, 0, REPLAY_ESN_LENGTH, 'a replay state'), 0)
-  else if (short !== undefined) replay = getReplay(structAt(short, 0, REPLAY_LENGTH, 'a replay state'), 0)
-  if (replay === null) return 0n
-  return replay.sent > replay.received ? replay.sent : replay.received
+function furthest({ sent, received }: { readonly sent: bigint; readonly received: bigint }): bigint {
+  return sent > received ? sent : received
 }
 
 /** An event, or null for a message that is none of ours (other protocols, policy expiry). Throws XfrmFormatError. */

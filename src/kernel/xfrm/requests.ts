@@ -226,8 +226,8 @@ function asciiBytes(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0))
 }
 
-/** Header, structure and a mark. */
-const STATE_ID_CAPACITY = 64
+/** Room for a header, the structure and a mark; what is made in it is copied out of it at once. */
+const STATE_ID_ROOM = new Uint8Array(64)
 
 /**
  * XFRM_MSG_DELSA, XFRM_MSG_GETSA: the kernel finds a state by destination, SPI and mark, the source is not asked for. Who
@@ -239,10 +239,11 @@ export function encodeStateId(
   sequence: number,
   flags = FLAGS,
 ): Uint8Array {
-  const message = new RequestMessage(type, flags, sequence, USERSA_ID_LENGTH, STATE_ID_CAPACITY)
+  STATE_ID_ROOM.fill(0)
+  const message = new RequestMessage(type, flags, sequence, USERSA_ID_LENGTH, STATE_ID_ROOM)
   putUsersaId(message.view, NLMSG_HEADER_LENGTH, id.destination, id.spi)
   putMark(message, id.mark)
-  return message.finish()
+  return message.finish().slice()
 }
 
 /** XFRM_MSG_UPDPOLICY, which creates a policy as well as it replaces one. */

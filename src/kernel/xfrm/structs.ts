@@ -41,10 +41,12 @@ export function familyOf(number: number): Family {
 
 /** A view on `bytes` for reading a structure of `length` bytes at `offset`. */
 export function structAt(bytes: Uint8Array, offset: number, length: number, what: string): DataView {
-  if (bytes.length - offset < length) {
-    throw new XfrmFormatError(`${what} of the kernel has ${Math.max(0, bytes.length - offset)} bytes, ${length} were expected`)
-  }
+  if (bytes.length - offset < length) throw tooShort(what, Math.max(0, bytes.length - offset), length)
   return new DataView(bytes.buffer, bytes.byteOffset + offset, length)
+}
+
+export function tooShort(what: string, found: number, expected: number): XfrmFormatError {
+  return new XfrmFormatError(`${what} of the kernel has ${found} bytes, ${expected} were expected`)
 }
 
 /** xfrm_address_t, 16 bytes N: an IPv4 address in the first 4, zeros behind it. */
@@ -168,10 +170,6 @@ export interface UsersaReport {
   readonly spi: number
   readonly protocol: number
   readonly limits: Limits
-  readonly bytes: bigint
-  readonly packets: bigint
-  readonly replayed: number
-  readonly integrityFailed: number
   readonly sequence: number
   readonly reqid: number
   readonly mode: number
@@ -186,14 +184,27 @@ export function getUsersaInfo(view: DataView, offset: number): UsersaReport {
     protocol: view.getUint8(offset + 76),
     source: getAddress(view, offset + 80, family),
     limits: getLimits(view, offset + 96),
-    bytes: view.getBigUint64(offset + 160, LITTLE_ENDIAN),
-    packets: view.getBigUint64(offset + 168, LITTLE_ENDIAN),
-    replayed: view.getUint32(offset + 196, LITTLE_ENDIAN),
-    integrityFailed: view.getUint32(offset + 200, LITTLE_ENDIAN),
     sequence: view.getUint32(offset + 204, LITTLE_ENDIAN),
     reqid: view.getUint32(offset + 208, LITTLE_ENDIAN),
     mode: view.getUint8(offset + 214),
     flags: view.getUint8(offset + 216),
+  }
+}
+
+/** What it counts there. */
+export interface UsersaCounts {
+  readonly bytes: bigint
+  readonly packets: bigint
+  readonly replayed: number
+  readonly integrityFailed: number
+}
+
+export function getUsersaCounts(view: DataView, offset: number): UsersaCounts {
+  return {
+    bytes: view.getBigUint64(offset + 160, LITTLE_ENDIAN),
+    packets: view.getBigUint64(offset + 168, LITTLE_ENDIAN),
+    replayed: view.getUint32(offset + 196, LITTLE_ENDIAN),
+    integrityFailed: view.getUint32(offset + 200, LITTLE_ENDIAN),
   }
 }
 

@@ -10,7 +10,7 @@ import fc from 'fast-check'
 import { fromHex, toHex } from '../../../src/base/bytes.ts'
 import { type ReceivedMessage, readAttributes, readMessages, RequestMessage } from '../../../src/kernel/xfrm/attributes.ts'
 import { LITTLE_ENDIAN, XFRM_MSG } from '../../../src/kernel/xfrm/constants.ts'
-import { decodeAcknowledgement, decodeEvent, decodeState } from '../../../src/kernel/xfrm/replies.ts'
+import { decodeAcknowledgement, decodeEvent, decodeState, decodeUsage } from '../../../src/kernel/xfrm/replies.ts'
 import { encodeState } from '../../../src/kernel/xfrm/requests.ts'
 import {
   getLimits,
@@ -142,6 +142,9 @@ test('other messages of the groups are none of ours, short ones are an error, an
     assert.throws(() => decodeEvent(message(type, zeros(8))), XfrmFormatError)
   assert.throws(() => decodeState(message(XFRM_MSG.NEWSA, zeros(223))), XfrmFormatError)
   assert.throws(() => decodeState(message(XFRM_MSG.NEWSA, zeros(224))), /address family 0/)
+  assert.throws(() => decodeUsage(message(XFRM_MSG.NEWSA, zeros(223))), XfrmFormatError)
+  for (const short of ['0c00 0a00 00000000 00000000', '0800 0f00 00000000', `1800 1700 ${zeros(20)}`])
+    assert.throws(() => decodeUsage(message(XFRM_MSG.NEWSA, `${USERSA} ${short}`)), /bytes, \d+ were expected/)
 })
 
 test('several messages in one datagram are read apart, lengths that lead outside are an error', HEX, () => {
@@ -175,6 +178,7 @@ test('nothing the kernel could send makes the decoder do anything but answer or 
       const received = { type, flags, sequence: 1, payload }
       readable(() => decodeEvent(received))
       readable(() => decodeState(received))
+      readable(() => decodeUsage(received))
       readable(() => decodeAcknowledgement(received))
       readable(() => readMessages(payload))
     }),
