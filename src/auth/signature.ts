@@ -4,7 +4,7 @@
  *   length of the AlgorithmIdentifier (1) | AlgorithmIdentifier, DER | signature
  *
  * and the methods before it, whose data is the signature: RSA with SHA-1 (1), ECDSA of RFC 4754 (9 to 11). All of them
- * sign what a pre-shared key's AUTH covers (psk.ts): message | nonce | prf(SK_p, ID).
+ * sign what a pre-shared key's AUTH covers (psk.ts): message | nonce | prf(SK_p, ID) [| IntAuth].
  */
 import { concatBytes } from '../base/bytes.ts'
 import type { Prf } from '../crypto/prf.ts'
@@ -90,8 +90,8 @@ export function writeAuthSignature({ method, scheme, signature }: AuthSignature)
 }
 
 /** What is signed. */
-export function signedOctets(prf: Prf, { message, nonce, idPayload, macKey }: SignedOctets): Uint8Array {
-  return concatBytes(message, nonce, prf.compute(macKey.dangerouslyReveal(), idPayload))
+export function signedOctets(prf: Prf, { message, nonce, idPayload, macKey, intAuth }: SignedOctets): Uint8Array {
+  return concatBytes(message, nonce, prf.compute(macKey.dangerouslyReveal(), idPayload), intAuth)
 }
 
 export interface OwnScheme {

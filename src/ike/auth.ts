@@ -40,6 +40,7 @@ import type { Received } from './exchange.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure, misbehaved, refusedByPeer } from './failure.ts'
 import { rejectUnknownCritical } from './init.ts'
+import { requireAllIntermediate } from './intermediate.ts'
 import { authLifetimeNotify, beginLife, heedAuthLifetime } from './lifetimes.ts'
 import { ask } from './liveness.ts'
 import { installAnswered } from './make-before-break.ts'
@@ -265,6 +266,7 @@ export async function respondAuth(session: Session, request: Received): Promise<
   const { sa, opening } = session
   assert(opening !== null && sa.suite !== null, 'IKE_SA_INIT comes before IKE_AUTH')
   rejectUnknownCritical(request)
+  requireAllIntermediate(opening)
   heedRefusal(request)
   const isFirst = session.responding === null
   const state = (session.responding ??= beginResponding(session, request))

@@ -89,6 +89,7 @@ export class Exchanges {
   #outstanding: Outstanding | null = null
   #ways: readonly Way[] | null = null
   #keptResponse: Sealed | null = null
+  #formerKeys: IkeKeys | null = null
   /** What has come of the next request, and of the response that is waited for. */
   #requestFragments: Reassembly | null = null
   #responseFragments: Reassembly | null = null
@@ -107,6 +108,32 @@ export class Exchanges {
   protect(suite: Suite, keys: IkeKeys): void {
     this.#sealing.begin(suite, keys)
     this.#initResponses.length = 0
+  }
+
+  /**
+   * IKE_INTERMEDIATE: other keys from the next message on, in the place of `former`, which are ours to destroy. What was
+   * answered last may be asked for once more until the next answer, under the keys that it was asked for first.
+   */
+  replaceKeys(suite: Suite, keys: IkeKeys, former: IkeKeys): void {
+    this.#sealing.replace(suite, keys)
+    this.#formerKeys = former
+    if (this.#keptResponse === null) this.#dropFormerKeys()
+  }
+
+  #dropFormerKeys(): void {
+    this.#sealing.dropFormer()
+    this.#formerKeys?.destroy()
+    this.#formerKeys = null
+  }
+
+  /** Whether the kept response is that to IKE_SA_INIT. */
+  get hasAnsweredOnlyInit(): boolean {
+    return this.#expectedRequestId === 1
+  }
+
+  /** For a responder that does not know its connection yet: answers go in fragments where the peer takes them. */
+  sendFragmentsUnnamed(): void {
+    this.#sealing.sendsUnnamed = true
   }
 
   /** Where the window is between exchanges, for who writes the IKE_SA down. */
@@ -251,7 +278,7 @@ export class Exchanges {
   #repeat(arrival: Arrival): 'done' | DropReason {
     const fragment = fragmentIn(arrival)
     if (fragment !== null && fragment.fragmentNumber !== 1) return 'out-of-window'
-    const received = fragment === null ? this.#sealing.open(arrival) : this.#sealing.openLoneFragment(arrival, fragment)
+    const received = fragment === null ? this.#sealing.openRepeated(arrival) : this.#sealing.openLoneFragment(arrival, fragment)
     if (typeof received === 'string') return received
     this.#sa.lastInbound = this.#env.clock.now()
     this.#tellReceived(received, false, true)
@@ -279,6 +306,7 @@ export class Exchanges {
     const kind = { exchangeType, messageId, response: true }
     const sealed = this.#sealing.seal(kind, payloads, request)
     this.#keptResponse = sealed
+    this.#dropFormerKeys()
     this.#expectedRequestId = messageId + 1
     this.#tellSent(kind, payloads, sealed, local, remote, false)
     this.#send(sealed, local, remote)
@@ -321,6 +349,7 @@ export class Exchanges {
     this.#stopWaiting()
     this.forgetFragments()
     this.#keptResponse = null
+    this.#dropFormerKeys()
     this.#sealing.end()
     waiting?.reject(closedError())
   }

@@ -6,6 +6,7 @@
  *
  * Agrees on a suite and keys, finds out about NATs, floats to the NAT-T port.
  */
+import { NO_INTERMEDIATE } from '../auth/intermediate.ts'
 import { hashesAllowed, readHashAlgorithms, writeHashAlgorithms } from '../auth/signature.ts'
 import { assert } from '../base/assert.ts'
 import { deriveIkeKeys } from '../crypto/keys.ts'
@@ -17,7 +18,17 @@ import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { detectionOf, type Way } from '../nat/path.ts'
 import { floated, floats } from '../nat/ports.ts'
-import { checkChosen, chooseProposal, suiteOf, toWire, toWireChosen, type ChosenTransforms } from '../negotiate/proposals.ts'
+import {
+  additionalKeyExchanges,
+  checkChosen,
+  chooseProposal,
+  proposesAdditional,
+  suiteOf,
+  toWire,
+  toWireChosen,
+  type ChosenTransforms,
+  type SuiteProposal,
+} from '../negotiate/proposals.ts'
 import type { KeyExchange } from '../ports.ts'
 import { certificateRequests, readRequest, requestsOcsp } from './certificate-payloads.ts'
 import { childlessSupport } from './childless.ts'
@@ -28,6 +39,7 @@ import { groupDemanded, otherGroupWanted, preferredGroup } from './groups.ts'
 import { refuseFoundNat } from './nat-policy.ts'
 import { newNonce } from './nonces.ts'
 import { redirectSupport, takesRedirect, throwIfRedirected } from './redirection.ts'
+import { sendsFragments } from './sealing.ts'
 import type { Session } from './session.ts'
 
 /** An honest peer asks for a cookie and another group once each, and may repeat the cookie when its secret changes. */
@@ -54,6 +66,7 @@ export async function initiateInit(session: Session): Promise<void> {
         ...fragmentationSupport(connection.fragmentation !== 'no'),
         ...redirectSupport(session),
         ...signatureSupport(session, [connection]),
+        ...intermediateSupport(connection.proposals),
       ])
       const initiatorMessage = exchanges.outstandingBytes
       const answer = await waiting
@@ -118,6 +131,9 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
   const suite = suiteOf(chosen)
   if (suite.ke !== offer.keyExchange.group || group !== offer.keyExchange.group)
     throw misbehaved('the peer chose another key exchange group than it used')
+  const additional = additionalKeyExchanges(chosen)
+  if (additional.length > 0 && !supportsIntermediate(answer))
+    throw misbehaved('the peer chose additional key exchanges and does not support IKE_INTERMEDIATE')
   env.report({ event: 'proposal-selected', sa, proposal: chosen })
   const secret = await offer.keyExchange.agree(keyData)
 
@@ -131,6 +147,8 @@ async function acceptAnswer(session: Session, connection: Connection, offer: Ini
     responderMessage: answer.bytes.slice(),
     initiatorNonce: offer.nonce,
     responderNonce: peerNonce.slice(),
+    additional,
+    intermediate: NO_INTERMEDIATE,
     takesChildless: findNotify(answer.payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== null,
     peerHashes: hashesOf(session, answer),
     takesRounds:
@@ -164,6 +182,8 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
   for (const connection of candidates) {
     const choice = chooseProposal(connection.proposals, proposals)
     if (choice === null) continue
+    // strongSwan: it has to say so, if it proposes them (RFC 9370 2.2.1).
+    if (additionalKeyExchanges(choice.chosen).length > 0 && !supportsIntermediate(received)) continue
     const suite = suiteOf(choice.chosen)
     if (suite.ke !== group) throw otherGroupWanted(group, suite.ke)
     const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
@@ -211,7 +231,9 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
   // Which connection it is turns out in IKE_AUTH; one that sends no fragments may take some in.
   sa.fragmentation =
     supportsFragmentation(request.received) && request.candidates.some(({ fragmentation }) => fragmentation !== 'no')
+  if (request.candidates.some(sendsFragments)) exchanges.sendFragmentsUnnamed()
   const peerHashes = hashesOf(session, request.received)
+  const additional = additionalKeyExchanges(request.chosen)
   const [responderMessage] = exchanges.respond(request.received, [
     { kind: 'SA', proposals: [request.answerProposal] },
     { kind: 'KE', group: request.suite.ke, data: publicValue },
@@ -224,6 +246,7 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     ...(peerHashes === null ? [] : signatureSupport(session, request.candidates)),
     ...roundsSupport(session, request.candidates),
     ...certificateRequests(session, request.candidates),
+    ...intermediateSupport([request.chosen]),
   ])
   assert(responderMessage !== undefined, 'an IKE_SA_INIT goes in one piece')
   session.opening = {
@@ -231,6 +254,8 @@ function answerInit(session: Session, request: InitRequest, publicValue: Uint8Ar
     responderMessage,
     initiatorNonce: request.peerNonce.slice(),
     responderNonce: nonce,
+    additional,
+    intermediate: NO_INTERMEDIATE,
     takesChildless: false,
     peerHashes,
     takesRounds: false,
@@ -306,6 +331,15 @@ function fragmentationSupport(isSupported: boolean): Payload[] {
 
 function supportsFragmentation(received: Received): boolean {
   return findNotify(received.payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== null
+}
+
+/** RFC 9242 3.1: said where it may be of use (strongSwan). */
+function intermediateSupport(proposals: readonly SuiteProposal[]): Payload[] {
+  return proposesAdditional(proposals) ? [notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)] : []
+}
+
+function supportsIntermediate(received: Received): boolean {
+  return findNotify(received.payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) !== null
 }
 
 function float(session: Session, mobike: boolean): void {

@@ -15,6 +15,7 @@ import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated, REFUSED_FOR_NAT } from './failure.ts'
 import { initiateInit } from './init.ts'
+import { initiateIntermediate } from './intermediate.ts'
 import { startKeepalives } from './keepalive.ts'
 import {
   addressPatternOf,
@@ -88,7 +89,7 @@ export async function initiate(
   }
 }
 
-/** Both exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
+/** All exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
 async function attemptOnce(session: Session, child: ChildConnection | null, asked?: AskedTraffic): Promise<EspalierError | null> {
   const { env, sa } = session
   let failure: EspalierError | null = null
@@ -96,6 +97,7 @@ async function attemptOnce(session: Session, child: ChildConnection | null, aske
     try {
       env.report({ event: 'ike-initiating', sa })
       await initiateInit(session)
+      await initiateIntermediate(session)
       const hasDealtWithChild = await initiateAuth(session, child, asked)
       startKeepalives(session)
       if (!hasDealtWithChild && child !== null) await tryCreateChild(session, child, asked)

@@ -1,6 +1,7 @@
 /**
- * What passes from IKE_SA_INIT to IKE_AUTH, and is dropped after it.
+ * What passes from IKE_SA_INIT, by IKE_INTERMEDIATE, to IKE_AUTH, and is dropped after it.
  */
+import { intAuth, type Intermediate } from '../auth/intermediate.ts'
 import type { SignedOctets } from '../auth/psk.ts'
 import { assert } from '../base/assert.ts'
 import { restOfIdPayload, type IdPayload } from '../message/ikev2/id.ts'
@@ -13,6 +14,10 @@ export interface Opening {
   readonly responderMessage: Uint8Array
   readonly initiatorNonce: Uint8Array
   readonly responderNonce: Uint8Array
+  /** Methods of the additional key exchanges that were agreed on, in their order. */
+  readonly additional: readonly number[]
+  /** Those that are over. */
+  readonly intermediate: Intermediate
   /** At an initiator: the responder takes a childless IKE_SA (childless.ts). */
   readonly takesChildless: boolean
   /** Hashes of signatures that the peer takes (RFC 7427); null: it did not say, and knows the methods before that alone. */
@@ -51,5 +56,6 @@ export function octetsOf({ keys }: IkeSa, opening: Opening, idPayload: IdPayload
     nonce: isInitiators ? opening.responderNonce : opening.initiatorNonce,
     idPayload: restOfIdPayload(idPayload),
     macKey: isInitiators ? keys.pi : keys.pr,
+    intAuth: intAuth(opening.intermediate),
   }
 }

@@ -12,6 +12,8 @@ import {
   associatedDataOf,
   parsePayloads,
   protectedLength,
+  reassembledIntermediateOctets,
+  receivedIntermediateOctets,
   writeMessage,
   writeProtectedMessage,
   writeProtectedPieces,
@@ -19,6 +21,7 @@ import {
   type ParsedMessage,
 } from '../message/ikev2/message.ts'
 import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
+import type { Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import type { DropReason } from './events.ts'
 import { maxMessageLength, Reassembly } from './fragments.ts'
@@ -46,6 +49,8 @@ export interface Received {
   /** Octets of the message in one piece. */
   readonly length: number
   readonly isReassembled: boolean
+  /** Of an IKE_INTERMEDIATE, what its authentication covers; null if it came in fragments with payloads in the clear. */
+  readonly octets: Uint8Array | null
   readonly local: Endpoint
   readonly remote: Endpoint
 }
@@ -68,6 +73,10 @@ export class Sealing {
   readonly #env: Environment
   #sealer: Sealer | null = null
   #opener: Opener | null = null
+  /** Of the keys before, as long as a request that was answered under them may come again. */
+  #formerOpener: Opener | null = null
+  /** At a responder that does not know its connection yet: whether one of those that it may be sends fragments. */
+  sendsUnnamed = false
 
   constructor(sa: IkeSa, env: Environment) {
     this.#sa = sa
@@ -81,6 +90,17 @@ export class Sealing {
     this.#opener = createOpener(suite, initiates ? keys.er : keys.ei, initiates ? keys.ar : keys.ai)
   }
 
+  /** The same when there were keys before; what they protected is opened by `openRepeated` until `dropFormer`. */
+  replace(suite: Suite, keys: IkeKeys): void {
+    const former = this.#opener
+    this.begin(suite, keys)
+    this.#formerOpener = former
+  }
+
+  dropFormer(): void {
+    this.#formerOpener = null
+  }
+
   /** Of the counter that IVs are made of (createSealer). */
   get ivsUsed(): number {
     return this.#sealer?.ivsUsed ?? 0
@@ -89,6 +109,7 @@ export class Sealing {
   end(): void {
     this.#sealer = null
     this.#opener = null
+    this.#formerOpener = null
   }
 
   seal(kind: MessageKind, payloads: readonly Payload[], way: Pick<Received, 'local' | 'remote'>): Sealed {
@@ -103,13 +124,11 @@ export class Sealing {
     return writeProtectedPieces(header, payloads, this.#sealer, most)
   }
 
-  /**
-   * strongSwan: `accept` announces that fragments are taken in, and sends none; `force`, so its manual, means more in
-   * IKEv1 only. Nothing goes in fragments to a peer that did not say it takes them (RFC 7383 2.3).
-   */
+  /** Nothing goes in fragments to a peer that did not say it takes them (RFC 7383 2.3). */
   get #sendsFragments(): boolean {
     const { fragmentation, connection } = this.#sa
-    return fragmentation && (connection?.fragmentation === 'yes' || connection?.fragmentation === 'force')
+    if (connection === null) return fragmentation && this.sendsUnnamed
+    return fragmentation && sendsFragments(connection)
   }
 
   /** A message in one piece. Not authentic also when it is not protected where it must be. */
@@ -117,17 +136,18 @@ export class Sealing {
     const { payloads, unknownCritical, header } = arrival.message
     if (header.exchangeType === ExchangeType.IKE_SA_INIT)
       return { ...factsOf(arrival), payloads, unknownCritical, malformed: null }
-    const sealed = payloads.at(-1)
-    if (this.#opener === null || sealed?.kind !== 'SK') return 'not-authentic'
-    const plaintext = this.#opener.open(associatedDataOf(arrival.bytes, sealed), sealed.body)
-    if (plaintext === null) return 'not-authentic'
-    return { ...factsOf(arrival), ...readContent(sealed.innerFirst, plaintext, sealed.bodyOffset) }
+    return openWith(this.#opener, arrival)
+  }
+
+  /** The same of a request that was answered before. */
+  openRepeated(arrival: Arrival): Received | 'not-authentic' {
+    return openWith(this.#formerOpener ?? this.#opener, arrival)
   }
 
   /** One fragment of a message that is not worth putting together again, looked at for being authentic. */
   openLoneFragment(arrival: Arrival, fragment: SkfPayload): Received | DropReason {
     if (!this.#sa.fragmentation) return 'unexpected'
-    if (this.#openFragment(arrival, fragment) === null) return 'not-authentic'
+    if (openFragment(this.#formerOpener ?? this.#opener, arrival, fragment) === null) return 'not-authentic'
     return { ...factsOf(arrival), payloads: arrival.message.payloads, unknownCritical: null, malformed: null }
   }
 
@@ -136,7 +156,7 @@ export class Sealing {
     if (!this.#sa.fragmentation) return 'unexpected'
     const refusal = others.refusal(fragment)
     if (refusal !== null) return refusal
-    const content = this.#openFragment(arrival, fragment)
+    const content = openFragment(this.#opener, arrival, fragment)
     if (content === null) return 'not-authentic'
     const added = others.add(fragment, content, arrival.bytes)
     if (added === 'fragment-limit') return added
@@ -145,17 +165,15 @@ export class Sealing {
     this.#tellFragment(arrival, fragment, wholeLength)
     if (added === null || wholeLength === null) return 'done'
     const { innerFirst, plaintext, firstFragment } = added
-    const facts = { ...factsOf(arrival), bytes: firstFragment, length: wholeLength, isReassembled: true }
+    const isIntermediate = arrival.message.header.exchangeType === ExchangeType.IKE_INTERMEDIATE
+    const octets = isIntermediate ? reassembledIntermediateOctets(firstFragment, plaintext) : null
+    const facts = { ...factsOf(arrival), bytes: firstFragment, length: wholeLength, isReassembled: true, octets }
     return { ...facts, ...readContent(innerFirst, plaintext, 0) }
   }
 
   /** Room for the fragments of one message. */
   newReassembly(): Reassembly {
     return new Reassembly(this.#env.settings().maxPacket)
-  }
-
-  #openFragment({ bytes }: Arrival, fragment: SkfPayload): Uint8Array | null {
-    return this.#opener?.open(associatedDataOf(bytes, fragment), fragment.body) ?? null
   }
 
   #tellFragment(arrival: Arrival, fragment: SkfPayload, wholeLength: number | null): void {
@@ -180,13 +198,36 @@ export class Sealing {
   }
 }
 
+function openWith(opener: Opener | null, arrival: Arrival): Received | 'not-authentic' {
+  const { payloads, header } = arrival.message
+  const sealed = payloads.at(-1)
+  if (opener === null || sealed?.kind !== 'SK') return 'not-authentic'
+  const plaintext = opener.open(associatedDataOf(arrival.bytes, sealed), sealed.body)
+  if (plaintext === null) return 'not-authentic'
+  const received = { ...factsOf(arrival), ...readContent(sealed.innerFirst, plaintext, sealed.bodyOffset) }
+  if (header.exchangeType !== ExchangeType.IKE_INTERMEDIATE) return received
+  return { ...received, octets: receivedIntermediateOctets(arrival.bytes, sealed, plaintext) }
+}
+
+function openFragment(opener: Opener | null, { bytes }: Arrival, fragment: SkfPayload): Uint8Array | null {
+  return opener?.open(associatedDataOf(bytes, fragment), fragment.body) ?? null
+}
+
+/**
+ * strongSwan: `accept` announces that fragments are taken in, and sends none; `force`, so its manual, means more in
+ * IKEv1 only.
+ */
+export function sendsFragments({ fragmentation }: Pick<Connection, 'fragmentation'>): boolean {
+  return fragmentation === 'yes' || fragmentation === 'force'
+}
+
 function inOnePiece(bytes: Uint8Array): Sealed {
   return { pieces: [bytes], wholeLength: bytes.length }
 }
 
 function factsOf({ message, bytes, local, remote }: Arrival): Omit<Received, 'payloads' | 'unknownCritical' | 'malformed'> {
   const { exchangeType, messageId, responderSpi } = message.header
-  return { exchangeType, messageId, responderSpi, bytes, length: bytes.length, isReassembled: false, local, remote }
+  return { exchangeType, messageId, responderSpi, bytes, length: bytes.length, isReassembled: false, octets: null, local, remote }
 }
 
 /** What was inside an SK payload, or inside all fragments of a message, is authentic and may all the same be no payloads. */

@@ -41,6 +41,7 @@ import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
+import { respondIntermediate } from './intermediate.ts'
 import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
 import { handleKeepalives, startKeepalives, type KeepaliveDue } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
@@ -426,6 +427,11 @@ export class Shard implements SessionKeeper {
         if (sa.state === 'established') startKeepalives(session)
         return
       }
+      if (request.exchangeType === ExchangeType.IKE_INTERMEDIATE && sa.role === 'responder' && session.opening !== null) {
+        const { payloads, conclude } = await respondIntermediate(session, request)
+        exchanges.respond(request, payloads)
+        return conclude()
+      }
       if (sa.state === 'connecting') await confirmByUse(session, request)
       if (sa.state === 'connecting' && session.predecessor === null)
         throw misbehaved(`exchange type ${request.exchangeType} before IKE_AUTH`)
@@ -544,8 +550,9 @@ export class Shard implements SessionKeeper {
   }
 
   #repeatInit(session: Session, arrival: Arrival): void {
-    // Once IKE_AUTH was answered the kept response is another one, and this datagram a straggler or replayed.
-    if (session.opening === null) return this.#drop(arrival, 'out-of-window', arrival.message.header)
+    // Once another request was answered the kept response is another one, and this datagram a straggler or replayed.
+    if (session.opening === null || !session.exchanges.hasAnsweredOnlyInit)
+      return this.#drop(arrival, 'out-of-window', arrival.message.header)
     this.#env.report(receivedEvent(session.sa, receivedInTheClear(arrival), false, true))
     session.exchanges.repeatResponse(arrival)
   }
@@ -778,5 +785,5 @@ export class Shard implements SessionKeeper {
 /** An IKE_SA_INIT: nothing of it is protected. */
 function receivedInTheClear({ message, bytes, local, remote }: Arrival): Received {
   const { header, payloads, unknownCritical } = message
-  return { ...header, payloads, unknownCritical, malformed: null, bytes, isReassembled: false, local, remote }
+  return { ...header, payloads, unknownCritical, malformed: null, bytes, isReassembled: false, octets: null, local, remote }
 }

@@ -17,6 +17,7 @@ const OCTETS: SignedOctets = {
   // ID_FQDN, three reserved octets, the name.
   idPayload: concatBytes(Uint8Array.of(2, 0, 0, 0), bytes('moon')),
   macKey: new Secret(new Uint8Array(32).fill(9)),
+  intAuth: new Uint8Array(),
 }
 
 test('AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID) )', () => {
@@ -27,6 +28,13 @@ test('AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), message | nonce | prf
   const identity = hmac(new Uint8Array(32).fill(9), Uint8Array.of(2, 0, 0, 0), bytes('moon'))
   const expected = hmac(hmac(bytes('shared'), bytes('Key Pad for IKEv2')), OCTETS.message, OCTETS.nonce, identity)
   assert.deepEqual(Buffer.from(pskAuthentication(PRF, KEY, OCTETS)), Buffer.from(expected))
+  // RFC 9242 3.3.2
+  const intAuth = bytes('IntAuth')
+  const padded = hmac(bytes('shared'), bytes('Key Pad for IKEv2'))
+  assert.deepEqual(
+    Buffer.from(pskAuthentication(PRF, KEY, { ...OCTETS, intAuth })),
+    Buffer.from(hmac(padded, OCTETS.message, OCTETS.nonce, identity, intAuth)),
+  )
 })
 
 test('only the same key over the same octets verifies', () => {
@@ -36,6 +44,7 @@ test('only the same key over the same octets verifies', () => {
   const others: readonly SignedOctets[] = [
     { ...OCTETS, message: bytes('another message') },
     { ...OCTETS, nonce: new Uint8Array(32) },
+    { ...OCTETS, intAuth: new Uint8Array(1) },
     { ...OCTETS, macKey: new Secret(new Uint8Array(32)) },
     { ...OCTETS, idPayload: concatBytes(Uint8Array.of(3, 0, 0, 0), bytes('moon')) },
     // Reserved octets are covered as the peer sent them.

@@ -91,12 +91,18 @@ test('what we sign with: strongSwan’s order, the rules’ order, what the peer
   )
 })
 
-test('signed is message | nonce | prf(SK_p, ID)', () => {
+test('signed is message | nonce | prf(SK_p, ID) | IntAuth', () => {
   const prf = createPrf(PrfId.PRF_HMAC_SHA2_256)
   const bytes = (text: string) => new TextEncoder().encode(text)
-  const octets = { message: bytes('message'), nonce: bytes('nonce'), idPayload: bytes('id'), macKey: new Secret(bytes('key')) }
+  const octets = {
+    message: bytes('message'),
+    nonce: bytes('nonce'),
+    idPayload: bytes('id'),
+    macKey: new Secret(bytes('key')),
+    intAuth: bytes('IntAuth'),
+  }
   assert.deepEqual(
     signedOctets(prf, octets),
-    concatBytes(bytes('message'), bytes('nonce'), prf.compute(bytes('key'), bytes('id'))),
+    concatBytes(bytes('message'), bytes('nonce'), prf.compute(bytes('key'), bytes('id')), bytes('IntAuth')),
   )
 })

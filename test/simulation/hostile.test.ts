@@ -8,11 +8,14 @@ import fc from 'fast-check'
 
 import { concatBytes } from '../../src/base/bytes.ts'
 import { SECOND } from '../../src/base/time.ts'
+import { createKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { AuthMethod, ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
+import { KeId } from '../../src/iana/transforms.ts'
 import { notify } from '../../src/message/ikev2/find.ts'
 import type { Header } from '../../src/message/ikev2/header.ts'
 import { parseMessage, writeMessage, writePayloads } from '../../src/message/ikev2/message.ts'
 import { payloadTypeOf, type Payload } from '../../src/message/ikev2/payload.ts'
+import { parseProposal } from '../../src/negotiate/proposals.ts'
 import * as arbitrary from '../message/ikev2/arbitrary.ts'
 import { mutated, mutations, withLength } from '../message/ikev2/hostile.ts'
 import type { ConnectionWords } from './configuration.ts'
@@ -21,7 +24,7 @@ import { addClient, addGateway, CLIENT, GATEWAY, OFFICE_HOST } from './places.ts
 import { Stranger } from './stranger.ts'
 import { scenario, SEED, type World } from './world.ts'
 
-const { IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType
+const { IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL, IKE_INTERMEDIATE, IKE_FOLLOWUP_KE } = ExchangeType
 
 /** The same for the same title and SIMULATION_SEED. */
 function drawn<T>(title: string, what: fc.Arbitrary<T>, count: number): readonly T[] {
@@ -93,7 +96,7 @@ scenario('an IKE_SA_INIT of any content is answered or not, and harms nobody', a
   })
 })
 
-for (const [exchange, exchangeType] of Object.entries({ IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL })) {
+for (const [exchange, exchangeType] of Object.entries({ IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL, IKE_FOLLOWUP_KE })) {
   scenario(`whatever a peer with keys says first of all, in ${exchange}, it harms nobody`, async (world) => {
     await undisturbed(world, async () => {
       for (let number = 0; number < 300; number++) {
@@ -106,6 +109,29 @@ for (const [exchange, exchangeType] of Object.entries({ IKE_AUTH, CREATE_CHILD_S
     })
   })
 }
+
+scenario('whatever a peer says in IKE_INTERMEDIATE, the first or a later one, it harms nobody', async (world) => {
+  const suite = 'aes128gcm16-prfsha256-curve25519'
+  const proposal = `${suite}-ke1_ecp256-ke2_x448`
+  const attack = async (gateway: SimulatedNode): Promise<void> => {
+    for (let number = 0; number < 300; number++) {
+      const peer = new Stranger(world, address(number), GATEWAY)
+      peer.proposal = parseProposal(proposal, 'ike')
+      const supported = notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)
+      await peer.init([supported])
+      const before = number % 3
+      for (const group of [KeId.ECP_256, KeId.CURVE448].slice(0, before)) await peer.intermediate(group)
+      const group = before === 0 ? KeId.ECP_256 : KeId.CURVE448
+      const { publicValue } = createKeyExchange(group, peer.entropy)
+      const { firstType, content } = spoiled(`intermediate ${number}`, [{ kind: 'KE', group, data: publicValue }, supported])
+      peer.send(peer.sealedRequest(IKE_INTERMEDIATE, 1 + before, firstType, content))
+      await world.pass(SECOND)
+    }
+    // One that is too many is always refused, of the others many.
+    assert.ok(gateway.eventsOf('ike-failed').length >= 100)
+  }
+  await undisturbed(world, attack, { gateway: { ikeProposals: [proposal, suite] } })
+})
 
 scenario('whatever a peer says in a later round of IKE_AUTH, after rounds that held, it harms nobody', async (world) => {
   const attack = async (gateway: SimulatedNode): Promise<void> => {

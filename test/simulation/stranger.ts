@@ -2,13 +2,15 @@
  * A peer that is no gateway: it says exactly what a scenario wants it to say, right or wrong, and answers nothing by
  * itself. Its messages are made by hand with the codec and the ciphers, as an attacker or another implementation would.
  */
+import { createHmac } from 'node:crypto'
+
 import { parseIdentity } from '../../src/auth/identity.ts'
 import { pskAuthentication } from '../../src/auth/psk.ts'
 import { assert } from '../../src/base/assert.ts'
 import { concatBytes, Reader, Writer } from '../../src/base/bytes.ts'
 import { Endpoint, IpAddress, IpRange } from '../../src/base/ip.ts'
 import { createKeyExchange, type ImmediateKeyExchange } from '../../src/crypto/key-exchange.ts'
-import { deriveIkeKeys, type IkeKeys } from '../../src/crypto/keys.ts'
+import { deriveIkeKeys, deriveNextIkeKeys, type IkeKeys } from '../../src/crypto/keys.ts'
 import { createPrf } from '../../src/crypto/prf.ts'
 import { createOpener, createSealer, type Opener, type Sealer } from '../../src/crypto/protection.ts'
 import { Secret } from '../../src/crypto/secret.ts'
@@ -19,6 +21,7 @@ import {
   parseMessage,
   parsePayloads,
   writeMessage,
+  writePayloads,
   writeProtectedFragments,
   writeProtectedMessage,
   type ParsedMessage,
@@ -51,6 +54,12 @@ export class Stranger implements Attachment {
   port = 500
   remotePort = 500
   keys: IkeKeys | null = null
+  /** What it offers for the IKE_SA, in IKE_SA_INIT. */
+  proposal = IKE_PROPOSAL
+  /** What AUTH is to cover of IKE_INTERMEDIATE. */
+  intAuth: Uint8Array = new Uint8Array()
+  readonly #intAuths = [new Uint8Array(), new Uint8Array()]
+  #intermediates = 0
   readonly nonce: Uint8Array
   readonly keyExchange: ImmediateKeyExchange
   readonly entropy: Entropy
@@ -121,11 +130,54 @@ export class Stranger implements Attachment {
       notify(NotifyType.NAT_DETECTION_DESTINATION_IP, hashes.destination),
     ]
     return writeMessage(this.header(ExchangeType.IKE_SA_INIT, 0), [
-      { kind: 'SA', proposals: [toWire(IKE_PROPOSAL, 1, new Uint8Array())] },
+      { kind: 'SA', proposals: [toWire(this.proposal, 1, new Uint8Array())] },
       { kind: 'KE', group: this.keyExchange.group, data: this.keyExchange.publicValue },
       { kind: 'Nonce', data: this.nonce },
       ...(more ?? detection),
     ])
+  }
+
+  /**
+   * HDR, SK { KE } with `more` after it, and the answer: from then on there are the keys that come of it. What AUTH covers
+   * of it (RFC 9242 3.3.2) is written down here octet by octet, as another implementation would.
+   */
+  async intermediate(group: number, more: readonly Payload[] = []): Promise<void> {
+    assert(this.keys !== null, 'IKE_SA_INIT comes before IKE_INTERMEDIATE')
+    const exchange = createKeyExchange(group, this.entropy)
+    const messageId = ++this.#intermediates
+    const payloads: readonly Payload[] = [{ kind: 'KE', group, data: exchange.publicValue }, ...more]
+    this.send(this.protectedRequest(ExchangeType.IKE_INTERMEDIATE, messageId, payloads))
+    const ke = find(this.open(await this.answer()), 'KE')
+    assert(ke !== null, 'an IKE_INTERMEDIATE is answered with a KE payload')
+    this.#noteIntermediate(0, messageId, writePayloads(payloads), this.keys.pi)
+    this.#noteIntermediate(1, messageId, writePayloads([ke]), this.keys.pr)
+    const id = new Writer(4).u32(messageId + 1).finish()
+    this.intAuth = concatBytes(this.#intAuths[0]!, this.#intAuths[1]!, id)
+    const [nonceInitiator, nonceResponder, sharedSecret] = [this.nonce, this.#peerNonce, exchange.agree(ke.data)]
+    this.keys = deriveNextIkeKeys({ suite: SUITE, nonceInitiator, nonceResponder, sharedSecret, ...this.spis }, this.keys.d)
+    this.#sealer = createSealer(SUITE, this.keys.ei, this.keys.ai, this.entropy)
+    this.#opener = createOpener(SUITE, this.keys.er, this.keys.ar)
+  }
+
+  /** IntAuth_i (0) or IntAuth_r (1) after another message whose payloads are `content`, a KE payload first. */
+  #noteIntermediate(side: 0 | 1, messageId: number, content: Uint8Array, key: Secret): void {
+    const [SK, KE, VERSION, INTERMEDIATE, INITIATOR, RESPONSE] = [46, 34, 0x20, 43, 0x08, 0x20]
+    const octets = new Writer()
+      .u64(this.initiatorSpi)
+      .u64(this.responderSpi)
+      .u8(SK)
+      .u8(VERSION)
+      .u8(INTERMEDIATE)
+      .u8(side === 0 ? INITIATOR : RESPONSE)
+      .u32(messageId)
+      .u32(32 + content.length)
+      .u8(KE)
+      .u8(0)
+      .u16(4 + content.length)
+      .bytes(content)
+      .finish()
+    const mac = createHmac('sha256', key.dangerouslyReveal())
+    this.#intAuths[side] = mac.update(this.#intAuths[side]!).update(octets).digest()
   }
 
   /** Sends an IKE_SA_INIT request and derives the keys from the answer. */
@@ -194,7 +246,7 @@ export class Stranger implements Attachment {
 
   /** HDR, SK { IDi, AUTH, SAi2, TSi, TSr } and `more`. */
   authRequest(more: readonly Payload[] = [], identity = 'client@example.org', psk = PSK): Uint8Array {
-    return this.protectedRequest(ExchangeType.IKE_AUTH, 1, [...this.authPayloads(identity, psk), ...more])
+    return this.protectedRequest(ExchangeType.IKE_AUTH, this.#intermediates + 1, [...this.authPayloads(identity, psk), ...more])
   }
 
   /** IDi, AUTH, SAi2, TSi, TSr, good for one IKE_AUTH request. */
@@ -211,6 +263,7 @@ export class Stranger implements Attachment {
       nonce: this.#peerNonce,
       idPayload: concatBytes(Uint8Array.of(id.type, 0, 0, 0), id.data),
       macKey: kind === 'IDi' ? this.keys.pi : this.keys.pr,
+      intAuth: this.intAuth,
     }
     return [
       { kind, idType: id.type, data: id.data },

@@ -1,6 +1,6 @@
 /** IKEv2 messages as a whole, RFC 7296 3: bytes to payloads and back, in the clear, protected, and in fragments. */
 import { assert } from '../../base/assert.ts'
-import { Reader, Writer } from '../../base/bytes.ts'
+import { concatBytes, Reader, Writer } from '../../base/bytes.ts'
 import { PayloadType } from '../../iana/ikev2.ts'
 import { firstTypeOf, GENERIC_HEADER_LENGTH, readChain, writeChain, type PayloadChain } from './chain.ts'
 import { HEADER_LENGTH, readHeader, writeHeader, type Header, type HeaderFields } from './header.ts'
@@ -22,6 +22,10 @@ export interface Sealer {
   seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
 }
 
+/** In the IKE header. */
+const NEXT_PAYLOAD_OFFSET = 16
+/** A message up to the content of an SK payload that has no IV. */
+const INTERMEDIATE_HEAD_LENGTH = HEADER_LENGTH + GENERIC_HEADER_LENGTH
 /** Fragment Number and Total Fragments. */
 const FRAGMENT_HEADER_LENGTH = 4
 
@@ -73,6 +77,44 @@ export function writeMessage(header: HeaderFields, payloads: readonly Payload[])
  */
 export function writeProtectedMessage(header: HeaderFields, payloads: readonly Payload[], sealer: Sealer): Uint8Array {
   return sealWhole(header, firstTypeOf(payloads), writePayloads(payloads), sealer)
+}
+
+/**
+ * What the authentication of an IKE_INTERMEDIATE message covers (RFC 9242 3.3.2), of one that is sent: A, the header and
+ * the generic header of the SK payload with lengths that count no IV, padding, Pad Length and ICV, and P, the content. In
+ * fragments or not makes no difference.
+ */
+export function intermediateOctets(header: HeaderFields, payloads: readonly Payload[]): Uint8Array {
+  const content = writePayloads(payloads)
+  const writer = new Writer(INTERMEDIATE_HEAD_LENGTH + content.length)
+  writeHeader(writer, header, PayloadType.SK, INTERMEDIATE_HEAD_LENGTH + content.length)
+  writer
+    .u8(firstTypeOf(payloads))
+    .u8(0)
+    .u16(GENERIC_HEADER_LENGTH + content.length)
+    .bytes(content)
+  return writer.finish()
+}
+
+/** The same of one that came in one piece: whatever there is before its SK payload is part of A. */
+export function receivedIntermediateOctets(bytes: Uint8Array, { bodyOffset }: SkPayload, content: Uint8Array): Uint8Array {
+  return withAdjustedLengths(bytes.subarray(0, bodyOffset), content)
+}
+
+/** The same of one that came in fragments, of which `first` is the first. Null if there is a payload before its SKF payload. */
+export function reassembledIntermediateOctets(first: Uint8Array, content: Uint8Array): Uint8Array | null {
+  const head = first.slice(0, INTERMEDIATE_HEAD_LENGTH)
+  if (head[NEXT_PAYLOAD_OFFSET] !== PayloadType.SKF) return null
+  head[NEXT_PAYLOAD_OFFSET] = PayloadType.SK
+  return withAdjustedLengths(head, content)
+}
+
+function withAdjustedLengths(head: Uint8Array, content: Uint8Array): Uint8Array {
+  const octets = concatBytes(head, content)
+  const view = new DataView(octets.buffer, octets.byteOffset)
+  view.setUint32(HEADER_LENGTH - 4, octets.length)
+  view.setUint16(head.length - 2, GENERIC_HEADER_LENGTH + content.length)
+  return octets
 }
 
 /**
