@@ -28,6 +28,11 @@ export async function leave(session: Session): Promise<void> {
   await endWithActions(session, 'failed', (child) => child.dpdAction)
 }
 
+/** One of the two has found a request of the other malformed, and said so: the IKE_SA is over without another word (RFC 7296 2.21.3). */
+export async function endAtMistake(session: Session): Promise<void> {
+  await endWithActions(session, 'failed', (child) => child.dpdAction)
+}
+
 /** The peer deleted the IKE_SA, and has its answer. */
 export async function followDelete(session: Session): Promise<void> {
   await endWithActions(session, 'deleted-by-peer', (child) => child.closeAction)

@@ -15,7 +15,7 @@ import type { ChildInstallation, OutboundTime } from '../kernel/books.ts'
 import { separationKey, type Separation } from '../kernel/separation.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
-import type { Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
+import type { NotifyPayload, Payload, WireProposal, WireSelector } from '../message/ikev2/payload.ts'
 import { wireSelector } from '../message/ikev2/ts.ts'
 import { encapsulates } from '../nat/detection.ts'
 import { ChildHealth } from '../nat/health.ts'
@@ -481,7 +481,7 @@ function fitInTransport(
 }
 
 /** The notify a responder answers with when it cannot have the CHILD_SA; the IKE_SA stays (RFC 7296 1.2). */
-export function childRefusalNotify(error: unknown): Payload | null {
+export function childRefusalNotify(error: unknown): NotifyPayload | null {
   const answer = notifyFor(error)
   if (answer !== null) return answer
   // A kernel that refuses has no notify of its own; NO_ADDITIONAL_SAS says that this one cannot be had now.

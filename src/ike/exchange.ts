@@ -16,7 +16,8 @@ import type { Endpoint } from '../base/ip.ts'
 import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
 import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
-import { ExchangeType } from '../iana/ikev2.ts'
+import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
+import { findNotify } from '../message/ikev2/find.ts'
 import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
 import type { Way } from '../nat/path.ts'
 import { withMarker } from '../nat/ports.ts'
@@ -35,6 +36,8 @@ export interface WireDeadlines {
   wayFound(way: Way): Promise<void>
   /** Something authentic came, of a message that is none of before: if the IKE_SA moves by that, when it has. */
   heard(arrival: Arrival): Promise<void> | null
+  /** The peer says that a request of ours was malformed: the IKE_SA is over for both (RFC 7296 2.21.3). */
+  foundMalformed(): Promise<void>
   setDeadline(name: 'retransmit' | 'fragments', at: Milliseconds): void
   clearDeadline(name: 'retransmit' | 'fragments'): void
 }
@@ -232,9 +235,12 @@ export class Exchanges {
         : this.#sealing.collect(arrival, fragment, (this.#responseFragments ??= this.#sealing.newReassembly()))
     if (received === 'done') return this.#deadlines.heard(arrival) ?? 'done'
     if (typeof received === 'string') return received
+    this.#tellReceived(received, true, false)
+    // Whoever waits for the answer hears that there is no IKE_SA any more.
+    if (this.#sa.state !== 'connecting' && findNotify(received.payloads, NotifyType.INVALID_SYNTAX) !== null)
+      return this.#deadlines.foundMalformed()
     this.#stopWaiting()
     this.#sa.lastInbound = this.#env.clock.now()
-    this.#tellReceived(received, true, false)
     const way = this.#ways?.find((candidate) => leads(candidate, arrival)) ?? null
     if (way !== null) this.#ways = null
     // The exchange goes on where the IKE_SA is then.

@@ -59,6 +59,8 @@ export interface SessionKeeper {
   twinsOf(session: Session, remoteId: Identity): readonly Session[]
   /** Does what is wanted of MOBIKE (mobike.ts): an own exchange. */
   runMobike(session: Session): Promise<void>
+  /** Its peer says that a request of ours was malformed: closes it (actions.ts). */
+  foundMalformed(session: Session): Promise<void>
   /** The peer has answered along one of the ways that were tried (roam.ts). */
   wayFound(session: Session, way: Way): Promise<void>
   /** Something authentic came: if the IKE_SA moves by that, when it has (moves.ts). */
@@ -282,6 +284,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** Part of WireDeadlines. */
   heard(arrival: Arrival): Promise<void> | null {
     return this.#keeper.heard(this, arrival)
+  }
+
+  /** Part of WireDeadlines. */
+  foundMalformed(): Promise<void> {
+    return this.#keeper.foundMalformed(this)
   }
 
   /** Part of Prober (nat/adaptive.ts). */

@@ -17,12 +17,12 @@ import { findNotify, notify } from '../message/ikev2/find.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
-import type { Payload } from '../message/ikev2/payload.ts'
+import type { NotifyPayload, Payload } from '../message/ikev2/payload.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
-import { followChildDelete, followDelete, losePeer } from './actions.ts'
+import { endAtMistake, followChildDelete, followDelete, losePeer } from './actions.ts'
 import { configuredTraffic, isCarriedBy, type AskedTraffic } from './asked-traffic.ts'
 import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
@@ -36,7 +36,7 @@ import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor } from './failure.ts'
+import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor, refusedByPeer } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
@@ -455,14 +455,16 @@ export class Shard implements SessionKeeper {
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
-      const ends = sa.state === 'connecting'
-      if (ends) this.#env.report({ event: 'ike-failed', sa, error })
-      exchanges.respond(request, [notifyFor(error) ?? notify(NotifyType.AUTHENTICATION_FAILED)])
-      if (ends) await session.close(error.code === AUTH_TOO_LATE ? 'half-open-timeout' : 'failed')
+      const isOpening = sa.state === 'connecting'
+      const said = notifyFor(error) ?? notify(NotifyType.AUTHENTICATION_FAILED)
+      if (isOpening || said.notifyType === NotifyType.INVALID_SYNTAX) this.#env.report({ event: 'ike-failed', sa, error })
+      if (!isOpening) return this.#refuse(session, request, said)
+      exchanges.respond(request, [said])
+      await session.close(error.code === AUTH_TOO_LATE ? 'half-open-timeout' : 'failed')
     }
   }
 
-  /** What fails leaves the IKE_SA as it was (RFC 7296 2.21.3). */
+  /** What fails leaves the IKE_SA as it was, unless it was malformed (RFC 7296 2.21.3). */
   async #answerCreateChild(session: Session, request: Received): Promise<void> {
     const { sa, exchanges } = session
     try {
@@ -474,9 +476,17 @@ export class Shard implements SessionKeeper {
       exchanges.respond(request, await respondCreateChild(session, request))
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
-      exchanges.respond(request, [childRefusalNotify(error) ?? notify(NotifyType.INVALID_SYNTAX)])
       this.#env.report({ event: 'create-refused', sa, error })
+      return this.#refuse(session, request, childRefusalNotify(error) ?? notify(NotifyType.INVALID_SYNTAX))
     }
+  }
+
+  /** Answers a request of an IKE_SA that stands with an error, which is the end of it for both if that is INVALID_SYNTAX (RFC 7296 2.21.3). */
+  async #refuse(session: Session, request: Received, said: NotifyPayload): Promise<void> {
+    const answer = session.exchanges.respond(request, [said])
+    if (said.notifyType !== NotifyType.INVALID_SYNTAX) return
+    this.#farewells.keep(session.sa.ownSpi, request.bytes, answer, this.#env.clock.now())
+    await endAtMistake(session)
   }
 
   #handleInitRequest(arrival: Arrival): void {
@@ -688,6 +698,12 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   peerLost(session: Session): Promise<void> {
     return losePeer(session)
+  }
+
+  /** Part of SessionKeeper. */
+  foundMalformed(session: Session): Promise<void> {
+    this.#env.report({ event: 'ike-failed', sa: session.sa, error: refusedByPeer(NotifyType.INVALID_SYNTAX) })
+    return endAtMistake(session)
   }
 
   /** Part of SessionKeeper. */

@@ -24,6 +24,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
     settle: () => assert.fail('nothing is made anew here'),
     childLost: () => assert.fail('nothing is deleted here'),
+    foundMalformed: () => assert.fail('no request of ours is malformed here'),
     peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
     runMobike: () => assert.fail('there is no MOBIKE here'),

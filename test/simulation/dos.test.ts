@@ -300,7 +300,7 @@ scenario('while the kernel takes its time one IKE_SA keeps a bounded queue, and 
   assert.equal(peer.received.length, 1 + 33)
 })
 
-scenario('an IKE_AUTH with content that is no message ends the IKE_SA, a later one is only refused', async (world) => {
+scenario('content that is no message ends the IKE_SA that it came in, of IKE_AUTH and later, and no other', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
   await peer.init()
@@ -312,8 +312,13 @@ scenario('an IKE_AUTH with content that is no message ends the IKE_SA, a later o
     ]),
   )
   assert.ok(findNotify(peer.open(await peer.answer()), NotifyType.INVALID_SYNTAX) !== null)
-  assert.equal(gateway.session.sa.state, 'established')
+  await world.pass(SECOND)
+  assert.deepEqual(gateway.sessions(), [])
+  assert.equal(gateway.said('ike-failed').length > 0, true)
 
+  const bystander = new Stranger(world, '198.51.100.9', GATEWAY)
+  await bystander.init()
+  await bystander.auth()
   const other = new Stranger(world, '198.51.100.8', GATEWAY)
   await other.init()
   other.send(

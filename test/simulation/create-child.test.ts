@@ -1,0 +1,204 @@
+/**
+ * CREATE_CHILD_SA that comes to nothing, with the notify that says why (RFC 7296 2.21, 2.25, 3.10.1), both ways: what the
+ * peer answers to us, and what we answer to the peer.
+ */
+import assert from 'node:assert/strict'
+
+import { Writer } from '../../src/base/bytes.ts'
+import { SECOND } from '../../src/base/time.ts'
+import { ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
+import { addChild } from '../../src/ike/create-child.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import type { ChildSa } from '../../src/ike/sa.ts'
+import { find, findErrorNotify, notify } from '../../src/message/ikev2/find.ts'
+import { parseMessage } from '../../src/message/ikev2/message.ts'
+import type { NotifyPayload, Payload } from '../../src/message/ikev2/payload.ts'
+import type { SimulatedNode } from './node.ts'
+import { ikeBytes } from './packet.ts'
+import { addGateway, CLIENT, GATEWAY } from './places.ts'
+import { standing } from './standing.ts'
+import { Stranger } from './stranger.ts'
+import { scenario, type World } from './world.ts'
+
+const NAMES = Object.fromEntries(Object.entries(NotifyType).map(([name, type]) => [type, name]))
+const FIRST_SPI = 0xcafe_0001
+
+/** A peer that has the keys, with a CHILD_SA, and a gateway that has another child to ask it for. */
+async function established(world: World): Promise<{ readonly gateway: SimulatedNode; readonly peer: Stranger }> {
+  const gateway = addGateway(world, {
+    remoteAddresses: [CLIENT],
+    children: [
+      { name: 'net', local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'] },
+      { name: 'more', local: ['10.3.0.0/16'], remote: ['10.2.0.0/16'] },
+    ],
+  })
+  const peer = new Stranger(world, CLIENT, GATEWAY)
+  await peer.init()
+  await peer.auth()
+  return { gateway, peer }
+}
+
+const wantsMore = ({ session }: SimulatedNode): Promise<ChildSa> => addChild(session, session.sa.connection!.children[1]!)
+
+/** The request of the gateway's that came last, and what it is answered with. */
+async function answerWith(world: World, peer: Stranger, type: number, data?: Uint8Array): Promise<void> {
+  const { header } = parseMessage(ikeBytes(peer.received.at(-1)!)!)
+  assert.deepEqual([header.response, header.exchangeType], [false, ExchangeType.CREATE_CHILD_SA])
+  peer.send(peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, header.messageId, [notify(type, data)], true))
+  await world.pass(SECOND)
+}
+
+for (const type of [
+  NotifyType.NO_ADDITIONAL_SAS,
+  NotifyType.SINGLE_PAIR_REQUIRED,
+  NotifyType.TS_UNACCEPTABLE,
+  NotifyType.NO_PROPOSAL_CHOSEN,
+]) {
+  scenario(`the peer answers ${NAMES[type]}: there is no other CHILD_SA, and nothing else changes`, async (world) => {
+    const { gateway, peer } = await established(world)
+    const before = gateway.kernel.states().length
+    const made = world.failure(wantsMore(gateway))
+    await world.pass(SECOND)
+    await answerWith(world, peer, type)
+    assert.equal((await made).code, `PEER_SAID_${NAMES[type]}`)
+    assert.deepEqual([gateway.session.sa.state, gateway.session.sa.children.length], ['established', 1])
+    assert.equal(gateway.kernel.states().length, before)
+    // The window is free: the peer is asked, and asks.
+    peer.send(peer.protectedRequest(ExchangeType.INFORMATIONAL, 2, []))
+    assert.deepEqual(peer.open(await peer.answer()), [])
+  })
+}
+
+scenario('the peer answers TEMPORARY_FAILURE: it is asked again, half a minute later', async (world) => {
+  const { gateway, peer } = await established(world)
+  void wantsMore(gateway).catch(() => undefined)
+  const asked = (): number => world.countSent('CREATE_CHILD_SA request')
+  await world.pass(SECOND)
+  await answerWith(world, peer, NotifyType.TEMPORARY_FAILURE)
+  assert.equal(asked(), 1)
+  await world.pass(31 * SECOND)
+  assert.ok(asked() >= 2)
+})
+
+scenario('the peer answers CHILD_SA_NOT_FOUND: what it does not have goes here, too, and another is asked for', async (world) => {
+  const { gateway, peer } = await established(world)
+  const [child] = gateway.session.sa.children
+  void gateway.session.runExchange((session) => rekeyChild(session, child!), 'rekey-child')
+  await world.pass(SECOND)
+  await answerWith(world, peer, NotifyType.CHILD_SA_NOT_FOUND)
+  assert.deepEqual(gateway.session.sa.children, [])
+  const request = peer.open(ikeBytes(peer.received.at(-1)!)!)
+  assert.ok(find(request, 'SA') !== null)
+  assert.ok(!request.some((payload) => payload.kind === 'Notify' && payload.notifyType === NotifyType.REKEY_SA))
+})
+
+for (const [what, begin] of [
+  ['another CHILD_SA', wantsMore],
+  ['a rekey of the IKE_SA', ({ session }: SimulatedNode) => session.runExchange(rekeyIkeSa, 'rekey-ike')],
+] as const) {
+  scenario(`the peer answers INVALID_SYNTAX to ${what}: the IKE_SA is over for both (RFC 7296 2.21.3)`, async (world) => {
+    const { gateway, peer } = await established(world)
+    void begin(gateway).catch(() => undefined)
+    await world.pass(SECOND)
+    const session = standing(gateway)
+    await answerWith(world, peer, NotifyType.INVALID_SYNTAX)
+    assert.equal(session.sa.state, 'closed')
+    assert.ok(gateway.eventsOf('ike-closed').some(({ sa, reason }) => sa === session.sa && reason === 'failed'))
+    assert.deepEqual([gateway.kernel.states(), gateway.kernel.policies()], [[], []])
+    assert.match(gateway.said('ike-failed'), /INVALID_SYNTAX/)
+    // Without another word in it; what somebody waits for is asked for in another one.
+    assert.equal(world.countSent('INFORMATIONAL'), 0)
+    assert.equal(world.countSent('IKE_SA_INIT request'), begin === wantsMore ? 2 : 1)
+  })
+}
+
+/** What the gateway answers to a CREATE_CHILD_SA request with this in it. */
+async function refusal(peer: Stranger, messageId: number, payloads: readonly Payload[]): Promise<NotifyPayload | null> {
+  peer.send(peer.protectedRequest(ExchangeType.CREATE_CHILD_SA, messageId, payloads))
+  return findErrorNotify(peer.open(await peer.answer()))
+}
+
+const NONCE: Payload = { kind: 'Nonce', data: new Uint8Array(32).fill(7) }
+const spiOf = (spi: number): Uint8Array => new Writer(4).u32(spi).finish()
+const rekeyOf = (spi: number): Payload => notify(NotifyType.REKEY_SA, undefined, ProtocolId.ESP, spiOf(spi))
+
+scenario('a rekey of a CHILD_SA that we do not have: CHILD_SA_NOT_FOUND, with its SPI', async (world) => {
+  const { gateway, peer } = await established(world)
+  const said = await refusal(peer, 2, [rekeyOf(0xdead_beef), ...peer.childOffer(0xcafe_0002), NONCE])
+  assert.deepEqual(
+    [said?.notifyType, said?.protocol, [...(said?.spi ?? [])]],
+    [NotifyType.CHILD_SA_NOT_FOUND, ProtocolId.ESP, [...spiOf(0xdead_beef)]],
+  )
+  // One that is there is rekeyed.
+  assert.equal(await refusal(peer, 3, [rekeyOf(FIRST_SPI), ...peer.childOffer(0xcafe_0002), NONCE]), null)
+  assert.equal(gateway.session.sa.children.at(-1)?.outboundSpi, 0xcafe_0002)
+})
+
+scenario('anything about a CHILD_SA while we rekey the IKE_SA: TEMPORARY_FAILURE', async (world) => {
+  const { gateway, peer } = await established(world)
+  void gateway.session.runExchange(rekeyIkeSa, 'rekey-ike')
+  await world.pass(SECOND)
+  for (const [messageId, rekeyed] of [
+    [2, []],
+    [3, [rekeyOf(FIRST_SPI)]],
+  ] as const) {
+    const said = await refusal(peer, messageId, [...rekeyed, ...peer.childOffer(0xcafe_0002), NONCE])
+    assert.equal(said?.notifyType, NotifyType.TEMPORARY_FAILURE)
+  }
+  assert.equal(standing(gateway).sa.children.length, 1)
+})
+
+scenario('more CHILD_SAs in an IKE_SA than we keep: NO_ADDITIONAL_SAS, and the others stay', async (world) => {
+  const { gateway, peer } = await established(world)
+  let said: NotifyPayload | null = null
+  let messageId = 2
+  for (; said === null && messageId < 400; messageId++) {
+    // Each with traffic of its own.
+    const host = `10.2.${messageId >> 8}.${messageId & 255}`
+    said = await refusal(peer, messageId, [...peer.childOffer(0xcafe_0000 + messageId, `${host}/32`, '10.3.0.0/16'), NONCE])
+  }
+  assert.equal(said?.notifyType, NotifyType.NO_ADDITIONAL_SAS)
+  assert.equal(gateway.session.sa.children.length, 256)
+  assert.equal(gateway.session.sa.state, 'established')
+})
+
+scenario('nothing in common: NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE; the CHILD_SA there is stays', async (world) => {
+  const { gateway, peer } = await established(world)
+  const unacceptable = await refusal(peer, 2, [...peer.childOffer(0xcafe_0002, '172.16.0.0/16', '172.17.0.0/16'), NONCE])
+  assert.equal(unacceptable?.notifyType, NotifyType.TS_UNACCEPTABLE)
+  const [, ...selectors] = peer.childOffer(0xcafe_0003)
+  const offer: Payload = {
+    kind: 'SA',
+    proposals: [
+      {
+        number: 1,
+        protocol: ProtocolId.ESP,
+        spi: spiOf(0xcafe_0003),
+        transforms: [{ type: 1, id: 11, keyLength: null, otherAttributes: false }],
+      },
+    ],
+  }
+  const chosen = await refusal(peer, 3, [offer, ...selectors, NONCE])
+  assert.equal(chosen?.notifyType, NotifyType.NO_PROPOSAL_CHOSEN)
+  assert.equal(gateway.session.sa.children.length, 1)
+})
+
+for (const [what, exchangeType, payloads] of [
+  ['a CREATE_CHILD_SA without a nonce', ExchangeType.CREATE_CHILD_SA, [notify(NotifyType.USE_TRANSPORT_MODE)]],
+  ['an unknown exchange type', 240, []],
+] as const) {
+  scenario(`${what}: INVALID_SYNTAX, and the IKE_SA is over for both (RFC 7296 2.21.3)`, async (world) => {
+    const { gateway, peer } = await established(world)
+    const request = peer.protectedRequest(exchangeType, 2, payloads)
+    peer.send(request)
+    const answer = await peer.answer()
+    assert.equal(findErrorNotify(peer.open(answer))?.notifyType, NotifyType.INVALID_SYNTAX)
+    await world.pass(SECOND)
+    assert.deepEqual([gateway.sessions(), gateway.kernel.states(), gateway.kernel.policies()], [[], [], []])
+    assert.equal(world.countSent('INFORMATIONAL'), 0)
+    // Whoever has not got that answer gets it again, octet by octet.
+    peer.send(request)
+    assert.deepEqual(await peer.answer(), answer)
+  })
+}
