@@ -9,7 +9,7 @@ import type { PublicKey } from '../crypto/public-key.ts'
 import { IdType } from '../iana/ikev2.ts'
 import type { Certificate } from '../pki/certificate.ts'
 import { isIssuedBy, isSelfSigned } from '../pki/path.ts'
-import { confirms } from './certificate-identities.ts'
+import { certificatesOf } from './certificate-identities.ts'
 import type { Credentials } from './credentials.ts'
 import type { Identity } from './identity.ts'
 
@@ -42,12 +42,7 @@ export function ownCredential(
     const key = credentials.privateKeyFor(publicKey)
     if (key !== null) return raw(key)
   }
-  const named = bestOf(
-    credentials.certificates().filter((certificate) => confirms(certificate, id)),
-    issuers,
-    known,
-    credentials,
-  )
+  const named = bestOf(certificatesOf(id, credentials.certificates()), issuers, known, credentials)
   if (named !== null) return named
   const own = credentials.rawPublicKeys().find((key) => isNamedBy(key, id))
   const key = own === undefined ? null : credentials.privateKeyFor(own)

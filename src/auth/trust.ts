@@ -15,7 +15,7 @@ import type { AttributeCertificate } from '../pki/attribute-certificate.ts'
 import { describeCertificate, KeyUsage, subjectOf, type Certificate } from '../pki/certificate.ts'
 import { findPath, paths } from '../pki/path.ts'
 import type { RevocationPolicy } from '../pki/revocation.ts'
-import { confirms, matchCertificate } from './certificate-identities.ts'
+import { certificatesOf, confirms, matchCertificate } from './certificate-identities.ts'
 import { isAllowed, rulesForAuth, strengthRefusal, type Constraints, type ConstraintSettings } from './constraints.ts'
 import type { Credentials } from './credentials.ts'
 import { membershipOf, type Membership } from './groups.ts'
@@ -94,8 +94,8 @@ export function* keysOf(
       if (confirms(certificate, id)) yield* offer({ key: certificate.publicKey, certificate })
     for (const key of publicKeys) yield* offer({ key, certificate: null })
   }
-  for (const certificate of credentials.certificates())
-    if (confirms(certificate, id)) yield* offer({ key: certificate.publicKey, certificate })
+  for (const certificate of certificatesOf(id, credentials.certificates()))
+    yield* offer({ key: certificate.publicKey, certificate })
   for (const key of credentials.rawPublicKeys()) if (isKeyId(key, id)) yield* offer({ key, certificate: null })
 }
 
