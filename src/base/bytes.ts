@@ -3,6 +3,7 @@
  * What a Reader hands out are views on the input, never copies: whoever keeps them longer than the
  * datagram lives copies them.
  */
+import { assert } from './assert.ts'
 
 /** Raised by a Reader asked for more than is there. `offset` counts from the start of the outermost input. */
 export class OutOfBytes extends Error {
@@ -17,6 +18,10 @@ export class OutOfBytes extends Error {
     this.available = available
   }
 }
+
+/** For numbers of 64 bits, which would each need a DataView of their own. */
+const EIGHT_OCTETS = new Uint8Array(8)
+const EIGHT = new DataView(EIGHT_OCTETS.buffer)
 
 export class Reader {
   readonly #bytes: Uint8Array
@@ -65,7 +70,8 @@ export class Reader {
   }
   u64(): bigint {
     const at = this.#advance(8)
-    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, 8).getBigUint64(0)
+    for (let i = 0; i < 8; i++) EIGHT_OCTETS[i] = this.#bytes[at + i]!
+    return EIGHT.getBigUint64(0)
   }
   /** A view on the next `count` bytes. */
   bytes(count: number): Uint8Array {
@@ -89,12 +95,10 @@ export class Reader {
 /** Bytes put one after the other. `patchU16`/`patchU32` fill in lengths known only later. */
 export class Writer {
   #bytes: Uint8Array
-  #view: DataView
   #length = 0
 
   constructor(capacity = 256) {
     this.#bytes = new Uint8Array(capacity)
-    this.#view = new DataView(this.#bytes.buffer)
   }
 
   get length(): number {
@@ -108,7 +112,6 @@ export class Writer {
       const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
       larger.set(this.#bytes.subarray(0, at))
       this.#bytes = larger
-      this.#view = new DataView(larger.buffer)
     }
     this.#length = needed
     return at
@@ -116,22 +119,23 @@ export class Writer {
 
   u8(value: number): this {
     const at = this.#grow(1)
-    this.#view.setUint8(at, value)
+    this.#bytes[at] = value
     return this
   }
   u16(value: number): this {
     const at = this.#grow(2)
-    this.#view.setUint16(at, value)
+    this.#bytes[at] = value >>> 8
+    this.#bytes[at + 1] = value
     return this
   }
   u32(value: number): this {
-    const at = this.#grow(4)
-    this.#view.setUint32(at, value)
+    this.u16(value >>> 16).u16(value)
     return this
   }
   u64(value: bigint): this {
     const at = this.#grow(8)
-    this.#view.setBigUint64(at, value)
+    EIGHT.setBigUint64(0, value)
+    this.#bytes.set(EIGHT_OCTETS, at)
     return this
   }
   bytes(value: Uint8Array): this {
@@ -145,13 +149,16 @@ export class Writer {
     return this
   }
   patchU8(at: number, value: number): void {
-    this.#view.setUint8(at, value)
+    assert(at < this.#length, 'what is patched was written')
+    this.#bytes[at] = value
   }
   patchU16(at: number, value: number): void {
-    this.#view.setUint16(at, value)
+    this.patchU8(at, value >>> 8)
+    this.patchU8(at + 1, value)
   }
   patchU32(at: number, value: number): void {
-    this.#view.setUint32(at, value)
+    this.patchU16(at, value >>> 16)
+    this.patchU16(at + 2, value)
   }
   /** Begins again in the same place: what was written, and every view on it, is zeros. */
   clear(): void {
@@ -160,7 +167,7 @@ export class Writer {
   }
   /** A view on what was written; writing on may detach it, so take it last. */
   finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length)
+    return this.#length === this.#bytes.length ? this.#bytes : this.#bytes.subarray(0, this.#length)
   }
 }
 

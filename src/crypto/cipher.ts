@@ -11,8 +11,11 @@ import type { Secret } from './secret.ts'
 
 export interface Cipher {
   readonly algorithm: EncrAlgorithm
-  /** Ciphertext, and behind it the ICV of an AEAD. `plaintext` is a multiple of the block size; only an AEAD minds the associated data. */
-  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
+  /**
+   * Writes ciphertext, and behind it the ICV of an AEAD, into `sealed` from `at` on. `plaintext` is a multiple of the block
+   * size; only an AEAD minds the associated data.
+   */
+  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array, sealed: Uint8Array, at: number): void
   /** The plaintext, or null where the ICV of an AEAD is wrong. `ciphertext` has the ICV behind it, and whole blocks. */
   decrypt(iv: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array | null
 }
@@ -60,10 +63,10 @@ class ClassicCipher implements Cipher {
     }
   }
 
-  encrypt(iv: Uint8Array, _associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  encrypt(iv: Uint8Array, _associatedData: Uint8Array, plaintext: Uint8Array, sealed: Uint8Array, at: number): void {
     const cipher = createCipheriv(this.#name, withoutSalt(this.#key, this.algorithm), this.#startOf(iv))
     cipher.setAutoPadding(false)
-    return cipher.update(plaintext)
+    sealed.set(cipher.update(plaintext), at)
   }
 
   decrypt(iv: Uint8Array, _associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array {
@@ -97,15 +100,13 @@ class AeadCipher implements Cipher {
     this.#nonce.set(saltOf(key, algorithm))
   }
 
-  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  encrypt(iv: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array, sealed: Uint8Array, at: number): void {
     this.#nonce.set(iv, this.algorithm.saltLength)
     const cipher = createCipheriv(this.#name, withoutSalt(this.#key, this.algorithm), this.#nonce, this.#options)
     cipher.setAAD(associatedData)
-    const sealed = new Uint8Array(plaintext.length + this.algorithm.icvLength)
-    sealed.set(cipher.update(plaintext))
+    sealed.set(cipher.update(plaintext), at)
     cipher.final()
-    sealed.set(cipher.getAuthTag(), plaintext.length)
-    return sealed
+    sealed.set(cipher.getAuthTag(), at + plaintext.length)
   }
 
   decrypt(iv: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array | null {

@@ -8,6 +8,7 @@
  * 5282 5.1); with an integrity algorithm the ICV is over associated data, IV and ciphertext (encrypt, then MAC).
  */
 import { assert } from '../base/assert.ts'
+import { Writer } from '../base/bytes.ts'
 import type { Entropy } from '../ports.ts'
 import { type Cipher, createCipher } from './cipher.ts'
 import { createIntegrity, type Integrity } from './integrity.ts'
@@ -76,12 +77,12 @@ class IvCounter {
     return this.#next
   }
 
-  writeTo(iv: Uint8Array): void {
+  take(): Uint8Array {
     assert(this.#next < Number.MAX_SAFE_INTEGER, 'an IKE_SA is rekeyed long before its IVs run out')
-    const view = new DataView(iv.buffer, iv.byteOffset, iv.byteLength)
-    view.setUint32(0, Math.floor(this.#next / 2 ** 32))
-    view.setUint32(4, this.#next % 2 ** 32)
-    this.#next++
+    return new Writer(8)
+      .u32(Math.floor(this.#next / 2 ** 32))
+      .u32(this.#next++ % 2 ** 32)
+      .finish()
   }
 }
 
@@ -112,11 +113,15 @@ class SuiteSealer implements Sealer {
   seal(associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
     const { mode, ivLength, blockSize } = this.#cipher.algorithm
     const body = new Uint8Array(this.sealedLength(plaintext.length))
-    const iv = body.subarray(0, ivLength)
     // A CBC IV must be unpredictable to who chooses the plaintext (RFC 7296 3.14); elsewhere a counter is enough.
-    if (mode === 'cbc') iv.set(this.#entropy.bytes(ivLength))
-    else this.#ivs.writeTo(iv)
-    body.set(this.#cipher.encrypt(iv, associatedData, withPadding(plaintext, blockSize)), ivLength)
+    const iv = mode === 'cbc' ? this.#entropy.bytes(ivLength) : this.#ivs.take()
+    body.set(iv)
+    const padded = withPadding(plaintext, blockSize)
+    try {
+      this.#cipher.encrypt(iv, associatedData, padded, body, ivLength)
+    } finally {
+      padded.fill(0)
+    }
     if (this.#integrity !== null) {
       const icvAt = body.length - this.#icvLength
       body.set(this.#integrity.compute(associatedData, body.subarray(0, icvAt)), icvAt)
@@ -166,9 +171,16 @@ function paddedLength(plaintextLength: number, blockSize: number): number {
   return Math.ceil((plaintextLength + 1) / blockSize) * blockSize
 }
 
-/** Plaintext, the least padding (zeros; any octets will do, RFC 7296 3.14) and the pad length. */
+/** Most messages fit; what is longer gets memory of its own. */
+const SCRATCH = new Uint8Array(2048)
+
+/**
+ * Plaintext, the least padding (zeros; any octets will do, RFC 7296 3.14) and the pad length; to be overwritten with zeros
+ * before the next is made, since one after the other is made in the same place.
+ */
 function withPadding(plaintext: Uint8Array, blockSize: number): Uint8Array {
-  const padded = new Uint8Array(paddedLength(plaintext.length, blockSize))
+  const length = paddedLength(plaintext.length, blockSize)
+  const padded = length > SCRATCH.length ? new Uint8Array(length) : SCRATCH.subarray(0, length)
   padded.set(plaintext)
   padded[padded.length - 1] = padded.length - plaintext.length - 1
   return padded

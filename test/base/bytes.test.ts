@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
+import { AssertionError } from '../../src/base/assert.ts'
 import { compareBytes, concatBytes, equalBytes, fromHex, OutOfBytes, Reader, toHex, Writer } from '../../src/base/bytes.ts'
 
 test('numbers are in network order', () => {
@@ -53,6 +54,20 @@ test('a writer grows, fills and patches', () => {
   assert.equal(writer.length, 8)
   writer.patchU32(2, 0xffffffff)
   assert.equal(toHex(writer.finish()), 'abcdffffffff0077')
+})
+
+test('only what was written is patched', () => {
+  const writer = new Writer(8).u32(0)
+  assert.throws(() => writer.patchU8(4, 1), AssertionError)
+  assert.throws(() => writer.patchU16(3, 1), AssertionError)
+  assert.throws(() => writer.patchU32(1, 1), AssertionError)
+})
+
+test('numbers of every width keep their octets, whatever is above them', () => {
+  const writer = new Writer(1).u8(0x1ff).u16(0x1_fe01).u32(0xfedc_ba98).u64(0xfedc_ba98_7654_3210n)
+  assert.equal(toHex(writer.finish()), 'fffe01fedcba98fedcba9876543210')
+  const reader = new Reader(writer.finish())
+  assert.deepEqual([reader.u8(), reader.u16(), reader.u32(), reader.u64()], [0xff, 0xfe01, 0xfedc_ba98, 0xfedc_ba98_7654_3210n])
 })
 
 test('zeros are zeros also where something was before', () => {

@@ -36,7 +36,7 @@ const FRAGMENT_HEADER_LENGTH = 4
  */
 export function parseMessage(bytes: Uint8Array): ParsedMessage {
   const header = readHeader(bytes)
-  const reader = new Reader(bytes.subarray(HEADER_LENGTH), HEADER_LENGTH)
+  const reader = new Reader(bytes, 0, HEADER_LENGTH)
   const { payloads, unknownCritical } = readChain(header.nextPayload, reader, true)
   return { header, payloads, unknownCritical }
 }
