@@ -57,6 +57,8 @@ export interface ChildContributions {
   readonly nonceInitiator: Uint8Array
   readonly nonceResponder: Uint8Array
   readonly sharedSecret: Secret | null
+  /** Those of its additional key exchanges. */
+  readonly additionalSecrets?: readonly Secret[]
 }
 
 /** IKE_AUTH has no key exchange of its own, so none is offered or chosen there (RFC 7296 1.2). */
@@ -125,10 +127,10 @@ export function withAddresses(session: Session, offer: ChildOffer, asked?: Asked
   return { ...offer, localSelectors: resolved(local, dynamicHosts(session.sa, 'local')) }
 }
 
-/** The offer came to nothing: its SPI goes back. */
-export async function withdrawChild(session: Session, offer: ChildOffer): Promise<void> {
+/** What was offered or chosen came to nothing: its SPI goes back. */
+export async function withdrawChild(session: Session, { inboundSpi }: Pick<ChildOffer, 'inboundSpi'>): Promise<void> {
   try {
-    await session.env.books.releaseSpi(offer.inboundSpi)
+    await session.env.books.releaseSpi(inboundSpi)
   } catch (error) {
     // The reservation runs out by itself; what made us withdraw is the news, not this.
     if (!(error instanceof KernelError)) throw error
@@ -259,7 +261,7 @@ export async function chooseChild(
   const inboundSpi = await env.books.allocateSpi(sa.local.address, sa.remote.address, mode)
   // After the wait, not before: another peer may have come in meanwhile.
   const separation = replaced ?? separationFor(session, fit.connection)
-  const holder = env.traffic.holder(claimOf(fit.localSelectors, fit.remoteSelectors, separation), sa)
+  const holder = holderOf(session, { ...fit, separation })
   const apart = holder === null ? separation : anotherSeparation(session, mode, separation)
   if (apart === null) {
     await env.books.releaseSpi(inboundSpi)
@@ -404,6 +406,20 @@ function taken(fit: Pick<Fit, 'localSelectors' | 'remoteSelectors'>, holder: Ike
     `traffic selectors ${traffic} unacceptable: they are what ${owner} has already, and ${why}; give the peers different networks, or a mark each (mark_in and mark_out = %unique)`,
     NotifyType.TS_UNACCEPTABLE,
   )
+}
+
+/** The IKE_SA of another peer that has this traffic. */
+function holderOf(
+  { sa, env }: Session,
+  { localSelectors, remoteSelectors, separation }: Pick<Agreement, 'localSelectors' | 'remoteSelectors' | 'separation'>,
+): IkeSa | null {
+  return env.traffic.holder(claimOf(localSelectors, remoteSelectors, separation), sa)
+}
+
+/** Throws ExchangeFailure if another peer has got the traffic since it was agreed on. */
+export function rejectTaken(session: Session, agreed: Agreement): void {
+  const holder = holderOf(session, agreed)
+  if (holder !== null) throw taken(agreed, holder, 'it was there first')
 }
 
 /** What is configured for a new CHILD_SA, or what its trap has; with the marks of one whose place it takes. */

@@ -5,15 +5,17 @@
  *   HDR, SK { [N(REKEY_SA)], [N(USE_TRANSPORT_MODE)], SA, Ni, [KEi], TSi, TSr }  -->
  *                               <--  HDR, SK { [N(USE_TRANSPORT_MODE)], SA, Nr, [KEr], TSi, TSr }
  *
- * KE is there where the proposals have a group: perfect forward secrecy is the proposals' choice.
+ * KE is there where the proposals have a group: perfect forward secrecy is the proposals' choice. Further key exchanges
+ * may follow (follow-up.ts).
  */
 import { isDeepStrictEqual } from 'node:util'
 
 import { Writer } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
-import { find, notify } from '../message/ikev2/find.ts'
-import { childSuiteOf } from '../negotiate/proposals.ts'
+import { find, findNotify, notify } from '../message/ikev2/find.ts'
+import { additionalKeyExchanges, childSuiteOf } from '../negotiate/proposals.ts'
+import type { KeyExchange } from '../ports.ts'
 import {
   childDelete,
   installChild,
@@ -25,10 +27,11 @@ import {
   type ChildContributions,
   type ChildOffer,
 } from './child.ts'
-import { isCarriedBy, sameTraffic, type AskedTraffic } from './asked-traffic.ts'
+import { configuredTraffic, isCarriedBy, sameTraffic, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { isPeerSilent, SA_CLOSED, type Received } from './exchange.ts'
-import { ExchangeFailure, misbehaved } from './failure.ts'
+import { ExchangeFailure, misbehaved, notNow } from './failure.ts'
+import { endIfForgetful, FollowUps } from './follow-up.ts'
 import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { ask } from './liveness.ts'
@@ -58,6 +61,7 @@ export async function createChild(session: Session, connection: ChildConnection,
   const { sa, env } = session
   if (sa.state !== 'established')
     throw new ExchangeFailure('caller', 'NOT_ESTABLISHED', `there is no IKE_SA any more to make child ${connection.name} in`)
+  if (isHalfMade(session, connection, asked)) throw notNow(`the peer is making child ${connection.name}`)
   const made = await requestChild(session, connection, null, asked)
   const { localSelectors, remoteSelectors } = made.agreed
   const traffic = trafficOf(localSelectors, remoteSelectors)
@@ -162,6 +166,13 @@ function duplicateIn({ sa, env }: Session, connection: ChildConnection, asked: A
   return child
 }
 
+/** The peer has begun one of a kind, or to replace it, and has key exchanges to do before it has it (follow-up.ts). */
+function isHalfMade({ sa, halfMade }: Session, connection: ChildConnection, asked = configuredTraffic(connection)): boolean {
+  return halfMade.some(
+    ({ making: { child } }) => child !== null && child.connection === connection && isCarriedBy(child, asked, sa),
+  )
+}
+
 function isDuplicate(sa: IkeSa, child: ChildSa, connection: ChildConnection, asked: AskedTraffic | undefined): boolean {
   return (
     isUsable(child) &&
@@ -170,65 +181,100 @@ function isDuplicate(sa: IkeSa, child: ChildSa, connection: ChildConnection, ask
   )
 }
 
+/** Hears of both nonces when additional key exchanges are to follow, and throws if the peer's exchange goes on instead (RFC 9370 2.2.4). */
+type Contest = (nonceInitiator: Uint8Array, nonceResponder: Uint8Array) => void
+
 /** The exchange as initiator, up to keys. Throws an EspalierError after everything of it is gone, with the peer too. */
 export async function requestChild(
   session: Session,
   connection: ChildConnection,
   old: ChildSa | null,
   asked?: AskedTraffic,
+  contest: Contest = () => {},
 ): Promise<MadeChild> {
-  const { env, exchanges } = session
   const offer = await offerChild(session, connection, 'with-ke', old === null ? asked : sameTraffic(old), old?.separation)
   const { localSelectors, remoteSelectors } = offer
-  const deletedEarly = new Set<number>()
-  session.childRequest = { connection, old, localSelectors, remoteSelectors, deletedEarly }
-  let answer: Received | null = null
+  const request = { connection, old, localSelectors, remoteSelectors, deletedEarly: new Set<number>(), isFollowedUp: false }
+  session.childRequest = request
+  const heard: Heard = { answer: null, keyExchange: null }
+  let followUps: FollowUps | null = null
   try {
-    let group = preferredGroup(connection.proposals, old === null ? null : childSuiteOf(old.proposal).ke)
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-      const keyExchange = group === null ? null : await env.keyExchanges.generate(group)
-      try {
-        const nonce = newNonce(env.entropy)
-        answer = await exchanges.request(ExchangeType.CREATE_CHILD_SA, [
-          ...(old === null ? [] : [notify(NotifyType.REKEY_SA, undefined, ProtocolId.ESP, spiBytes(old.inboundSpi))]),
-          ...offer.notifies,
-          offer.proposals,
-          { kind: 'Nonce', data: nonce },
-          ...(keyExchange === null ? [] : [{ kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue } as const]),
-          ...offer.selectors,
-        ])
-        if (answer.malformed !== null) throw answer.malformed
-        rejectUnknownCritical(answer)
-        const demanded = groupDemanded(answer.payloads, connection.proposals, group)
-        if (demanded !== null) {
-          env.report({ event: 'key-exchange-retry', sa: session.sa, refused: group ?? NO_GROUP, group: demanded })
-          group = demanded
-          continue
-        }
-        const agreed = readChildAnswer(session, offer, answer.payloads)
-        const peerNonce = find(answer.payloads, 'Nonce')
-        if (peerNonce === null) throw misbehaved('a CREATE_CHILD_SA response without Nonce payload')
-        const sharedSecret = await secretAsInitiator(childSuiteOf(agreed.proposal).ke, keyExchange, answer.payloads)
-        return {
-          offer,
-          agreed,
-          contributions: { nonceInitiator: nonce, nonceResponder: peerNonce.data.slice(), sharedSecret },
-          isOver: deletedEarly.has(agreed.outboundSpi),
-        }
-      } finally {
-        keyExchange?.destroy()
+    const { answer, nonce, keyExchange } = await negotiate(session, offer, old, heard)
+    const agreed = readChildAnswer(session, offer, answer.payloads)
+    const peerNonce = find(answer.payloads, 'Nonce')
+    if (peerNonce === null) throw misbehaved('a CREATE_CHILD_SA response without Nonce payload')
+    const nonces = { nonceInitiator: nonce, nonceResponder: peerNonce.data.slice() }
+    followUps = new FollowUps(additionalKeyExchanges(agreed.proposal))
+    const sharedSecret = await secretAsInitiator(childSuiteOf(agreed.proposal).ke, keyExchange, answer.payloads)
+    try {
+      if (followUps.isNeeded) {
+        contest(nonces.nonceInitiator, nonces.nonceResponder)
+        request.isFollowedUp = true
+        await followUps.run(session, answer)
       }
+    } catch (error) {
+      sharedSecret?.destroy()
+      throw error
     }
-    throw misbehaved(`the peer answered ${ATTEMPTS_MAX} CREATE_CHILD_SA requests with another group each`)
+    const contributions = { ...nonces, sharedSecret, additionalSecrets: followUps.secrets }
+    return { offer, agreed, contributions, isOver: request.deletedEarly.has(agreed.outboundSpi) }
   } catch (error) {
+    followUps?.destroy()
     await withdrawChild(session, offer)
     if (isPeerSilent(error)) await session.losePeer()
     // The responder believes in a CHILD_SA that we could not take (RFC 7296 1.4.1).
-    else if (answer !== null && find(answer.payloads, 'SA') !== null) await ask(session, [childDelete([offer.inboundSpi])])
+    else if (heard.answer !== null && isMadeByPeer(heard.answer, followUps)) await ask(session, [childDelete([offer.inboundSpi])])
+    else await endIfForgetful(session)
     throw error
   } finally {
+    heard.keyExchange?.destroy()
     session.childRequest = null
   }
+}
+
+/** The last CREATE_CHILD_SA response, and our half of the key exchange in it. */
+interface Heard {
+  answer: Received | null
+  keyExchange: KeyExchange | null
+}
+
+function isMadeByPeer({ payloads }: Received, followUps: FollowUps | null): boolean {
+  if (find(payloads, 'SA') === null) return false
+  return followUps === null ? findNotify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE) === null : followUps.isAnswered
+}
+
+/** The CREATE_CHILD_SA exchange, once more if the peer wants another group. What comes is put into `heard` as well. */
+async function negotiate(
+  session: Session,
+  offer: ChildOffer,
+  old: ChildSa | null,
+  heard: Heard,
+): Promise<{ readonly answer: Received; readonly nonce: Uint8Array; readonly keyExchange: KeyExchange | null }> {
+  const { env, exchanges } = session
+  const { proposals } = offer.connection
+  let group = preferredGroup(proposals, old === null ? null : childSuiteOf(old.proposal).ke)
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    heard.keyExchange?.destroy()
+    const keyExchange = group === null ? null : await env.keyExchanges.generate(group)
+    heard.keyExchange = keyExchange
+    const nonce = newNonce(env.entropy)
+    const answer = await exchanges.request(ExchangeType.CREATE_CHILD_SA, [
+      ...(old === null ? [] : [notify(NotifyType.REKEY_SA, undefined, ProtocolId.ESP, spiBytes(old.inboundSpi))]),
+      ...offer.notifies,
+      offer.proposals,
+      { kind: 'Nonce', data: nonce },
+      ...(keyExchange === null ? [] : [{ kind: 'KE', group: keyExchange.group, data: keyExchange.publicValue } as const]),
+      ...offer.selectors,
+    ])
+    heard.answer = answer
+    if (answer.malformed !== null) throw answer.malformed
+    rejectUnknownCritical(answer)
+    const demanded = groupDemanded(answer.payloads, proposals, group)
+    if (demanded === null) return { answer, nonce, keyExchange }
+    env.report({ event: 'key-exchange-retry', sa: session.sa, refused: group ?? NO_GROUP, group: demanded })
+    group = demanded
+  }
+  throw misbehaved(`the peer answered ${ATTEMPTS_MAX} CREATE_CHILD_SA requests with another group each`)
 }
 
 /** Installs what the exchange made, another CHILD_SA or one in the place of `old`. Throws KernelError after the peer was told to forget it. */
@@ -247,13 +293,18 @@ async function installMade(session: Session, made: MadeChild): Promise<ChildSa> 
     await disown(session, made)
     throw error
   } finally {
-    made.contributions.sharedSecret?.destroy()
+    forgetSecrets(made)
   }
+}
+
+function forgetSecrets({ contributions: { sharedSecret, additionalSecrets = [] } }: MadeChild): void {
+  sharedSecret?.destroy()
+  for (const secret of additionalSecrets) secret.destroy()
 }
 
 /** The CHILD_SA is not wanted after all: the peer, who has it, is told. */
 export async function disown(session: Session, made: MadeChild): Promise<void> {
-  made.contributions.sharedSecret?.destroy()
+  forgetSecrets(made)
   await withdrawChild(session, made.offer)
   await ask(session, [childDelete([made.offer.inboundSpi])])
 }

@@ -27,6 +27,8 @@ export type DeadlineName =
   | 'move'
   /** A CHILD_SA that the peer had no time for is asked for again. */
   | 'retry'
+  /** What the peer has begun and does not go on with is forgotten (follow-up.ts). */
+  | 'follow-up'
 
 const NAMES: readonly DeadlineName[] = [
   'retransmit',
@@ -41,6 +43,7 @@ const NAMES: readonly DeadlineName[] = [
   'superseded',
   'move',
   'retry',
+  'follow-up',
 ]
 
 /** Whoever has deadlines keeps them in such a table, written only by Deadlines. */
@@ -63,6 +66,7 @@ export function noDeadlines(): DeadlineOwner['deadlines'] {
     'superseded': null,
     'move': null,
     'retry': null,
+    'follow-up': null,
   }
 }
 

@@ -216,7 +216,11 @@ export type IkeEvent =
       readonly error: EspalierError
       readonly retryIn: Milliseconds
     }
-  /** A CREATE_CHILD_SA request of the peer that we do not fulfil; nothing changes by it. */
+  /** Both replace the same, and ours has further key exchanges to come; it stops if it is lost. `child` null: the IKE_SA. */
+  | { readonly event: 'rekey-collision'; readonly sa: IkeSa; readonly child: ChildSa | null; readonly isLost: boolean }
+  /** The peer has not come with the next key exchange of what it began for `patience`: that is forgotten. */
+  | { readonly event: 'follow-up-missing'; readonly sa: IkeSa; readonly patience: Milliseconds }
+  /** A CREATE_CHILD_SA or IKE_FOLLOWUP_KE request of the peer that we do not fulfil; nothing changes by it. */
   | { readonly event: 'create-refused'; readonly sa: IkeSa; readonly error: EspalierError }
   /** `sa` replaces `old` and has its CHILD_SAs. */
   | { readonly event: 'ike-rekeyed'; readonly old: IkeSa; readonly sa: IkeSa }

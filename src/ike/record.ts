@@ -99,6 +99,7 @@ const NOT_KEPT: ReadonlySet<string> = new Set<DeadlineName>([
   'children',
   'move',
   'retry',
+  'follow-up',
 ])
 
 /** Null if it does not rest. */
@@ -150,8 +151,8 @@ export function recordOf(session: Session): IkeRecord | null {
 }
 
 function rests(session: Session): boolean {
-  const { sa, exchanges, opening, ikeRekey, predecessor, elder, heir, mobikeWork, isReauthenticating } = session
-  const isAlone = ikeRekey === null && predecessor === null && elder === null && heir === null
+  const { sa, exchanges, opening, ikeRekey, halfMade, predecessor, elder, heir, mobikeWork, isReauthenticating } = session
+  const isAlone = ikeRekey === null && halfMade.length === 0 && predecessor === null && elder === null && heir === null
   const isIdle = !exchanges.isWaiting && exchanges.ways === null && opening === null && mobikeWork === null
   return sa.state === 'established' && isAlone && isIdle && !isReauthenticating
 }

@@ -1,7 +1,7 @@
 /**
  * A CHILD_SA is replaced by a new one with the same traffic (RFC 7296 1.3.3, 2.8), by us or by the peer, or by both at
  * once (2.8.1): then the pair of SAs of the exchange with the lowest nonce goes, deleted by who began it, and the old
- * CHILD_SA is deleted by who made the other.
+ * CHILD_SA is deleted by who made the other. Where further key exchanges follow (follow-up.ts) it is decided before them.
  */
 import { Reader, toHex } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
@@ -14,6 +14,8 @@ import { sameTraffic } from './asked-traffic.ts'
 import { childDelete } from './child.ts'
 import { adoptMade, createChild, disown, requestChild, type MadeChild } from './create-child.ts'
 import { ExchangeFailure, notNow } from './failure.ts'
+import { collisionLost, forgetHalfMade } from './follow-up.ts'
+import type { HalfMade } from './half-made.ts'
 import { ask } from './liveness.ts'
 import { compareNonces, lowestNonce } from './nonces.ts'
 import { retryDelay } from './retry.ts'
@@ -31,13 +33,14 @@ export async function rekeyChild(session: Session, child: ChildSa): Promise<void
     child.expiry = 'soft'
     return
   }
+  // The peer is about to, and may not come to it.
+  if (halfMadeFor(session, child) !== null) return retryLater(session, child, retryDelay(session.env.entropy))
   child.state = 'rekeying'
   child.dueAt = null
   try {
-    const made = await requestChild(session, child.connection, child)
+    const made = await requestChild(session, child.connection, child, undefined, (...nonces) => contest(session, child, nonces))
     const { nonceInitiator, nonceResponder } = made.contributions
-    const rival = child.rivalNonce
-    const isLost = rival !== null && compareNonces(lowestNonce(nonceInitiator, nonceResponder), rival) < 0
+    const isLost = loses(session, child, [nonceInitiator, nonceResponder])
     await (isLost ? yieldToPeer(session, child, made) : replace(session, child, made))
   } catch (error) {
     if (!(error instanceof EspalierError)) throw error
@@ -45,18 +48,55 @@ export async function rekeyChild(session: Session, child: ChildSa): Promise<void
   }
 }
 
+/** What the peer has begun to put in the place of a CHILD_SA (follow-up.ts). */
+function halfMadeFor({ halfMade }: Session, child: ChildSa): HalfMade | null {
+  return halfMade.find(({ making }) => making.replaces === child) ?? null
+}
+
+/** Whether the peer replaces it as well, and by the nonces of both exchanges its replacement is the one that stays. */
+function loses(session: Session, child: ChildSa, [nonceInitiator, nonceResponder]: readonly [Uint8Array, Uint8Array]): boolean {
+  const rival = child.rivalNonce ?? halfMadeFor(session, child)?.making.lowestNonce ?? null
+  return rival !== null && compareNonces(lowestNonce(nonceInitiator, nonceResponder), rival) < 0
+}
+
+/** Our exchange has others to follow: whether it goes on is decided before them. Throws if it does not. */
+function contest(session: Session, child: ChildSa, nonces: readonly [Uint8Array, Uint8Array]): void {
+  const { sa, env } = session
+  const isLost = loses(session, child, nonces)
+  const isContested = child.rivalNonce !== null || halfMadeFor(session, child) !== null
+  if (isContested) env.report({ event: 'rekey-collision', sa, child, isLost })
+  if (isLost) throw collisionLost()
+  giveUpRivals(session, child)
+}
+
+/** The peer does not go on with what it began to replace it by, or is about to delete what it made. */
+function giveUpRivals(session: Session, child: ChildSa): void {
+  forgetHalfMade(session, ({ making }) => making.replaces === child)
+  const redundant = child.successor
+  child.successor = null
+  child.rivalNonce = null
+  if (redundant !== null) redundant.state = 'rekeyed'
+}
+
 /** Both sides replaced it, and the peer's replacement stays: it deletes the old one. */
 async function yieldToPeer(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
-  if (child.state === 'rekeying') child.state = 'rekeyed'
+  if (child.state === 'rekeying') awaitReplacement(session, child)
   await disown(session, made)
+}
+
+/** The peer has replaced it, or is about to: if that takes too long, we try again. */
+function awaitReplacement(session: Session, child: ChildSa): void {
+  if (child.successor !== null) {
+    child.state = 'rekeyed'
+    return
+  }
+  child.state = 'installed'
+  retryLater(session, child, retryDelay(session.env.entropy))
 }
 
 async function replace(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
   await adoptMade(session, made, child)
-  // If the peer made one as well, it is about to delete that.
-  const redundant = child.successor
-  child.successor = null
-  if (redundant !== null) redundant.state = 'rekeyed'
+  giveUpRivals(session, child)
   // The peer may have deleted it on its own account meanwhile.
   if (child.state !== 'rekeying' || !session.sa.children.includes(child)) return
   child.state = 'rekeyed'
@@ -71,10 +111,7 @@ async function afterFailure(session: Session, child: ChildSa, error: EspalierErr
   if (sa.state === 'closed' || child.state !== 'rekeying') return
   if (!sa.children.includes(child)) return followEarlierDelete(session, child)
   // The peer refused because it was replacing it itself.
-  if (child.successor !== null) {
-    child.state = 'rekeyed'
-    return
-  }
+  if (child.successor !== null || halfMadeFor(session, child) !== null) return awaitReplacement(session, child)
   child.state = 'installed'
   if (error instanceof ExchangeFailure && error.notify === NotifyType.CHILD_SA_NOT_FOUND) return startAnew(session, child)
   const retryIn = retryDelay(env.entropy)
@@ -116,9 +153,16 @@ export function childToRekey(session: Session, request: readonly Payload[]): Chi
       rekey.spi.slice(),
     )
   }
-  const isFree = child.state === 'installed' || (child.state === 'rekeying' && child.successor === null)
-  if (!isFree) throw notNow(`CHILD_SA ${child.connection.name}{${child.uniqueId}} has been replaced or is being deleted`)
+  if (!mayBeReplaced(session, child))
+    throw notNow(`CHILD_SA ${child.connection.name}{${child.uniqueId}} has been replaced or is being deleted`)
   return child
+}
+
+/** Whether the peer may replace it: also while we ask for that, unless our exchange has already won (RFC 9370 2.2.4). */
+export function mayBeReplaced({ childRequest }: Session, child: ChildSa): boolean {
+  if (child.state === 'installed') return true
+  const hasWon = childRequest?.old === child && childRequest.isFollowedUp
+  return child.state === 'rekeying' && child.successor === null && !hasWon
 }
 
 /** The peer's request was answered: `child` takes the place of `old` as soon as the peer deletes that. */

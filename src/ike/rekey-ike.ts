@@ -5,7 +5,8 @@
  *        <--  HDR, SK { SA, Nr, KEr }
  *
  * When both sides do so at once (2.8.2), the new IKE_SA of the exchange with the lowest nonce goes, deleted by who
- * began it, and the old one is deleted by who began the other.
+ * began it, and the old one is deleted by who began the other. Where further key exchanges follow (follow-up.ts), the new
+ * one is there after the last of them, and it is decided before them which one goes on.
  */
 import { assert } from '../base/assert.ts'
 import { Reader, toHex, Writer } from '../base/bytes.ts'
@@ -17,6 +18,7 @@ import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { find, findErrorNotify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import {
+  additionalKeyExchanges,
   checkChosen,
   chooseProposal,
   suiteOf,
@@ -28,7 +30,9 @@ import {
 import { deleteIkeSa } from './delete.ts'
 import { isPeerSilent, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, notNow, refusedByPeer } from './failure.ts'
+import { collisionLost, endIfForgetful, FollowUps, forgetHalfMade, isCollisionLost, keepHalfMade } from './follow-up.ts'
 import { groupDemanded, preferredGroup, secretAsInitiator, secretAsResponder } from './groups.ts'
+import type { Making } from './half-made.ts'
 import { rejectUnknownCritical } from './init.ts'
 import { beginLife } from './lifetimes.ts'
 import { startKeepalives } from './keepalive.ts'
@@ -47,9 +51,9 @@ const DELETE_PATIENCE: Milliseconds = 4 * MINUTE
 export async function rekeyIkeSa(session: Session): Promise<void> {
   const { sa, env } = session
   if (sa.state !== 'established') return
-  // strongSwan: what is about to be replaced altogether is not rekeyed; should that fail, it is.
-  if (session.isReauthenticating) return void rekeyLater(session)
-  session.ikeRekey = { rival: null }
+  // strongSwan: what is about to be replaced altogether is not rekeyed; should that fail, it is. So is what the peer replaces.
+  if (session.isReauthenticating || session.isBeingReplaced) return void rekeyLater(session)
+  session.ikeRekey = { rival: null, isFollowedUp: false }
   const successor = session.openSuccessor('initiator')
   let nonces: readonly [Uint8Array, Uint8Array]
   try {
@@ -65,22 +69,49 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     if (!(error instanceof EspalierError)) throw error
     // The peer refused because it was doing the same: its IKE_SA takes over.
     if (rival !== null && isThere(rival)) return takeOver(session, rival.session)
+    await endIfForgetful(session)
     if (sa.state !== 'established') return
-    env.report({ event: 'ike-rekey-failed', sa, error, retryIn: rekeyLater(session) })
+    const retryIn = rekeyLater(session)
+    // It is about to be there.
+    if (!session.isBeingReplaced && !isCollisionLost(error)) env.report({ event: 'ike-rekey-failed', sa, error, retryIn })
     return
   }
   const rival = endRekey(session)
   // The peer has decided first, and shown it by using its own (confirmByUse).
   if (sa.state !== 'established') return discard(successor)
-  if (rival !== null && compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0) {
+  if (rival !== null && loses(nonces, rival)) {
     // If that is gone again, the peer is about to delete the old one as well.
     if (isThere(rival)) takeOver(session, rival.session)
     await discard(successor)
     return
   }
-  if (rival !== null && isThere(rival)) awaitDelete(rival.session)
+  giveUp(session, rival)
   takeOver(session, successor)
   await deleteIkeSa(session, 'rekeyed')
+}
+
+/** By the nonces of both exchanges. */
+function loses(nonces: readonly [Uint8Array, Uint8Array], rival: Rival): boolean {
+  return compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0
+}
+
+/** The peer does not go on with what it began to replace the IKE_SA by, or is about to delete what it made. */
+function giveUp(session: Session, rival: Rival | null): void {
+  if (rival !== null && isThere(rival)) awaitDelete(rival.session)
+  forgetHalfMade(session, ({ making }) => making.replaces === 'ike')
+}
+
+/** Our exchange has others to follow: whether it goes on is decided before them (RFC 9370 2.2.4). Throws if it does not. */
+function contest(session: Session, nonces: readonly [Uint8Array, Uint8Array]): void {
+  const { sa, env, ikeRekey } = session
+  assert(ikeRekey !== null, 'our request to rekey the IKE_SA is under way')
+  const { rival } = ikeRekey
+  const isLost = rival !== null && loses(nonces, rival)
+  if (rival !== null) env.report({ event: 'rekey-collision', sa, child: null, isLost })
+  if (isLost) throw collisionLost()
+  ikeRekey.rival = null
+  ikeRekey.isFollowedUp = true
+  giveUp(session, rival)
 }
 
 /** Returns in how long. */
@@ -127,7 +158,15 @@ async function request(session: Session, successor: Session): Promise<readonly [
       successor.sa.peerSpi = ikeSpi(proposal)
       const secret = await secretAsInitiator(suiteOf(chosen).ke, keyExchange, answer.payloads)
       assert(secret !== null, 'an IKE_SA has a key exchange')
-      adoptKeys(session, successor, chosen, secret, nonce, peerNonce)
+      const followUps = new FollowUps(additionalKeyExchanges(chosen))
+      try {
+        if (followUps.isNeeded) contest(session, [nonce, peerNonce])
+        await followUps.run(session, answer)
+        adoptKeys(session, successor, chosen, { sharedSecret: secret, additionalSecrets: followUps.secrets }, [nonce, peerNonce])
+      } finally {
+        secret.destroy()
+        followUps.destroy()
+      }
       return [nonce, peerNonce]
     } finally {
       keyExchange.destroy()
@@ -144,16 +183,12 @@ export async function respondRekeyIkeSa(
   session: Session,
   request: Received,
 ): Promise<{ readonly payloads: readonly Payload[]; readonly conclude: () => void }> {
-  const { sa, env } = session
+  const { env } = session
   rejectUnknownCritical(request)
-  if (sa.state !== 'established') throw notNow('the IKE_SA has been replaced or is being deleted')
-  if (session.ikeRekey?.rival) throw notNow('the IKE_SA is being replaced')
-  // RFC 7296 2.25.2: the CHILD_SAs must not change while they go over.
-  const { running } = session.tasks
-  // Where we are is being told on the one there is (RFC 4555 3.5).
-  if (running === 'mobike') throw notNow('an address update is under way')
-  if (running === 'initiation' || running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
-    throw notNow('a CHILD_SA is being made, replaced or deleted')
+  checkReplaceable(session)
+  const { ikeRekey } = session
+  if (ikeRekey?.isFollowedUp === true || (ikeRekey?.rival && hasKeys(ikeRekey.rival)))
+    throw notNow('the IKE_SA is being replaced')
   const { proposals, nonce: peerNonce } = required(request)
   const choice = chooseProposal(proposalsOf(session), proposals)
   if (choice === null) {
@@ -166,21 +201,80 @@ export async function respondRekeyIkeSa(
   }
   const peerSpi = ikeSpi(choice)
   const { secret, payload } = await secretAsResponder(suiteOf(choice.chosen).ke, request.payloads, env.keyExchanges)
+  // The peer has given up what it had begun before.
+  forgetHalfMade(session, ({ making }) => making.replaces === 'ike')
   const successor = session.openSuccessor('responder')
   successor.sa.peerSpi = peerSpi
-  const nonce = newNonce(env.entropy)
-  adoptKeys(session, successor, choice.chosen, secret, peerNonce, nonce)
-  const rekey = session.ikeRekey
-  if (rekey !== null) rekey.rival = { session: successor, lowestNonce: lowestNonce(peerNonce, nonce) }
-  return {
-    payloads: [
-      { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, spiBytes(successor.sa.ownSpi))] },
-      { kind: 'Nonce', data: nonce },
-      payload,
-    ],
-    conclude: () => {
-      if (rekey === null) takeOver(session, successor)
-    },
+  const making = new IkeMaking(session, successor, choice.chosen, secret, [peerNonce, newNonce(env.entropy)])
+  if (session.ikeRekey !== null) session.ikeRekey.rival = { session: successor, lowestNonce: making.lowestNonce }
+  const payloads: readonly Payload[] = [
+    { kind: 'SA', proposals: [toWireChosen(choice.chosen, choice.number, spiBytes(successor.sa.ownSpi))] },
+    { kind: 'Nonce', data: making.nonces[1] },
+    payload,
+  ]
+  const methods = additionalKeyExchanges(choice.chosen)
+  if (methods.length > 0) return { payloads: [...payloads, keepHalfMade(session, making, methods)], conclude: () => {} }
+  return { payloads, conclude: await making.finish([]) }
+}
+
+/** RFC 7296 2.25.2: the CHILD_SAs must not change while they go over. Throws ExchangeFailure. */
+function checkReplaceable({ sa, tasks: { running } }: Session): void {
+  if (sa.state !== 'established') throw notNow('the IKE_SA has been replaced or is being deleted')
+  // Where we are is being told on the one there is (RFC 4555 3.5).
+  if (running === 'mobike') throw notNow('an address update is under way')
+  if (running === 'initiation' || running === 'create-child' || running === 'rekey-child' || running === 'delete-child')
+    throw notNow('a CHILD_SA is being made, replaced or deleted')
+}
+
+/** An IKE_SA that the peer puts in the place of this one, before it has all its keys. */
+class IkeMaking implements Making {
+  readonly replaces = 'ike'
+  readonly child = null
+  readonly nonces: readonly [Uint8Array, Uint8Array]
+  readonly #session: Session
+  readonly #successor: Session
+  readonly #chosen: ChosenTransforms
+  readonly #secret: Secret
+
+  constructor(
+    session: Session,
+    successor: Session,
+    chosen: ChosenTransforms,
+    secret: Secret,
+    nonces: readonly [Uint8Array, Uint8Array],
+  ) {
+    this.#session = session
+    this.#successor = successor
+    this.#chosen = chosen
+    this.#secret = secret
+    this.nonces = nonces
+  }
+
+  get lowestNonce(): Uint8Array {
+    return lowestNonce(...this.nonces)
+  }
+
+  check(): void {
+    checkReplaceable(this.#session)
+  }
+
+  async finish(additionalSecrets: readonly Secret[]): Promise<() => void> {
+    const session = this.#session
+    const successor = this.#successor
+    adoptKeys(session, successor, this.#chosen, { sharedSecret: this.#secret, additionalSecrets }, this.nonces)
+    this.#secret.destroy()
+    return () => {
+      // While our own request is under way, its answer decides.
+      if (session.ikeRekey === null) takeOver(session, successor)
+    }
+  }
+
+  drop(): Promise<void> {
+    this.#secret.destroy()
+    const { ikeRekey } = this.#session
+    if (ikeRekey?.rival?.session === this.#successor) ikeRekey.rival = null
+    this.#successor.enqueue(() => this.#successor.close('failed'))
+    return Promise.resolve()
   }
 }
 
@@ -208,9 +302,13 @@ export function isIkeRekey(request: Received): boolean {
   return find(request.payloads, 'TSi') === null && find(request.payloads, 'TSr') === null
 }
 
-/** The peer may delete what it made before it deletes what that was to replace. */
-function isThere({ session }: Rival): boolean {
-  return session.sa.state !== 'closed'
+/** Whether it is more than begun. The peer may delete what it made before it deletes what that was to replace. */
+function isThere(rival: Rival): boolean {
+  return rival.session.sa.state !== 'closed' && hasKeys(rival)
+}
+
+function hasKeys({ session }: Rival): boolean {
+  return session.sa.keys !== null
 }
 
 function endRekey(session: Session): Rival | null {
@@ -246,9 +344,8 @@ function adoptKeys(
   old: Session,
   successor: Session,
   chosen: ChosenTransforms,
-  sharedSecret: Secret,
-  nonceInitiator: Uint8Array,
-  nonceResponder: Uint8Array,
+  secrets: { readonly sharedSecret: Secret; readonly additionalSecrets: readonly Secret[] },
+  [nonceInitiator, nonceResponder]: readonly [Uint8Array, Uint8Array],
 ): void {
   const { sa } = successor
   assert(old.sa.keys !== null && old.sa.suite !== null, 'an IKE_SA that stands has keys')
@@ -256,10 +353,9 @@ function adoptKeys(
   sa.proposal = chosen
   sa.suite = suite
   sa.keys = deriveRekeyedIkeKeys(
-    { suite, nonceInitiator, nonceResponder, sharedSecret, ...sa.spis },
+    { suite, nonceInitiator, nonceResponder, ...secrets, ...sa.spis },
     { prf: old.sa.suite.prf, d: old.sa.keys.d },
   )
-  sharedSecret.destroy()
   successor.exchanges.protect(suite, sa.keys)
 }
 

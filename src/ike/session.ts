@@ -19,6 +19,7 @@ import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } fr
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
+import type { HalfMade } from './half-made.ts'
 import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
 import type { Responding } from './peer-rounds.ts'
@@ -108,6 +109,10 @@ interface PutOff {
 
 /** One for all that have none. */
 const NONE_PUT_OFF: readonly PutOff[] = []
+const NONE_HALF_MADE: readonly HalfMade[] = []
+
+/** What the peer would have no time for while it replaces the IKE_SA (RFC 7296 2.25.2). */
+const OF_CHILDREN: ReadonlySet<Task> = new Set<Task>(['initiation', 'create-child', 'rekey-child', 'delete-child'])
 
 interface PlannedExchange {
   readonly task: Task
@@ -119,6 +124,8 @@ interface PlannedExchange {
 export interface IkeRekey {
   /** What the peer asked for in the same moment, and the lowest nonce of that (RFC 7296 2.8.2). */
   rival: { readonly session: Session; readonly lowestNonce: Uint8Array } | null
+  /** Its IKE_FOLLOWUP_KE exchanges have begun: whoever comes now comes too late (RFC 9370 2.2.4). */
+  isFollowedUp: boolean
 }
 
 /** Our request for another CHILD_SA, or for one in the place of `old`. */
@@ -129,6 +136,8 @@ export interface ChildRequest {
   readonly remoteSelectors: readonly TrafficSelector[]
   /** SPIs of CHILD_SAs that the peer has deleted meanwhile, and that we do not know. */
   readonly deletedEarly: Set<number>
+  /** Its IKE_FOLLOWUP_KE exchanges have begun. */
+  isFollowedUp: boolean
 }
 
 interface EspSeen {
@@ -173,6 +182,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
   ikeRekey: IkeRekey | null = null
   /** Our request for a CHILD_SA, while it is under way. */
   childRequest: ChildRequest | null = null
+  /** What the peer has begun and not finished (follow-up.ts). */
+  halfMade: readonly HalfMade[] = NONE_HALF_MADE
+  /** How often in a row the peer has forgotten what we had begun and not finished. */
+  statesLost = 0
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
   /** The IKE_SA that has replaced this one by a rekey. */
@@ -343,9 +356,34 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return [this.#making, ...this.#tasks.map(({ wanted }) => wanted)].filter((wanted) => wanted !== undefined)
   }
 
+  /** Also sees to what they hold up, and to the time that they have. */
+  setHalfMade(halfMade: readonly HalfMade[]): void {
+    this.halfMade = halfMade.length === 0 ? NONE_HALF_MADE : halfMade
+    if (halfMade.length === 0) this.clearDeadline('follow-up')
+    else this.setDeadline('follow-up', Math.min(...halfMade.map(({ until }) => until)))
+    // Its turn came while the peer's request was being answered.
+    if (this.isBeingReplaced && this.#unbegun !== null && OF_CHILDREN.has(this.#unbegun.task)) this.#takeBack()
+    this.#startNextTask()
+  }
+
+  /** The peer is about to replace the IKE_SA, and has key exchanges to do before it has. */
+  get isBeingReplaced(): boolean {
+    return this.halfMade.some(({ making }) => making.replaces === 'ike')
+  }
+
+  /** The task whose turn has come waits again, as the first. */
+  #takeBack(): void {
+    if (this.#unbegun === null) return
+    this.#tasks.unshift(this.#unbegun)
+    this.#unbegun = null
+    this.#runningTask = null
+    this.#making = undefined
+  }
+
   #startNextTask(): void {
     if (this.#runningTask !== null) return
-    const next = this.#tasks.shift()
+    const at = this.#tasks.findIndex(({ task }) => !this.isBeingReplaced || !OF_CHILDREN.has(task))
+    const [next] = at < 0 ? [] : this.#tasks.splice(at, 1)
     if (next === undefined) return
     this.#runningTask = next.task
     this.#making = next.wanted
@@ -464,15 +502,14 @@ export class Session implements DeadlineOwner, WireDeadlines {
     sa.children.length = 0
     for (const name of ['keepalive', 'liveness', 'children', 'rekey', 'reauth'] as const) this.clearDeadline(name)
     successor.armChildren()
+    // Its turn came while the peer's request to rekey the IKE_SA was being answered; another rekey is nobody's wish.
+    if (this.#unbegun?.task !== 'rekey-ike') this.#takeBack()
     const waiting = this.#tasks
     this.#tasks = []
-    // Its turn came while the peer's request to rekey the IKE_SA was being answered; another rekey is nobody's wish.
-    if (this.#unbegun !== null && this.#unbegun.task !== 'rekey-ike') {
-      waiting.unshift(this.#unbegun)
-      this.#unbegun = null
-      this.#runningTask = null
-      this.#making = undefined
-    }
+    // What was to be made with keys of the old one.
+    const halfMade = this.halfMade
+    this.setHalfMade([])
+    for (const half of halfMade) void half.abandon()
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
     this.successor = successor
     successor.elder = this
@@ -610,12 +647,15 @@ export class Session implements DeadlineOwner, WireDeadlines {
     for (const { resume } of putOff) resume()
     this.#keeper.closed(this)
     this.dropOpening()
+    const { halfMade } = this
+    this.setHalfMade([])
     const rival = this.ikeRekey?.rival?.session
     this.ikeRekey = null
     this.predecessor = null
     if (this.successor?.elder === this) this.successor.elder = null
     // What the peer made to replace an IKE_SA that is over has nothing to take over.
     rival?.enqueue(() => rival.close(reason))
+    for (const half of halfMade) await half.abandon()
     for (const child of [...this.sa.children]) await this.closeChild(child, reason)
     assert(this.sa.children.length === 0, 'a closed IKE_SA has no CHILD_SA')
     for (const lease of this.sa.leases) this.env.leases.release(lease)

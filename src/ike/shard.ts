@@ -38,6 +38,7 @@ import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
 import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor, refusedByPeer } from './failure.ts'
 import { Farewells } from './farewells.ts'
+import { forgetHalfMade, handleFollowUpDeadline, respondFollowUp } from './follow-up.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
@@ -288,17 +289,20 @@ export class Shard implements SessionKeeper {
   async leave(records: IkeRecord[]): Promise<void> {
     this.#isStopping = true
     await Promise.all(
-      this.sessions().map((session) =>
+      this.sessions().map(async (session) => {
+        // The peer begins it anew with the other program, which is how it is made to wait for nothing here.
+        await session.run(() => forgetHalfMade(session, () => true))
         // After all that is under way or waits.
-        session.runExchange(async (current) => {
+        await session.runExchange(async (current) => {
           const { sa } = current
+          forgetHalfMade(current, () => true)
           for (const child of [...sa.children]) if (child.state === 'deleted') await current.closeChild(child, 'rekeyed')
           const record = recordOf(current)
           if (record === null) return
           records.push(record)
           current.leave()
-        }),
-      ),
+        })
+      }),
     )
   }
 
@@ -389,6 +393,8 @@ export class Shard implements SessionKeeper {
         return deleteSuperseded(session)
       case 'retry':
         return session.resume()
+      case 'follow-up':
+        return handleFollowUpDeadline(session)
       case 'move':
         return handleMoveDeadline(session)
     }
@@ -448,6 +454,7 @@ export class Shard implements SessionKeeper {
           return
         }
         case ExchangeType.CREATE_CHILD_SA:
+        case ExchangeType.IKE_FOLLOWUP_KE:
           return await this.#answerCreateChild(session, request)
         default:
           throw misbehaved(`exchange type ${request.exchangeType} is not known`)
@@ -464,16 +471,16 @@ export class Shard implements SessionKeeper {
     }
   }
 
-  /** What fails leaves the IKE_SA as it was, unless it was malformed (RFC 7296 2.21.3). */
+  /** CREATE_CHILD_SA, and IKE_FOLLOWUP_KE behind it. What fails leaves the IKE_SA as it was, unless it was malformed (RFC 7296 2.21.3). */
   async #answerCreateChild(session: Session, request: Received): Promise<void> {
     const { sa, exchanges } = session
     try {
-      if (isIkeRekey(request)) {
-        const { payloads, conclude } = await respondRekeyIkeSa(session, request)
-        exchanges.respond(request, payloads)
-        return conclude()
-      }
-      exchanges.respond(request, await respondCreateChild(session, request))
+      if (request.exchangeType === ExchangeType.CREATE_CHILD_SA && !isIkeRekey(request))
+        return void exchanges.respond(request, await respondCreateChild(session, request))
+      const isFirst = request.exchangeType === ExchangeType.CREATE_CHILD_SA
+      const { payloads, conclude } = await (isFirst ? respondRekeyIkeSa : respondFollowUp)(session, request)
+      exchanges.respond(request, payloads)
+      conclude()
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       this.#env.report({ event: 'create-refused', sa, error })

@@ -424,6 +424,8 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'child-rekeyed':
     case 'child-activated':
     case 'child-rekey-failed':
+    case 'rekey-collision':
+    case 'follow-up-missing':
     case 'create-refused':
       return wordRekey(speaker, event)
     case 'lifetime-set':
@@ -1033,7 +1035,14 @@ function wordLife(
 function wordRekey(
   speaker: Speaker,
   event: Event<
-    'ike-rekeyed' | 'ike-rekey-failed' | 'child-rekeyed' | 'child-activated' | 'child-rekey-failed' | 'create-refused'
+    | 'ike-rekeyed'
+    | 'ike-rekey-failed'
+    | 'child-rekeyed'
+    | 'child-activated'
+    | 'child-rekey-failed'
+    | 'rekey-collision'
+    | 'follow-up-missing'
+    | 'create-refused'
   >,
 ): void {
   const { sa } = event
@@ -1085,6 +1094,24 @@ function wordRekey(
         1,
         () => `CHILD_SA rekeying failed, trying again in ${seconds(event.retryIn)} seconds`,
         () => ({ child: childFields(event.child), ...failure(event) }),
+        'warn',
+      )
+    case 'rekey-collision': {
+      const what = event.child === null ? 'IKE_SA' : 'CHILD_SA'
+      const how = event.isLost ? 'lost, abort incomplete' : 'won, continue with'
+      return speaker.tell(
+        'ike',
+        1,
+        () => `${what} rekey collision ${how} multi-KE rekeying`,
+        () => ({ ...(event.child === null ? {} : { child: childFields(event.child) }), isLost: event.isLost }),
+      )
+    }
+    case 'follow-up-missing':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `peer did not go on with IKE_FOLLOWUP_KE for ${seconds(event.patience)} seconds, forgetting what it began`,
+        () => ({ patience: event.patience }),
         'warn',
       )
     case 'create-refused':
