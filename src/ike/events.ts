@@ -280,6 +280,8 @@ export type IkeEvent =
   | { readonly event: 'delete-sent'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'delete-received'; readonly sa: IkeSa; readonly child: ChildSa | null }
   | { readonly event: 'keepalive-sent'; readonly sa: IkeSa }
+  /** It was due, and something else had left meanwhile. */
+  | { readonly event: 'keepalive-suppressed'; readonly sa: IkeSa }
   /** Its time had passed too long ago; `silence` is how long nothing has left. The peer is asked for an answer instead. */
   | { readonly event: 'keepalive-late'; readonly sa: IkeSa; readonly silence: Milliseconds }
   /** For adaptive keepalives: nothing was sent for `gap`, and then the NAT showed the probe at the same port, or not. */

@@ -120,7 +120,9 @@ function keepAliveOr(session: Session, due: Milliseconds, interval: Milliseconds
   setDeadline(session, plan.next)
   switch (plan.step) {
     case 'wait':
-      if (isOurs) sa.path.keepalivesSuppressed++
+      if (!isOurs) return
+      sa.path.keepalivesSuppressed++
+      env.report({ event: 'keepalive-suppressed', sa })
       return
     case 'send':
       // Counts as outbound itself, so that the next one is a whole interval away.

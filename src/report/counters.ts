@@ -29,8 +29,11 @@ export const COUNTER_NAMES = [
   'info-out-req',
   'info-out-resp',
   // Ours.
+  'nat-detected',
   'endpoints-moved',
   'keepalive-sent',
+  'keepalive-suppressed',
+  'mapping-probed',
   'health-suspect',
   'health-failing',
   'health-repair',
@@ -51,7 +54,12 @@ export class Counters {
     if (event.event === 'child-rekeyed') return this.#count('child-rekey', nameOf(event.sa))
     if (event.event === 'ike-rekeyed')
       return this.#count(event.sa.role === 'initiator' ? 'ike-rekey-init' : 'ike-rekey-resp', nameOf(event.old))
-    if (event.event === 'endpoints-moved' || event.event === 'keepalive-sent') return this.#count(event.event, nameOf(event.sa))
+    if (isCountedAsItIs(event)) return this.#count(event.event, nameOf(event.sa))
+    if (event.event === 'ike-established') {
+      const { here, there } = event.sa.nat
+      if (here || there) this.#count('nat-detected', nameOf(event.sa))
+      return
+    }
     if (event.event === 'child-repairing') return this.#count('health-repair', nameOf(event.sa))
     if (event.event === 'health-changed') {
       const { state, reason } = event.child.health
@@ -109,6 +117,21 @@ const EXCHANGES: ReadonlyMap<number, 'ike-init' | 'ike-auth' | 'create-child' | 
   [ExchangeType.CREATE_CHILD_SA, 'create-child'],
   [ExchangeType.INFORMATIONAL, 'info'],
 ])
+
+type AsItIs = Extract<
+  IkeEvent,
+  { readonly event: 'endpoints-moved' | 'keepalive-sent' | 'keepalive-suppressed' | 'mapping-probed' }
+>
+const AS_IT_IS: ReadonlySet<string> = new Set<AsItIs['event']>([
+  'endpoints-moved',
+  'keepalive-sent',
+  'keepalive-suppressed',
+  'mapping-probed',
+])
+
+function isCountedAsItIs(event: IkeEvent): event is AsItIs {
+  return AS_IT_IS.has(event.event)
+}
 
 /** Messages that could not be read or opened, and messages for no IKE_SA. */
 const DROPS: Readonly<Partial<Record<DropReason, CounterName>>> = {

@@ -451,6 +451,13 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
         () => `sending keep alive to ${event.sa.remote.toString()}`,
         () => endpoints(event.sa),
       )
+    case 'keepalive-suppressed':
+      return speaker.tell(
+        'ike',
+        2,
+        () => `no keep alive to ${event.sa.remote.toString()}: other packets have left`,
+        () => endpoints(event.sa),
+      )
     case 'mapping-probed': {
       const { survived, lifetime } = event
       const seconds = Math.floor(event.gap / SECOND)

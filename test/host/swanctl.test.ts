@@ -171,7 +171,7 @@ const APART = {
 
 /** What espalier tells of CHILD_SAs, and counts, behind all that charon does. */
 const OURS =
-  / (?:health(?:-reason|-time)?|mtu)=[^ }]+|^ *(?:health(?:-reason|-time)?|mtu) = .*\n|^\S*\/(?:health(?:-reason|-time)?|mtu)\n| (?:endpoints-moved|keepalive-sent|health-\w+|encap-mismatch)=\d+|^ *(?:endpoints-moved|keepalive-sent|health-\w+|encap-mismatch) *[=:] \d+\n/gm
+  / (?:health(?:-reason|-time)?|mtu)=[^ }]+|^ *(?:health(?:-reason|-time)?|mtu) = .*\n|^\S*\/(?:health(?:-reason|-time)?|mtu)\n| (?:nat-detected|endpoints-moved|keepalive-\w+|mapping-probed|health-\w+|encap-mismatch)=\d+|^ *(?:nat-detected|endpoints-moved|keepalive-\w+|mapping-probed|health-\w+|encap-mismatch) *[=:] \d+\n/gm
 
 /** Only a run decides these. */
 function withoutRun(said: string): string {

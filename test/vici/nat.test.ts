@@ -20,6 +20,7 @@ scenario('which hash differed, keepalives, and a mapping that changed, on either
   const nat = world.addNat('router', '192.0.2.1')
   const gateway = addGateway(world)
   const client = addClient(world, {}, { behind: nat })
+  const [atClient, atGateway] = [new Operator(world, client), new Operator(world, gateway)]
   await world.initiate(client)
   await world.pass(MINUTE)
   // One packet keeps the mapping alive as well as a keepalive does.
@@ -31,7 +32,7 @@ scenario('which hash differed, keepalives, and a mapping that changed, on either
   await world.pass(SECOND)
   assert.ok(await world.ping(client, HOME_HOST, OFFICE_HOST))
 
-  const [mine, ...others] = await paths(new Operator(world, client))
+  const [mine, ...others] = await paths(atClient)
   assert.deepEqual(others, [])
   const here = at(mine!, 'home')
   assert.deepEqual([here['nat-local'], here['nat-remote'], here['encap'], here['move-count']], ['yes', undefined, 'yes', '0'])
@@ -50,7 +51,17 @@ scenario('which hash differed, keepalives, and a mapping that changed, on either
   assert.deepEqual(keepalives, { needed: 'yes', interval: '20' })
   assert.ok(Number(sent) >= 4 && Number(suppressed) >= 1, JSON.stringify({ sent, suppressed }))
 
-  const [theirs] = await paths(new Operator(world, gateway))
+  // The same, added up.
+  const counted = async (operator: Operator): Promise<Plain> =>
+    at(await operator.command('get-counters', { name: 'home' }), 'counters', 'home')
+  const [ofClient, ofGateway] = [await counted(atClient), await counted(atGateway)]
+  assert.deepEqual(
+    [ofClient['nat-detected'], ofClient['keepalive-sent'], ofClient['keepalive-suppressed']],
+    ['1', sent, suppressed],
+  )
+  assert.deepEqual([ofGateway['nat-detected'], ofGateway['keepalive-suppressed'], ofGateway['endpoints-moved']], ['1', '0', '1'])
+
+  const [theirs] = await paths(atGateway)
   const there = at(theirs!, 'home')
   assert.equal(at(there, 'detection')['source-matched'], 'no')
   assert.deepEqual(at(there, 'keepalives'), { needed: 'no', sent: '0', suppressed: '0' })
