@@ -6,7 +6,7 @@
 import type { LogLine } from './espalier.ts'
 
 const COMPLAINT =
-  /\b(?:abort|cannot|collision|could not|delet\w+ redundant|denied|discard|drop|error|expire|fail|giving up|ignor|integrity|invalid|lost|malformed|mismatch|missing|no acceptable|no matching|not found|out of|refus|retransmit|too many|unable|unexpected|unknown|unsupported|wrong)|N\((?!ESP_TFC|FRAG_SUP|HASH_ALG|MULT_AUTH|EAP_ONLY|MOBIKE|NATD|ADD_|NO_ADD_ADDR|REKEY_SA|USE_TRANSP|INIT_CONTACT|CHDLESS|REDIR_SUP|MSG_ID_SYN|SIG_HASH|IKEV2_MSG)/i
+  /\b(?:abort|cannot|collision|could not|delet\w+ redundant|denied|discard|drop|error|expire|fail|giving up|ignor|integrity|invalid|lost|malformed|mismatch|missing|no acceptable|no matching|not found|out of|refus|retransmit|too many|unable|unexpected|unknown|unsupported|wrong)|N\((?!ESP_TFC|FRAG_SUP|HASH_ALG|MULT_AUTH|EAP_ONLY|MOBIKE|NATD|ADD_|NO_ADD_ADDR|REKEY_SA|USE_TRANSP|INIT_CONTACT|CHDLESS|REDIR_SUP|MSG_ID_SYN|SIG_HASH|IKEV2_MSG|IKE_INT_SUP|ADD_KE)/i
 const WARNING = 40
 
 /** From the beginning of its log on. */
