@@ -29,12 +29,18 @@ const RESPONDER = '192.0.2.2'
 const RESPONDER_CORE = 0
 const INITIATOR_CORE = availableParallelism() - 1
 
+/** How the peers prove who they are, and what the IKE_SAs are made with. */
+interface Suite {
+  readonly auth: Auth
+  readonly proposal: string
+}
+
 /** Read by both daemons. */
-const configurationOf = (auth: Auth): string => `
+const configurationOf = ({ auth, proposal }: Suite): string => `
 connections {
   peers {
     version = 2
-    proposals = ${IKE_PROPOSAL}
+    proposals = ${proposal}
     local { ${responderLines(auth).local}
       id = gateway.example }
     remote { ${responderLines(auth).remote}
@@ -93,7 +99,7 @@ class Pair<R extends Responder = Responder> {
   static async start<R extends Responder>(
     owner: LabOwner,
     name: string,
-    auth: Auth,
+    { auth, proposal }: Suite,
     start: (host: Host) => Promise<R>,
   ): Promise<Pair<R>> {
     const lab = new Lab(owner)
@@ -102,7 +108,7 @@ class Pair<R extends Responder = Responder> {
     await lab.cable(left, 'wire', '192.0.2.1/24', right, 'wire', `${RESPONDER}/24`)
     const responder = await start(right)
     const script = join(import.meta.dirname, 'initiator.ts')
-    const words = [script, RESPONDER, IKE_PROPOSAL, ESP_PROPOSAL, PSK, '', auth]
+    const words = [script, RESPONDER, proposal, ESP_PROPOSAL, PSK, '', auth]
     const initiator = new Pinned<Order, Outcome>(left, INITIATOR_CORE, words)
     await initiator.hear()
     return new Pair(name, responder, initiator, await responder.memory())
@@ -141,20 +147,20 @@ class Pair<R extends Responder = Responder> {
 async function measure(
   count: number,
   peers: readonly string[],
-  auth: Auth,
+  suite: Suite,
   profileDirectory: string | null,
   owner: LabOwner,
 ): Promise<readonly Pair[]> {
-  const configuration = configurationOf(auth)
-  const files = responderFiles(auth, 'gateway.example')
-  const espalier = await Pair.start(owner, 'espalier', auth, (host) =>
+  const configuration = configurationOf(suite)
+  const files = responderFiles(suite.auth, 'gateway.example')
+  const espalier = await Pair.start(owner, 'espalier', suite, (host) =>
     EspalierResponder.start(host, RESPONDER_CORE, configuration, files),
   )
   const pairs: Pair[] = [espalier]
   for (const name of peers) {
     const tables = PEERS.get(name) ?? null
     pairs.push(
-      await Pair.start(owner, name, auth, (host) => startCharonResponder(host, RESPONDER_CORE, configuration, tables, files)),
+      await Pair.start(owner, name, suite, (host) => startCharonResponder(host, RESPONDER_CORE, configuration, tables, files)),
     )
   }
   let established = 0
@@ -232,6 +238,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '5000' },
     peer: { type: 'string', multiple: true, default: [] },
     auth: { type: 'string', default: 'psk' },
+    proposal: { type: 'string', default: IKE_PROPOSAL },
     json: { type: 'boolean', default: false },
     profile: { type: 'string' },
   },
@@ -241,18 +248,18 @@ if (!Number.isSafeInteger(count) || count < 1 || count > 100_000) throw new Erro
 for (const peer of values.peer) {
   if (!PEERS.has(peer)) throw new Error(`--peer is one of ${[...PEERS.keys()].join(', ')}`)
 }
-const { auth } = values
+const { auth, proposal } = values
 if (!isAuth(auth)) throw new Error(`--auth is one of ${Object.keys(AUTHS).join(', ')}`)
 if (values.profile !== undefined) await mkdir(values.profile, { recursive: true })
 const owner = new Owner()
 try {
-  const pairs = await measure(count, values.peer, auth, values.profile ?? null, owner)
+  const pairs = await measure(count, values.peer, { auth, proposal }, values.profile ?? null, owner)
   const [espalier, ...peers] = pairs
   const machine = {
     cpu: cpus()[0]?.model ?? 'unknown',
     node: process.version,
     auth,
-    proposal: IKE_PROPOSAL,
+    proposal,
     concurrency: CONCURRENCY,
   }
   const versions = peers.map((peer) => `, ${peer.name}: ${peer.responder.version}`).join('')
@@ -268,7 +275,7 @@ try {
           null,
           2,
         )}\n`
-      : `${machine.cpu}, Node ${machine.node}${versions}; ${auth}, ${IKE_PROPOSAL}, ${CONCURRENCY} at once; each row since the one above\n${table(pairs)}\n`,
+      : `${machine.cpu}, Node ${machine.node}${versions}; ${auth}, ${proposal}, ${CONCURRENCY} at once; each row since the one above\n${table(pairs)}\n`,
   )
 } finally {
   await owner.end()
