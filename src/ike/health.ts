@@ -125,15 +125,11 @@ export class HealthWatch {
   }
 
   async #look(asked: readonly Watched[], counts: boolean): Promise<void> {
-    // Asked together, and answered in this order.
-    const counting = counts ? this.#countMismatches() : null
-    if (asked.length > 0) {
-      const usages = await this.#env.books.usages(asked.map(({ child }) => child.installed))
-      asked.forEach((watched, i) => this.#lookAt(watched, usages[i] ?? null))
-    }
-    if (counting === null) return
-    await counting
-    if (this.#mismatch !== null) this.#search(this.#mismatch)
+    const installed = asked.map(({ child }) => child.installed)
+    const { usages, stateMismatches } = await this.#env.books.look(installed, counts)
+    if (counts) this.#noteMismatches(stateMismatches)
+    asked.forEach((watched, i) => this.#lookAt(watched, usages[i] ?? null))
+    if (counts && this.#mismatch !== null) this.#search(this.#mismatch)
   }
 
   #take(count: number): readonly Watched[] {
@@ -228,15 +224,14 @@ export class HealthWatch {
 
   // -- ESP in the wrong form -----------------------------------------------------------------------------------------
 
-  async #countMismatches(): Promise<void> {
-    const { books, clock } = this.#env
-    const since = this.#mismatchesAt
-    const counted = await books.stateMismatches()
+  /** What the kernel counted, since it began. */
+  #noteMismatches(counted: number | null): void {
     if (counted === null) {
       this.#isUncounted = true
       return
     }
-    const now = clock.now()
+    const now = this.#env.clock.now()
+    const since = this.#mismatchesAt
     const more = counted - (this.#mismatches ?? counted)
     this.#mismatches = counted
     this.#mismatchesAt = now

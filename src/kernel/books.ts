@@ -106,6 +106,14 @@ export interface ChildUsage {
   readonly out: Usage
 }
 
+/** What a look at several CHILD_SAs tells. */
+export interface Look {
+  /** Of each, in the order they were asked about; the KernelError where the kernel will not tell, null as in `usage`. */
+  readonly usages: readonly (ChildUsage | KernelError | null)[]
+  /** ESP that was dropped for its form, UDP or bare, whosever it was; null where the kernel was not asked, or does not count. */
+  readonly stateMismatches: number | null
+}
+
 /** What the books know to be in the kernel. `leftovers`: deletions the kernel refused, tried again with the next. */
 export interface InstalledCounts {
   readonly children: number
@@ -526,12 +534,17 @@ export class Books {
     return usage
   }
 
-  /** The same of several, all asked about together, in their order; the KernelError where the kernel will not tell. */
-  async usages(all: readonly InstalledChild[]): Promise<readonly (ChildUsage | KernelError | null)[]> {
-    const queries = all.map(usageQueries)
-    const outcomes = await this.#kernel.perform(queries.flat())
-    let next = 0
-    return queries.map(({ length }) => usageIn(outcomes.slice(next, (next += length))))
+  /** The same of several, and, if `countsDrops`, what was dropped for its form: the kernel is asked about all of it together. */
+  async look(all: readonly InstalledChild[], countsDrops: boolean): Promise<Look> {
+    const operations: Operation[] = countsDrops ? [QUERY_DROPS] : []
+    const ends = all.map((installed) => operations.push(...usageQueries(installed)))
+    const outcomes = await this.#kernel.perform(operations)
+    const [drops] = outcomes
+    let next = countsDrops ? 1 : 0
+    return {
+      usages: ends.map((end) => usageIn(outcomes.slice(next, (next = end)))),
+      stateMismatches: countsDrops && drops?.kind === 'drops' ? drops.stateMismatches : null,
+    }
   }
 
   /**
@@ -540,9 +553,7 @@ export class Books {
    */
   async outboundUsages(all: readonly InstalledChild[]): Promise<readonly (Usage | KernelError | null)[]> {
     const sending = all.filter(({ outboundHalf }) => outboundHalf === 'installed')
-    const outcomes = await this.#kernel.perform(
-      sending.map(({ outbound }): Operation => ({ op: 'query-state', id: idOf(outbound) })),
-    )
+    const outcomes = await this.#kernel.perform(sending.map(({ outbound }) => usageQuery(outbound)))
     let next = 0
     return all.map((installed) => {
       if (installed !== sending[next]) return null
@@ -550,12 +561,6 @@ export class Books {
       if (outcome?.kind === 'usage') return outcome.usage
       return outcome?.kind === 'refused' && !isAbsent(outcome.error) ? outcome.error : null
     })
-  }
-
-  /** ESP that was dropped for its form, UDP or bare, whosever it was; null where the kernel does not count. */
-  async stateMismatches(): Promise<number | null> {
-    const outcome = await this.#one({ op: 'query-drops' })
-    return outcome.kind === 'drops' ? outcome.stateMismatches : null
   }
 
   /**
@@ -693,6 +698,8 @@ export class Books {
   }
 }
 
+const QUERY_DROPS: Operation = { op: 'query-drops' }
+
 const NO_HOSTS: DynamicHosts = { local: false, remote: false }
 
 /** Of a half that the kernel does not have. */
@@ -700,11 +707,14 @@ const UNUSED: Usage = { bytes: 0n, packets: 0n, lastUsedSeconds: null, sequence:
 
 /** What is to be asked about a CHILD_SA: of one half or of both, the inbound one first. */
 function usageQueries({ inbound, outbound, outboundHalf }: InstalledChild): readonly Operation[] {
-  const query = (state: State): Operation => ({ op: 'query-state', id: idOf(state) })
-  return outboundHalf === 'installed' ? [query(inbound), query(outbound)] : [query(inbound)]
+  return outboundHalf === 'installed' ? [usageQuery(inbound), usageQuery(outbound)] : [usageQuery(inbound)]
 }
 
-/** See Books.usages. */
+function usageQuery(state: State): Operation {
+  return { op: 'query-state', id: idOf(state) }
+}
+
+/** See Books.usage. */
 function usageIn(outcomes: readonly Outcome[]): ChildUsage | KernelError | null {
   for (const outcome of outcomes) if (outcome.kind === 'refused') return isAbsent(outcome.error) ? null : outcome.error
   const [inbound, outbound = { kind: 'usage', usage: UNUSED }] = outcomes
