@@ -12,6 +12,7 @@ import { addChild, addChildLater } from './create-child.ts'
 import { NotInitiated } from './failure.ts'
 import { isStanding, isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
+import { staying } from './ties.ts'
 
 /** The peer did not answer a request on an IKE_SA that stood: it goes without another word. */
 export async function losePeer(session: Session): Promise<void> {
@@ -135,7 +136,7 @@ async function reestablish(
   try {
     const renewed = await session.initiateElsewhere(connection, asked, () => session.twins.find(has) ?? null)
     await Promise.all(others.map((child) => addChild(renewed, child.connection, child.asked).catch(told)))
-    return session.settle(renewed)
+    return staying(renewed)
   } catch (error) {
     // What became of an IKE_SA was reported when it did.
     if (error instanceof NotInitiated && sa.connection !== null)

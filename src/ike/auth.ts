@@ -52,6 +52,7 @@ import { ownIdentity, proveOurselves } from './own-proof.ts'
 import { failed, PeerRounds, type PeerRound, type Responding } from './peer-rounds.ts'
 import { throwIfRedirected } from './redirection.ts'
 import type { Session } from './session.ts'
+import { settleTies } from './ties.ts'
 import { enforceUniqueness, isInitialContact } from './uniqueness.ts'
 import { acceptAddresses, answerConfiguration, requestAddresses } from './virtual-addresses.ts'
 
@@ -67,6 +68,7 @@ export async function initiateAuth(
   const { sa, env, opening } = session
   const { connection } = sa
   assert(connection !== null && opening !== null, 'IKE_SA_INIT comes before IKE_AUTH')
+  const begun = env.clock.now()
   const peer = new PeerRounds(session, [connection])
   const firstProof = await ownRound(session, connection, peer)
   const request = requestAddresses(session)
@@ -92,6 +94,7 @@ export async function initiateAuth(
   }
   acceptAddresses(session, answer.payloads)
   establish(session)
+  settleTies(session, begun)
   heedAuthLifetime(session, answer.payloads)
   if (offer === null) {
     session.dropOpening()

@@ -137,6 +137,8 @@ export type IkeEvent =
   | { readonly event: 'ike-resumed'; readonly sa: IkeSa }
   | { readonly event: 'child-resumed'; readonly sa: IkeSa; readonly child: ChildSa; readonly isLost: boolean }
   /** The peer was silent, and tries are left. */
+  /** The peer has brought up `other` while we were at `sa`, which is given up. */
+  | { readonly event: 'initiation-overtaken'; readonly sa: IkeSa; readonly other: IkeSa }
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */
   | {
@@ -152,6 +154,8 @@ export type IkeEvent =
   | { readonly event: 'connection-switched'; readonly sa: IkeSa; readonly from: Connection; readonly to: Connection }
   /** The peer of `sa` has an older IKE_SA, which `unique = replace` has deleted, at once or later. */
   | { readonly event: 'duplicate-found'; readonly sa: IkeSa; readonly old: IkeSa; readonly isLater: boolean }
+  /** Both sides have made one at once: `old` is to go. */
+  | { readonly event: 'both-initiated'; readonly sa: IkeSa; readonly old: IkeSa }
   /** We prove who we are, the peer has proved who it is. */
   | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity; readonly by: Means }
   | { readonly event: 'peer-authenticated'; readonly sa: IkeSa; readonly id: Identity; readonly by: Means }

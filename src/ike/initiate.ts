@@ -10,7 +10,7 @@ import { initialLocalPort } from '../nat/ports.ts'
 import { initiateAuth } from './auth.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { AddressPattern, ChildConnection, Connection } from './connection.ts'
-import { tryCreateChild } from './create-child.ts'
+import { addChild, tryCreateChild } from './create-child.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
 import { NotInitiated, REFUSED_FOR_NAT } from './failure.ts'
@@ -40,6 +40,8 @@ export interface InitiationOptions {
   readonly asked?: AskedTraffic
   /** An IKE_SA that the peer has begun with us along this way, if it has what is to be made; asked before another try. */
   readonly standIn?: (way: Way) => Session | null
+  /** One that the peer has brought up since this one was begun, and that does as well; asked before IKE_AUTH. */
+  readonly overtaking?: (session: Session) => Session | null
 }
 
 /**
@@ -69,8 +71,9 @@ export async function initiate(
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
     const session = open(local, remote, redirections)
-    const failure = await attemptOnce(session, child, options.asked)
+    const failure = await attemptOnce(session, child, options)
     if (failure === null) return session
+    if (failure instanceof Overtaken) return takeOther(failure.other, child, options.asked)
     if (failure instanceof Redirected) {
       redirections = redirectionsOf(session)
       redirectedTo = await wayTo(env, connection, failure.gateway)
@@ -89,8 +92,33 @@ export async function initiate(
   }
 }
 
+/** The peer has brought up another one, which is enough. */
+class Overtaken extends EspalierError {
+  override readonly name = 'Overtaken'
+  readonly other: Session
+  constructor(other: Session) {
+    super('caller', 'OVERTAKEN', `the peer has brought up ${other.toString()} meanwhile`)
+    this.other = other
+  }
+}
+
+/** What is to be made is made in what the peer has brought up, unless it is there. */
+async function takeOther(other: Session, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
+  try {
+    if (child !== null) await addChild(other, child, asked)
+  } catch (error) {
+    // What became of it was reported when it did.
+    if (!(error instanceof EspalierError)) throw error
+  }
+  return other
+}
+
 /** All exchanges once; null when the IKE_SA stands, else why it does not, with everything of it gone. */
-async function attemptOnce(session: Session, child: ChildConnection | null, asked?: AskedTraffic): Promise<EspalierError | null> {
+async function attemptOnce(
+  session: Session,
+  child: ChildConnection | null,
+  { asked, overtaking }: InitiationOptions,
+): Promise<EspalierError | null> {
   const { env, sa } = session
   let failure: EspalierError | null = null
   await session.runExchange(async () => {
@@ -98,6 +126,8 @@ async function attemptOnce(session: Session, child: ChildConnection | null, aske
       env.report({ event: 'ike-initiating', sa })
       await initiateInit(session)
       await initiateIntermediate(session)
+      const other = overtaking?.(session) ?? null
+      if (other !== null) throw new Overtaken(other)
       const hasDealtWithChild = await initiateAuth(session, child, asked)
       startKeepalives(session)
       if (!hasDealtWithChild && child !== null) await tryCreateChild(session, child, asked)
@@ -107,7 +137,8 @@ async function attemptOnce(session: Session, child: ChildConnection | null, aske
         throw error
       }
       failure = error
-      if (error instanceof Redirected) env.report({ event: 'redirected', sa, gateway: error.gateway })
+      if (error instanceof Overtaken) env.report({ event: 'initiation-overtaken', sa, other: error.other.sa })
+      else if (error instanceof Redirected) env.report({ event: 'redirected', sa, gateway: error.gateway })
       else if (error.code !== SA_CLOSED) env.report({ event: 'ike-failed', sa, error })
       await session.close(isPeerSilent(error) ? 'peer-silent' : 'failed')
     }

@@ -5,7 +5,7 @@
  * so that can: with pre-shared keys both, unless the responder gave the initiator an address; then it tells it by when it
  * has to (RFC 4478, lifetimes.ts).
  *
- * When both do so at once, the new IKE_SA made by the responder of the first goes again.
+ * When both do so at once, one of the two new IKE_SAs goes again (uniqueness.ts).
  */
 import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
@@ -18,6 +18,7 @@ import { canReauthenticate } from './lifetimes.ts'
 import { retryDelay } from './retry.ts'
 import { isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
+import { staying } from './ties.ts'
 
 /** Begins at once, or when what is under way is over; what comes of it is reported. */
 export function reauthenticate(session: Session): void {
@@ -51,7 +52,7 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
   }
   const grace = env.settings().deleteRekeyedDelay
   void old.runExchange((current) => deleteIkeSa(current, 'deleted-by-us', grace), 'delete-ike')
-  return settleRivals(renewed, old)
+  return staying(renewed)
 }
 
 /** The same; none is left if no other one came about. */
@@ -59,7 +60,7 @@ async function breakBeforeMake(session: Session, children: readonly ChildSa[]): 
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
   const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
-  if (renewed !== null) return settleRivals(renewed, session)
+  if (renewed !== null) return staying(renewed)
   fail(session, 'failed', null)
   return null
 }
@@ -84,26 +85,6 @@ export async function makeAnew(session: Session, children: readonly ChildSa[], b
   } catch (error) {
     return told(error)
   }
-}
-
-/**
- * If the peer made one as well in the same moment, that of the responder of the old one goes. Whoever of the two is done
- * last finds the other. Returns the one that stays.
- */
-export function settleRivals(renewed: Session, old: Session): Session {
-  const rival = renewed.twins.find((twin) => twin !== old && isRival(twin, renewed, old))
-  if (rival === undefined) return renewed
-  const [superfluous, staying] = old.sa.originalRole === 'responder' ? [renewed, rival] : [rival, renewed]
-  void superfluous.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
-  return staying
-}
-
-/** The peer made it since there was the old one: in the same moment as we did, or before the peer's delete came to us. */
-function isRival({ sa }: Session, renewed: Session, old: Session): boolean {
-  const { children } = sa
-  const isSameTraffic = children.every((child) => renewed.sa.children.some(({ traffic }) => traffic === child.traffic))
-  // One without CHILD_SAs is there for something else.
-  return sa.originalRole === 'responder' && sa.created > old.sa.created && children.length > 0 && isSameTraffic
 }
 
 function postpone(session: Session, why: Reason, retryIn: Milliseconds): void {

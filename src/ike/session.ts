@@ -52,8 +52,6 @@ export interface SessionKeeper {
     asked: AskedTraffic,
     standIn: () => Session | null,
   ): Promise<Session>
-  /** If the peer has made another as well in the place of `old`, one of the two goes; the one that stays (reauthenticate.ts). */
-  settle(renewed: Session, old: Session): Session
   /** Its peer is silent: closes it, and does what the dpd_action of its CHILD_SAs says (actions.ts). */
   peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
@@ -99,6 +97,13 @@ export interface WantedChild {
   readonly connection: ChildConnection
   /** Undefined = what it is configured with. */
   readonly asked: AskedTraffic | undefined
+}
+
+/** One IKE_SA of a peer goes for another. */
+export interface Yield {
+  readonly to: Session
+  /** Both sides began one at once, and both know which goes; what it becomes by rekeys goes as well. */
+  readonly isTie: boolean
 }
 
 interface PutOff {
@@ -194,6 +199,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   elder: Session | null = null
   /** How it came to be where it is (redirection.ts). */
   redirections: Redirections = NOT_REDIRECTED
+  /** Another IKE_SA with the peer, for which this one goes when it is 'superseded' (uniqueness.ts). */
+  yields: Yield | null = null
   /** It is made from the beginning to replace another, which may not be gone. */
   isRenewal = false
   /** Another IKE_SA is being made from the beginning, to replace this one. */
@@ -446,11 +453,6 @@ export class Session implements DeadlineOwner, WireDeadlines {
     return this.#keeper.initiateElsewhere(this, child, asked, standIn)
   }
 
-  /** `renewed` has come in the place of this one: the IKE_SA that stays, if the peer has made one as well. */
-  settle(renewed: Session): Session {
-    return this.#keeper.settle(renewed, this)
-  }
-
   /** The peer does not answer: the end. */
   losePeer(): Promise<void> {
     return this.#keeper.peerLost(this)
@@ -510,6 +512,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
     const halfMade = this.halfMade
     this.setHalfMade([])
     for (const half of halfMade) void half.abandon()
+    const superseded = this.deadlines.superseded?.at
+    if (this.yields?.isTie === true && superseded !== undefined) {
+      successor.yields = this.yields
+      successor.setDeadline('superseded', superseded)
+    }
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
     this.successor = successor
     successor.elder = this

@@ -51,7 +51,7 @@ import { connectionsBetween } from './matching.ts'
 import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
 import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
-import { reauthenticate, settleRivals } from './reauthenticate.ts'
+import { reauthenticate } from './reauthenticate.ts'
 import { heedRedirect } from './redirect.ts'
 import { redirectionsOf } from './redirection.ts'
 import { recordOf, resume, resumedChild, type IkeRecord } from './record.ts'
@@ -60,7 +60,8 @@ import { roam, settle } from './roam.ts'
 import { IkeSa, isUsable, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
-import { deleteSuperseded } from './uniqueness.ts'
+import { broughtUpSince, renewedByPeer } from './ties.ts'
+import { deleteSuperseded, exactRemoteId } from './uniqueness.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
 const QUEUE_MAX = 32
@@ -144,7 +145,9 @@ export class Shard implements SessionKeeper {
     const standIn = (way: Way): Session | null => this.#standIn(connection, child, way, options.asked)
     // One that is to replace another has that one beside it.
     const more = options.between === undefined ? { standIn } : {}
-    return initiate(this.#env, open, connection, child, () => this.#isStopping, { ...more, ...options })
+    const overtaking = (session: Session): Session | null =>
+      broughtUpSince(session, exactRemoteId(connection), this.sessionsOf(connection.name))
+    return initiate(this.#env, open, connection, child, () => this.#isStopping, { overtaking, ...more, ...options })
   }
 
   /** The IKE_SA with the CHILD_SA that is to be made with a peer there, if that has brought it up itself meanwhile. */
@@ -640,13 +643,13 @@ export class Shard implements SessionKeeper {
   }
 
   /** Part of SessionKeeper. */
-  initiateAnew(
-    { sa: { connection, local, remote }, redirections }: Session,
-    child: ChildConnection | null,
-    asked: AskedTraffic | undefined,
-  ): Promise<Session> {
+  initiateAnew(session: Session, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
+    const { redirections } = session
+    const { connection, local, remote } = session.sa
     assert(connection !== null, 'an IKE_SA that stands has a connection')
-    const options = { between: { local, remote }, redirections, ...(asked === undefined ? {} : { asked }) }
+    const overtaking = (): Session | null =>
+      asked === undefined ? null : renewedByPeer(session, asked, this.sessionsOf(connection.name))
+    const options = { between: { local, remote }, redirections, overtaking, ...(asked === undefined ? {} : { asked }) }
     return this.initiate(connection, child, undefined, options)
   }
 
@@ -673,12 +676,13 @@ export class Shard implements SessionKeeper {
 
   /** Part of SessionKeeper. */
   initiateElsewhere(
-    { sa: { connection, local, remote } }: Session,
+    { sa: { connection, local, remote, remoteId } }: Session,
     child: ChildConnection,
     asked: AskedTraffic,
     standIn: () => Session | null,
   ): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stood has a connection')
+    const overtaking = (session: Session): Session | null => broughtUpSince(session, remoteId, this.sessionsOf(connection.name))
     return this.initiate(connection, child, undefined, {
       // As if for the first time: the ports are those that IKE_SA_INIT goes between.
       otherwise: {
@@ -687,12 +691,8 @@ export class Shard implements SessionKeeper {
       },
       asked,
       standIn,
+      overtaking,
     })
-  }
-
-  /** Part of SessionKeeper. */
-  settle(renewed: Session, old: Session): Session {
-    return settleRivals(renewed, old)
   }
 
   /** Part of SessionKeeper. */

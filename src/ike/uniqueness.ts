@@ -9,17 +9,24 @@
  *
  * A new one from the very endpoint of an old one is taken for a reauthentication: the peer gets time to delete the old
  * one itself, when it has made the CHILD_SAs anew.
+ *
+ * All of that is about IKE_SAs that the peer begins; ties.ts has what becomes of two that both sides begin at once.
  */
-import { isDeepStrictEqual } from 'node:util'
-
+import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
+import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
 import { followInitialContact } from './actions.ts'
+import { sameTrafficElsewhere } from './asked-traffic.ts'
 import { firstRounds, type Connection } from './connection.ts'
+import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure } from './failure.ts'
+import { isSamePolicy } from './same-policy.ts'
+import { isStanding } from './sa.ts'
 import type { Session } from './session.ts'
+import { isTie, settleTie, supersede } from './ties.ts'
 
 /** How long a suspected reauthentication may take (strongSwan). */
 const REAUTHENTICATION_TIME: Milliseconds = 10 * SECOND
@@ -30,8 +37,14 @@ export function isInitialContact(session: Session): boolean {
   assert(connection !== null, 'an initiator knows its connection')
   // One that renews another: the peer may be renewing it too, and would have to forget what it made.
   if (session.isRenewal || connection.unique === 'never') return false
+  const id = exactRemoteId(connection)
+  return id !== null && session.twinsWith(id).length === 0
+}
+
+/** Whom a connection is with, if it is with nobody else. */
+export function exactRemoteId(connection: Connection): Identity | null {
   const { id } = firstRounds(connection).remote
-  return id.kind === 'exact' && session.twinsWith(id.identity).length === 0
+  return id.kind === 'exact' ? id.identity : null
 }
 
 /**
@@ -42,12 +55,16 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
   const { sa, twins } = session
   assert(sa.connection !== null, 'the connection of a peer is known when it has proved who it is')
   const { unique } = sa.connection
-  if (unique === 'never' || (unique === 'no' && !saysInitialContact)) return
+  const ties = twins.filter((twin) => isTie(twin, session, twin, sa.created))
+  for (const twin of ties) settleTie(twin, session)
+  if (unique === 'never') return
+  const others = twins.filter((twin) => !ties.includes(twin))
   if (saysInitialContact) {
-    for (const twin of twins) if (isForgotten(twin, session)) twin.enqueue(() => followInitialContact(twin, session))
+    for (const twin of others) if (isForgotten(twin, session)) twin.enqueue(() => followInitialContact(twin, session))
     return
   }
-  const rivals = twins.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
+  const rivals = others.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
+  if (unique === 'no') return
   if (unique === 'replace') {
     for (const rival of rivals) replace(session, rival)
     return
@@ -76,13 +93,32 @@ function replace(session: Session, old: Session): void {
   const { env } = session
   const isLater = isFromSameEndpoint(old, session)
   env.report({ event: 'duplicate-found', sa: session.sa, old: old.sa, isLater })
-  if (isLater) old.setDeadline('superseded', env.clock.now() + REAUTHENTICATION_TIME)
+  if (isLater) supersede(old, { to: session, isTie: false }, REAUTHENTICATION_TIME)
   else deleteOld(old)
 }
 
-/** The time for the suspected reauthentication is over: the old one goes, unless it is the one that is left (reauthenticate.ts). */
+/** Its time is over: it goes, unless it is the one that is left. */
 export function deleteSuperseded(session: Session): void {
-  if (session.twins.length > 0) deleteOld(session)
+  const { yields } = session
+  session.yields = null
+  // After a change of programs it is not known which one it goes for.
+  const to = yields?.to.last ?? session.twins[0]
+  if (to?.sa.state !== 'established') return
+  if (yields?.isTie === true) void goFor(session, to)
+  else deleteOld(session)
+}
+
+/** What the other one does not have is made there before: whoever began this one wants it. */
+async function goFor(session: Session, to: Session): Promise<void> {
+  const { sa } = session
+  if (sa.originalRole === 'initiator') {
+    const children = sa.children.filter(
+      (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
+    )
+    await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
+  }
+  // It may have been lost over that.
+  if (to.last.sa.state === 'established') deleteOld(session.last)
 }
 
 /** Another IKE_SA has taken its place under `unique`; one that was rekeyed since is another one. */
@@ -95,27 +131,7 @@ function isFromSameEndpoint(a: Session, b: Session): boolean {
   return a.sa.remote.equals(b.sa.remote)
 }
 
-/** The same but for the name, the children and what is about the way (strongSwan: peer_cfg's equals, which has no ike_cfg). */
-function isSamePolicy(a: Connection, b: Connection): boolean {
-  return a === b || isDeepStrictEqual(policyOf(a), policyOf(b))
-}
-
-function policyOf(connection: Connection): unknown {
-  const {
-    name: _name,
-    children: _children,
-    localAddresses: _localAddresses,
-    remoteAddresses: _remoteAddresses,
-    localPort: _localPort,
-    remotePort: _remotePort,
-    proposals: _proposals,
-    forceEncapsulation: _forceEncapsulation,
-    natPolicy: _natPolicy,
-    publicAddresses: _publicAddresses,
-    fragmentation: _fragmentation,
-    childless: _childless,
-    dscp: _dscp,
-    ...policy
-  } = connection
-  return policy
+/** What became of it was reported when it did. */
+function told(error: unknown): void {
+  if (!(error instanceof EspalierError)) throw error
 }

@@ -314,6 +314,7 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'ike-initiating':
     case 'ike-responding':
     case 'initiating-again':
+    case 'initiation-overtaken':
     case 'nat-detected':
     case 'floated':
     case 'cookie-returned':
@@ -336,6 +337,7 @@ export function word(event: IkeEvent, audience: Audience, more: Fields = {}): vo
     case 'connection-refused':
     case 'connection-switched':
     case 'duplicate-found':
+    case 'both-initiated':
       return wordSelection(speaker, event)
     case 'address-answered':
       return wordAddress(speaker, event)
@@ -606,6 +608,7 @@ function wordNegotiation(
     | 'ike-initiating'
     | 'ike-responding'
     | 'initiating-again'
+    | 'initiation-overtaken'
     | 'nat-detected'
     | 'floated'
     | 'cookie-returned'
@@ -632,6 +635,13 @@ function wordNegotiation(
         () => ({ attempt, tries }),
       )
     }
+    case 'initiation-overtaken':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `peer has set up IKE_SA ${saName(event.other)} meanwhile, giving up ours`,
+        () => ({ other: event.other.uniqueId }),
+      )
     case 'nat-detected':
       return wordNat(speaker, sa)
     case 'floated': {
@@ -773,7 +783,10 @@ function wordTrust(speaker: Speaker, { trust, revocation }: Event<'peer-trusted'
   }
 }
 
-function wordSelection(speaker: Speaker, event: Event<'connection-refused' | 'connection-switched' | 'duplicate-found'>): void {
+function wordSelection(
+  speaker: Speaker,
+  event: Event<'connection-refused' | 'connection-switched' | 'duplicate-found' | 'both-initiated'>,
+): void {
   switch (event.event) {
     case 'connection-refused': {
       const { connection, reason, sentence, isLast } = event
@@ -802,6 +815,13 @@ function wordSelection(speaker: Speaker, event: Event<'connection-refused' | 'co
         () => ({ old: event.old.uniqueId }),
       )
     }
+    case 'both-initiated':
+      return speaker.tell(
+        'ike',
+        1,
+        () => `both sides have set up an IKE_SA at once, ${saName(event.old)} is to be deleted, ${saName(event.sa)} stays`,
+        () => ({ old: event.old.uniqueId }),
+      )
     default:
       unreachable(event, 'every event has its words')
   }

@@ -433,7 +433,7 @@ for (const late of ['client', 'gateway'] as const) {
         await world.pass(10 * MINUTE)
         await assertOne(world, both)
         assert.equal(both[late].eventsOf('initiating-again').length, 0)
-        assert.equal(both[late].eventsOf('ike-established').length, isHopeless ? 2 : 3)
+        assert.equal(both[late].eventsOf('ike-established').length, 2)
       },
     )
   }

@@ -339,7 +339,7 @@ for (const makeBeforeBreak of [true, false]) {
     async (world) => {
       const words = { lifetime: NEVER, childLifetime: {} }
       // Patience for wires that lose what they carry.
-      const settings = { makeBeforeBreak, retransmitTries: 15, retransmitBase: 1.2, halfOpenTimeout: HOUR }
+      const settings = { makeBeforeBreak, retransmitTries: 15, retransmitBase: 1.2, halfOpenTimeout: 10 * MINUTE }
       const both = await tunnel(world, words, words, { settings })
       for (const link of [both.client.link, both.gateway.link]) Object.assign(link, { loss: 0.2, jitter: 15 })
       for (const node of [both.client, both.gateway]) node.session.enqueue(() => reauthenticate(node.session))

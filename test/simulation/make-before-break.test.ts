@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 
-import { SECOND, type Milliseconds } from '../../src/base/time.ts'
+import { MINUTE, SECOND, type Milliseconds } from '../../src/base/time.ts'
 import type { ChildConnection } from '../../src/ike/connection.ts'
 import { addChild } from '../../src/ike/create-child.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
@@ -151,7 +151,8 @@ for (const first of SIDES) {
         sessions[first].enqueue(() => reauthenticate(sessions[first]))
         await world.pass((die! * SPREAD) / 256)
         sessions[second].enqueue(() => reauthenticate(sessions[second]))
-        await world.pass(30 * SECOND)
+        // Longer than one that is given up stays half-open.
+        await world.pass(MINUTE)
         for (const node of [client, gateway]) {
           assert.equal(node.sessions().length, 1, `${node.name} has one IKE_SA`)
           assert.notEqual(node.session, sessions[node === client ? 'client' : 'gateway'])

@@ -7,7 +7,9 @@ import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import { configuration, type ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
-import { scenario, type World } from './world.ts'
+import { summaryOf } from './packet.ts'
+import { assertOne } from './standing.ts'
+import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
 type Unique = Connection['unique']
 
@@ -205,4 +207,90 @@ scenario('an IKE_SA over IPv6 does not replace the one over IPv4', async (world)
   await world.initiate(client, 'four')
   await world.initiate(client, 'six')
   assert.deepEqual([standing(gateway), closed(gateway)], [[1, 2], []])
+})
+
+/** What is lost until both have sent it twice or seen that they need not. */
+const LOST = [
+  null,
+  [CLIENT, 'IKE_SA_INIT request 0'],
+  [CLIENT, 'IKE_AUTH request 1'],
+  [CLIENT, 'IKE_AUTH response 1'],
+  [GATEWAY, 'IKE_SA_INIT request 0'],
+  [GATEWAY, 'IKE_AUTH request 1'],
+  [GATEWAY, 'IKE_AUTH response 1'],
+] as const
+
+function bothInitiate(world: World, words: ConnectionWords = {}, unique: Unique = 'no'): readonly [SimulatedNode, SimulatedNode] {
+  const gateway = addGateway(world, { unique, remoteAddresses: [CLIENT], remoteId: 'client@example.org', ...mirrored(words) })
+  return [addClient(world, { unique, ...words }), gateway]
+}
+
+function mirrored({ children }: ConnectionWords): ConnectionWords {
+  return children === undefined
+    ? {}
+    : { children: children.map((child) => ({ ...child, local: child.remote!, remote: child.local! })) }
+}
+
+for (const unique of ['no', 'replace', 'keep'] as const) {
+  for (const lost of LOST) {
+    scenarioOverSeeds(
+      `both begin an IKE_SA at once, with unique = ${unique}${lost === null ? '' : `, and ${lost[0] === CLIENT ? 'the client' : 'the gateway'}'s ${lost[1]} is late`}: one stays`,
+      // Their SPIs decide which.
+      6,
+      async (world) => {
+        const [client, gateway] = bothInitiate(world, {}, unique)
+        const heal = world.network.tap((packet) =>
+          lost !== null && packet.source.address.toString() === lost[0] && summaryOf(packet) === lost[1] ? [] : [packet],
+        )
+        const begun = [client, gateway].map((node) => node.gateway.initiate('home', 'net'))
+        await world.pass(SECOND)
+        heal()
+        await world.outcome(Promise.all(begun))
+        await world.pass(2 * MINUTE)
+        await assertOne(world, { client, gateway })
+      },
+    )
+  }
+}
+
+const TWO_CHILDREN = {
+  children: [
+    { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] },
+    { name: 'lab', local: ['10.2.0.0/16'], remote: ['10.3.0.0/16'] },
+  ],
+}
+
+for (const isLate of [false, true]) {
+  scenarioOverSeeds(
+    `both begin an IKE_SA at once with another CHILD_SA${isLate ? ', one a little later' : ''}: one stays, with both of them`,
+    4,
+    async (world) => {
+      const nodes = bothInitiate(world, TWO_CHILDREN)
+      const heal = world.network.tap((packet) =>
+        isLate && packet.source.address.toString() === GATEWAY && summaryOf(packet) === 'IKE_SA_INIT request 0' ? [] : [packet],
+      )
+      const begun = nodes.map((node, i) => node.gateway.initiate('home', TWO_CHILDREN.children[i]!.name))
+      await world.pass(SECOND)
+      heal()
+      await world.outcome(Promise.all(begun))
+      await world.pass(2 * MINUTE)
+      for (const node of nodes) {
+        assert.equal(node.sessions().length, 1)
+        assert.deepEqual(
+          node
+            .sessions()[0]!
+            .sa.children.map(({ connection }) => connection.name)
+            .toSorted(),
+          ['lab', 'net'],
+        )
+      }
+    },
+  )
+}
+
+scenario('both begin an IKE_SA at once, with unique = never: both stay', async (world) => {
+  const [client, gateway] = bothInitiate(world, {}, 'never')
+  await world.outcome(Promise.all([client, gateway].map((node) => node.gateway.initiate('home', 'net'))))
+  await world.pass(2 * MINUTE)
+  assert.deepEqual([client.sessions().length, gateway.sessions().length], [2, 2])
 })

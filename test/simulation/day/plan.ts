@@ -71,8 +71,8 @@ export function planDay(world: World): Plan {
       sites.map((site) => hubSide(site, lives)),
       lives,
       dice,
-      // Where both begin anew at once, from whatever cause, two may stay with unique = no, as with strongSwan.
-      NO_WISHES,
+      // It finds its clients again as they find it, but for those that a NAT has forgotten: one tunnel is to be left.
+      world.entropyFor('hub').chance(0.3) ? { ...NO_WISHES, dpd: { start: true, trap: false } } : NO_WISHES,
     ),
   )
   const natOf = new Map<SimulatedNode, Nat | null>()

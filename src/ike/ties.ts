@@ -1,0 +1,88 @@
+/**
+ * Two IKE_SAs with a peer that both sides begin at once, because both have lost the one there was, or from different
+ * causes. strongSwan keeps both, or, where each side lets go of the one that the other keeps, none. Here it is one:
+ *
+ *   Who has begun one looks before it sends IKE_AUTH whether the peer's stands by then, gives its own up and has made
+ *   in the peer's what it wants. So only those are left of which each was asked for before the other stood, and that is
+ *   what both sides see: the initiator, to which the other came before its answer; and the responder, for whom its own
+ *   came to stand since the peer began.
+ *
+ *   Of those the one whose initiator has the lower SPI goes, which is the same one at both ends.
+ *
+ * A connection with `unique = never` may have both, unless it is one that both sides renew.
+ */
+import { identitiesEqual, type Identity } from '../auth/identity.ts'
+import { MINUTE, SECOND, type Milliseconds } from '../base/time.ts'
+import { isCarriedBy, type AskedTraffic } from './asked-traffic.ts'
+import { isUsable, type IkeSa } from './sa.ts'
+import { isSamePolicy } from './same-policy.ts'
+import type { Session, Yield } from './session.ts'
+
+/**
+ * How long the one that goes of two that were begun at once stays, so that what is on its way finds it, and so that a
+ * peer that deletes one by a rule of its own has done so; and how long if its end is the peer's business.
+ */
+const OWN_TIE_TIME: Milliseconds = 20 * SECOND
+const PEERS_TIE_TIME: Milliseconds = MINUTE
+
+/** At an initiator, when its IKE_SA stands: whether the peer has brought up another since `asked`, when we asked for it. */
+export function settleTies(session: Session, asked: Milliseconds): void {
+  for (const twin of session.twins) if (isTie(session, twin, twin, asked)) settleTie(session, twin)
+}
+
+/** Whether one of the two was begun by us, the other one by the peer, and `earlier` stands only since `asked`. */
+export function isTie(ours: Session, theirs: Session, earlier: Session, asked: Milliseconds): boolean {
+  if (ours.sa.originalRole !== 'initiator' || theirs.sa.originalRole !== 'responder') return false
+  if (earlier.sa.established === null || earlier.sa.established < asked) return false
+  const [mine, other] = [ours.sa.connection, theirs.sa.connection]
+  if (mine === null || other === null || !isSamePolicy(mine, other)) return false
+  // Any number of them does not mean two where there was one.
+  return mine.unique !== 'never' || ours.isRenewal
+}
+
+/**
+ * Both sides see the same two, and neither knows which of them the other saw first: that of the lower SPI of its
+ * initiator goes, deleted by who began it. The other side sees to that when it does not come about.
+ */
+export function settleTie(ours: Session, theirs: Session): void {
+  const isOurs = ours.sa.spis.initiatorSpi < theirs.sa.spis.initiatorSpi
+  const [going, to] = isOurs ? [ours, theirs] : [theirs, ours]
+  if (going.yields !== null) return
+  ours.env.report({ event: 'both-initiated', sa: to.sa, old: going.sa })
+  supersede(going, { to, isTie: true }, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
+}
+
+/** Of an IKE_SA that has been made, and what the peer has made as well, the one that stays. */
+export function staying(made: Session): Session {
+  const to = made.yields?.isTie === true ? made.yields.to.last : made
+  return to.sa.state === 'established' ? to : made
+}
+
+/** What the peer has brought up since `session` was begun with it, of `candidates`: one is enough. */
+export function broughtUpSince({ sa }: Session, remoteId: Identity | null, candidates: readonly Session[]): Session | null {
+  if (sa.connection?.unique === 'never') return null
+  return candidates.find((other) => isPeers(other, sa, remoteId) && other.sa.established! >= sa.created) ?? null
+}
+
+/** What the peer has made to take the place of `old`, with a CHILD_SA for `asked`, of `candidates`. */
+export function renewedByPeer(old: Session, asked: AskedTraffic, candidates: readonly Session[]): Session | null {
+  const isRenewal = (other: Session): boolean =>
+    other !== old.last &&
+    other.sa.created > old.sa.created &&
+    isPeers(other, old.sa, old.sa.remoteId) &&
+    other.sa.children.some((child) => isUsable(child) && isCarriedBy(child, asked, other.sa))
+  return candidates.find(isRenewal) ?? null
+}
+
+/** Whether that peer has begun it, and it stands and is to stay. */
+function isPeers({ sa: other, yields }: Session, sa: IkeSa, remoteId: Identity | null): boolean {
+  if (other.originalRole !== 'responder' || other.state !== 'established' || yields !== null) return false
+  if (remoteId === null || other.remoteId === null || !identitiesEqual(other.remoteId, remoteId)) return false
+  return other.remote.address.family === sa.remote.address.family
+}
+
+/** It goes for another one when that time is over (uniqueness.ts). */
+export function supersede(old: Session, yields: Yield, patience: Milliseconds): void {
+  old.yields = yields
+  old.setDeadline('superseded', old.env.clock.now() + patience)
+}
