@@ -295,6 +295,19 @@ scenario('a stranger that repeats the request under other keys is not answered',
   assert.equal(gateway.gateway.halfOpenCount, 1)
 })
 
+scenario('a cookie, another first method, and then the additional ones: AUTH covers what was said last', async (world) => {
+  const wanted = `${SUITE.replace('curve25519', 'mlkem512')}-ke1_x448`
+  const gateway = addGateway(world, { ikeProposals: [wanted, SUITE] }, { settings: { cookieThreshold: 1 } })
+  // Somebody is half-open, so that cookies are asked for.
+  await new Stranger(world, '198.51.100.66', GATEWAY).init()
+  const client = addClient(world, { ikeProposals: [`${SUITE}-mlkem512-ke1_x448`] })
+  await world.initiate(client)
+  assert.ok(formatProposal(client.session.sa.proposal!).endsWith('/ML_KEM_512/KE1_CURVE_448'))
+  assert.equal(client.eventsOf('key-exchange-retry').length, 1)
+  assert.ok(client.eventsOf('cookie-returned').length > 0)
+  assert.ok(await flows(world, client, gateway))
+})
+
 const KE = (group: number, data: Uint8Array): Payload => ({ kind: 'KE', group, data })
 
 for (const [what, exchangeType, payloads] of [

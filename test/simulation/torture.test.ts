@@ -37,10 +37,17 @@ scenarioOverSeeds(
       ...(dice.chance(0.5) ? { portFor: preservingPort } : {}),
     })
     const settings = { cookieThreshold: dice.below(3), keepAliveDpdMargin: dice.below(2) * 5 * SECOND }
-    const gateway = addGateway(world, { encap: dice.chance(0.2) }, { settings })
+    // Handshakes and rekeys of several exchanges, in half of the days.
+    const additional = world.entropyFor('additional key exchanges').chance(0.5)
+      ? {
+          ikeProposals: ['aes128gcm16-prfsha256-curve25519-ke1_mlkem768-ke2_ecp256'],
+          proposals: ['aes128gcm16-curve25519-ke1_mlkem512'],
+        }
+      : {}
+    const gateway = addGateway(world, { encap: dice.chance(0.2), ...additional }, { settings })
     const client = addClient(
       world,
-      { keyingTries: dice.below(3), encap: dice.chance(0.2), mobike: dice.chance(0.5) },
+      { keyingTries: dice.below(3), encap: dice.chance(0.2), mobike: dice.chance(0.5), ...additional },
       { behind: dice.chance(0.7) ? nat : null, settings },
     )
     const nodes = [gateway, client]

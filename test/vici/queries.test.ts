@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { algorithms } from '../../src/vici/algorithms.ts'
 import { addClient, addGateway, HOME_HOST, OFFICE_HOST } from '../simulation/places.ts'
+import { current, standing } from '../simulation/standing.ts'
 import { scenario } from '../simulation/world.ts'
 import { at, Operator, plain, text, type Plain } from './operator.ts'
 
@@ -145,6 +147,31 @@ scenario('keys of algorithms that are not AEADs, and of what is not there', asyn
     ['encr-alg', 'encr-keysize', 'integ-alg', 'dh-group', 'esn', 'use-in', 'bytes-in', 'rekey-time'].map((key) => child[key]),
     ['AES_CBC', '192', 'HMAC_SHA2_256_128', undefined, '1', undefined, '0', undefined],
   )
+})
+
+scenario('additional key exchanges are ake1 to ake7 of strongSwan 6, behind the first one', async (world) => {
+  const words = {
+    ikeProposals: ['aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke3_ecp384'],
+    proposals: ['aes128gcm16-mlkem512-ke7_mlkem1024-esn'],
+  }
+  const client = addClient(world, words)
+  addGateway(world, words)
+  await world.initiate(client)
+  await world.outcome(standing(client).runExchange((session) => rekeyChild(session, current(client)), 'rekey-child'))
+  const [listed] = await new Operator(world, client).listSas()
+  const keysOf = (section: Plain): readonly (readonly [string, unknown])[] =>
+    Object.entries(section).filter(([key]) => /^(?:dh-|ake|esn)/.test(key))
+  const ike = at(listed!, 'home')
+  assert.deepEqual(keysOf(ike), [
+    ['dh-group', 'CURVE_25519'],
+    ['ake1', 'ML_KEM_768'],
+    ['ake3', 'ECP_384'],
+  ])
+  assert.deepEqual(keysOf(at(ike, 'child-sas', `net-${current(client).uniqueId}`)), [
+    ['dh-group', 'ML_KEM_512'],
+    ['ake7', 'ML_KEM_1024'],
+    ['esn', '1'],
+  ])
 })
 
 scenario('an IKE_SA under way shows what it is at', async (world) => {

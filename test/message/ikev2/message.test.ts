@@ -2,13 +2,17 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 
-import { concatBytes, fromHex, toHex } from '../../../src/base/bytes.ts'
+import { concatBytes, fromHex, toHex, Writer } from '../../../src/base/bytes.ts'
 import { IpRange } from '../../../src/base/ip.ts'
+import { ExchangeType } from '../../../src/iana/ikev2.ts'
 import { find, notify } from '../../../src/message/ikev2/find.ts'
 import {
   associatedDataOf,
+  intermediateOctets,
   parseMessage,
   parsePayloads,
+  reassembledIntermediateOctets,
+  receivedIntermediateOctets,
   writeMessage,
   writePayloads,
   writeProtectedFragments,
@@ -213,6 +217,52 @@ test('a message goes in one piece as long as it fits, and in fragments from one 
 })
 
 const mistake = (belief: RegExp) => ({ name: 'AssertionError', message: belief })
+
+test('what IntAuth covers is the same of a message sent, received whole, and put together from fragments (RFC 9242 3.3.2)', () => {
+  const header: HeaderFields = { ...FIELDS, exchangeType: ExchangeType.IKE_INTERMEDIATE, messageId: 1 }
+  const payloads: readonly Payload[] = [
+    { kind: 'KE', group: 36, data: new Uint8Array(300).fill(5) },
+    { kind: 'VendorId', data: new Uint8Array(3) },
+  ]
+  const content = writePayloads(payloads)
+  const expected = concatBytes(
+    writeMessage(header, payloads).subarray(0, 16),
+    Uint8Array.of(46),
+    writeMessage(header, payloads).subarray(17, 24),
+    new Writer(8)
+      .u32(32 + content.length)
+      .u8(34)
+      .u8(0)
+      .u16(4 + content.length)
+      .finish(),
+    content,
+  )
+  assert.deepEqual(Buffer.from(intermediateOctets(header, payloads)), Buffer.from(expected))
+  const whole = writeProtectedMessage(header, payloads, openSealer)
+  const sealed = parseMessage(whole).payloads.at(-1)
+  assert.ok(sealed?.kind === 'SK')
+  assert.deepEqual(Buffer.from(receivedIntermediateOctets(whole, sealed, content)), Buffer.from(expected))
+  const [first, ...others] = writeProtectedFragments(header, payloads, openSealer, 200)
+  assert.ok(others.length > 0)
+  assert.deepEqual(Buffer.from(reassembledIntermediateOctets(first!, content)!), Buffer.from(expected))
+})
+
+test('payloads in the clear before SK are covered as they stand, before SKF they are not taken', () => {
+  const inClear: Payload = { kind: 'VendorId', data: Uint8Array.of(1, 2, 3) }
+  const header: HeaderFields = { ...FIELDS, exchangeType: ExchangeType.IKE_INTERMEDIATE, messageId: 1 }
+  const body = new Uint8Array(40)
+  const bytes = writeMessage(header, [inClear, { kind: 'SK', innerFirst: 34, body, bodyOffset: 0 }])
+  const sealed = parseMessage(bytes).payloads.at(-1)
+  assert.ok(sealed?.kind === 'SK')
+  const octets = receivedIntermediateOctets(bytes, sealed, Uint8Array.of(9, 9))
+  const headLength = bytes.length - body.length
+  assert.deepEqual(octets.subarray(28, headLength - 4), bytes.subarray(28, headLength - 4))
+  assert.equal(new DataView(octets.buffer).getUint32(24), headLength + 2)
+  assert.equal(new DataView(octets.buffer).getUint16(headLength - 2), 6)
+  const place = { fragmentNumber: 1, totalFragments: 2 }
+  const fragment = writeMessage(header, [inClear, { kind: 'SKF', innerFirst: 34, ...place, body, bodyOffset: 0 }])
+  assert.equal(reassembledIntermediateOctets(fragment, Uint8Array.of(9, 9)), null)
+})
 
 test('our own mistakes are not sent', () => {
   const large = [{ kind: 'VendorId', data: new Uint8Array(65500) } as const]
