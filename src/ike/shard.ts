@@ -487,7 +487,9 @@ export class Shard implements SessionKeeper {
     } catch (error) {
       if (!(error instanceof EspalierError)) throw error
       this.#env.report({ event: 'create-refused', sa, error })
-      return this.#refuse(session, request, childRefusalNotify(error) ?? notify(NotifyType.INVALID_SYNTAX))
+      // What failed here and is not the peer's doing may work later.
+      const otherwise = error.accused === 'system' ? NotifyType.TEMPORARY_FAILURE : NotifyType.INVALID_SYNTAX
+      return this.#refuse(session, request, childRefusalNotify(error) ?? notify(otherwise))
     }
   }
 

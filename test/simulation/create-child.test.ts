@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 
 import { Writer } from '../../src/base/bytes.ts'
+import { EspalierError } from '../../src/base/errors.ts'
 import { SECOND } from '../../src/base/time.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
 import { addChild } from '../../src/ike/create-child.ts'
@@ -16,8 +17,8 @@ import { parseMessage } from '../../src/message/ikev2/message.ts'
 import type { NotifyPayload, Payload } from '../../src/message/ikev2/payload.ts'
 import type { SimulatedNode } from './node.ts'
 import { ikeBytes } from './packet.ts'
-import { addGateway, CLIENT, GATEWAY } from './places.ts'
-import { standing } from './standing.ts'
+import { addClient, addGateway, CLIENT, GATEWAY } from './places.ts'
+import { assertOne, standing } from './standing.ts'
 import { Stranger } from './stranger.ts'
 import { scenario, type World } from './world.ts'
 
@@ -112,6 +113,25 @@ for (const [what, begin] of [
     assert.equal(world.countSent('IKE_SA_INIT request'), begin === wantsMore ? 2 : 1)
   })
 }
+
+scenario('what fails here, and is not the peer’s doing: TEMPORARY_FAILURE, and the IKE_SA stays', async (world) => {
+  const gateway = addGateway(world, { proposals: ['aes128gcm16-x25519'] })
+  const client = addClient(world, { proposals: ['aes128gcm16-x25519'] })
+  const both = { client, gateway }
+  await world.initiate(client)
+  const { keyExchanges } = gateway.session.env
+  const lost = new EspalierError('system', 'KEY_EXCHANGE_LOST', 'the thread that does slow key exchanges failed')
+  Object.assign(gateway.session.env, { keyExchanges: { ...keyExchanges, answer: () => Promise.reject(lost) } })
+  const begin = (): Promise<void> =>
+    client.session.runExchange((session) => rekeyChild(session, session.sa.children[0]!), 'rekey-child')
+  await world.outcome(begin())
+  assert.equal(client.eventsOf('child-rekey-failed')[0]?.error.code, 'PEER_SAID_TEMPORARY_FAILURE')
+  assert.equal(client.session.sa.state, 'established')
+  Object.assign(gateway.session.env, { keyExchanges })
+  await world.outcome(begin())
+  assert.equal(client.eventsOf('child-rekeyed').length, 1)
+  await assertOne(world, both)
+})
 
 /** What the gateway answers to a CREATE_CHILD_SA request with this in it. */
 async function refusal(peer: Stranger, messageId: number, payloads: readonly Payload[]): Promise<NotifyPayload | null> {
