@@ -12,7 +12,7 @@ import { ExchangeFailure } from './failure.ts'
 import { lookAtRelief } from './make-before-break.ts'
 import { rekeyChild, retryLater } from './rekey-child.ts'
 import { retryDelay } from './retry.ts'
-import { hasTwin, type ChildSa } from './sa.ts'
+import { hasTwin, isStanding, type ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** A soft limit was reached: it is to be replaced. Each direction tells, and an updated state tells again. */
@@ -73,11 +73,25 @@ export async function handleChildDeadlines(session: Session): Promise<void> {
       if (child.state === 'deleted') await session.closeChild(child, 'rekeyed')
       else if (child.relieves !== null) await lookAtRelief(session, child)
       else if (child.expiry === 'hard') void session.runExchange((current) => replaceExpired(current, child), 'create-child')
+      else if (isUnsent(session, child)) await sendAtLast(session, child)
       else void session.runExchange((current) => rekeyChild(current, child), 'rekey-child')
     }
     if (child.idleAt !== null && child.idleAt <= now) await checkUse(session, child)
   }
   session.armChildren()
+}
+
+/** The kernel has refused what is sent on, when what it replaced went. */
+function isUnsent({ sa }: Session, child: ChildSa): boolean {
+  return (
+    isStanding(child) && child.installed.outboundHalf === 'pending' && !sa.children.some(({ successor }) => successor === child)
+  )
+}
+
+async function sendAtLast(session: Session, child: ChildSa): Promise<void> {
+  await session.activate(child)
+  // A rekey was put off meanwhile.
+  if (child.dueAt === null && child.expiry !== 'none') child.dueAt = session.env.clock.now()
 }
 
 /** strongSwan: idle is what carried nothing in either direction since it was installed, or for as long as its child says. */

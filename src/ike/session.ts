@@ -24,6 +24,7 @@ import { inherited, merged, type MobikeWork } from './mobike-state.ts'
 import type { Opening } from './opening.ts'
 import type { Responding } from './peer-rounds.ts'
 import { NOT_REDIRECTED, type Redirections } from './redirection.ts'
+import { retryDelay } from './retry.ts'
 import type { ChildSa, IkeSa, Role } from './sa.ts'
 import { Turns } from './turns.ts'
 
@@ -559,11 +560,15 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** From now on its successor is what we send on. */
   async activate(successor: ChildSa): Promise<void> {
-    await this.#unlessRefused(
+    const isDone = await this.#unlessRefused(
       this.env.books.activate(successor.installed).then((isNew) => {
         if (isNew) this.env.report({ event: 'child-activated', sa: this.sa, child: successor })
       }),
     )
+    // One that waits for the end of another is looked at anyway.
+    if (isDone || successor.relieves !== null) return
+    successor.dueAt = this.env.clock.now() + retryDelay(this.env.entropy)
+    this.armChildren()
   }
 
   /**
@@ -585,13 +590,15 @@ export class Session implements DeadlineOwner, WireDeadlines {
     await this.#unlessRefused(this.env.books.retire(child.installed))
   }
 
-  /** What the kernel refuses on the way is told and no reason to stop: the books try again. */
-  async #unlessRefused(change: Promise<unknown>): Promise<void> {
+  /** What the kernel refuses on the way is told and no reason to stop: the books try again what is to go. */
+  async #unlessRefused(change: Promise<unknown>): Promise<boolean> {
     try {
       await change
+      return true
     } catch (error) {
       if (!(error instanceof KernelError)) throw error
       this.env.report({ event: 'kernel-refused', error })
+      return false
     }
   }
 

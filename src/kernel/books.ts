@@ -328,6 +328,12 @@ export class Books {
       if (added.kind === 'refused') throw added.error
       const outward = installed.policies.filter(({ direction }) => direction === 'out')
       const error = firstRefusal(await this.#kernel.perform(this.#claim(installed, outward)))
+      // What it replaces has policies that serve as well. Without any nothing is sent on it: it is taken back.
+      if (error !== null && outward.some((policy) => this.#claims.get(policyKey(policy))?.length === 1)) {
+        const taken = await this.#one({ op: 'delete-state', id: idOf(installed.outbound) })
+        await this.#delete(this.#disclaim(installed, outward))
+        if (!isRefused(taken)) throw error
+      }
       this.#forgetPending(installed)
       installed.outboundHalf = 'installed'
       if (error !== null) throw error
@@ -729,6 +735,11 @@ function byRank(a: Claim, b: Claim): number {
 
 function isAbsent(error: KernelError): boolean {
   return error.code === 'KERNEL_NO_SUCH_STATE' || error.code === 'KERNEL_NO_SUCH_POLICY'
+}
+
+/** Whether what was to go stays. */
+function isRefused(outcome: Outcome): boolean {
+  return outcome.kind === 'refused' && !isAbsent(outcome.error)
 }
 
 function firstRefusal(outcomes: readonly Outcome[]): KernelError | null {

@@ -221,6 +221,25 @@ test('an outbound half the kernel refuses is still to come; a policy it refuses 
   assertEmpty(kernel, books)
 })
 
+for (const isTakenBack of [true, false]) {
+  test(`an outbound half whose policy is refused when there is none is ${isTakenBack ? 'still to come' : 'in without it, if it is not taken back'}`, async () => {
+    const { kernel, books, world: faults, install, installLater } = world()
+    const old = await install({ outboundSpi: 1 })
+    const young = await installLater({ outboundSpi: 2 })
+    await books.remove(old)
+    faults.refuse = ({ op }) => (op === 'set-policy' || (op === 'delete-state' && !isTakenBack) ? 12 : null)
+    await assert.rejects(books.activate(young), KernelError)
+    const { states, policies } = books.installed
+    assert.deepEqual([young.outboundHalf, states, policies], isTakenBack ? ['pending', 1, 2] : ['installed', 2, 2])
+    assert.deepEqual([kernel.states().length, kernel.policies().length], [states, policies])
+    faults.refuse = () => null
+    assert.equal(await books.activate(young), isTakenBack)
+    if (isTakenBack) assert.equal(spiInForce(kernel, 'out'), 2)
+    await books.remove(young)
+    assertEmpty(kernel, books)
+  })
+}
+
 test('while its outbound half is to come, a successor has its SPI for itself, and its ports move with it', async () => {
   const { kernel, books, install, installLater } = world()
   const ports = { localPort: 4500, remotePort: 32100 }

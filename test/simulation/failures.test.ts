@@ -1,7 +1,8 @@
 /** A kernel that refuses: whatever it refuses and whenever, both ends come to the same and nothing is left behind. */
 import assert from 'node:assert/strict'
 
-import { SECOND } from '../../src/base/time.ts'
+import { MINUTE, SECOND } from '../../src/base/time.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { ERRNO } from '../../src/kernel/refusals.ts'
 import type { Operation } from '../../src/kernel/vocabulary.ts'
 import { addClient, addGateway, flows } from './places.ts'
@@ -141,6 +142,37 @@ scenario('states that vanished from the kernel are no mistake when they are dele
   assert.equal(gateway.eventsOf('kernel-refused').length, 0)
   world.checksBooks = true
 })
+
+for (const refused of ['add-state', 'set-policy'] as const) {
+  scenario(
+    `the kernel refuses ${refused} for what a replaced CHILD_SA leaves to its successor: that is tried again`,
+    async (world) => {
+      const gateway = addGateway(world)
+      const client = addClient(world)
+      await world.initiate(client)
+      const [old] = client.session.sa.children
+      gateway.refuse = (operation) => {
+        const isOutward = operation.op === 'add-state' && operation.state.direction === 'out'
+        // With nothing in force already.
+        const isLast = refused === 'set-policy' && operation.op === 'set-policy' && operation.policy.direction === 'out'
+        return isOutward || isLast ? ERRNO.ENOBUFS : null
+      }
+      await world.outcome(client.session.runExchange((session) => rekeyChild(session, old!), 'rekey-child'))
+      await world.pass(10 * SECOND)
+      assert.equal(gateway.session.sa.children.length, 1)
+      if (refused === 'set-policy') {
+        const refuse = gateway.refuse
+        gateway.refuse = (operation) => (operation.op === 'set-policy' ? refuse(operation) : null)
+        await world.pass(MINUTE)
+        assert.ok(gateway.eventsOf('kernel-refused').length > 1)
+      }
+      assert.ok(!(await flows(world, client, gateway)))
+      gateway.refuse = null
+      await world.pass(MINUTE)
+      assert.ok(await flows(world, client, gateway))
+    },
+  )
+}
 
 scenarioOverSeeds('a kernel that refuses now and then, with a slow hand, leaves both ends consistent', 60, async (world) => {
   const dice = world.entropyFor('refusals')
