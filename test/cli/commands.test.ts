@@ -46,6 +46,12 @@ describe('sas', () => {
     )
   })
 
+  test('additional key exchanges stand below the first', async () => {
+    const sas = { ...BERN, ake1: 'ML_KEM_768', ake7: 'ECP_384' }
+    const { stdout } = await run(['sas'], { answers: { 'list-sas': { events: [{ bern: sas }] } } })
+    assert.match(stdout, / x25519 *\n *mlkem768 *\n *ecp384 *\n/)
+  })
+
   test('a CHILD_SA that may not work, or does not, says so, and how large packets may be', async () => {
     const sas = (more: Plain): FakeDaemon => {
       const child = { ...((BERN['child-sas'] as Plain)['office-3'] as Plain), mtu: '1438', ...more }
