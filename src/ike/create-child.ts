@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from 'node:util'
 
 import { Writer } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
+import type { Milliseconds } from '../base/time.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import { find, findNotify, notify } from '../message/ikev2/find.ts'
 import { additionalKeyExchanges, childSuiteOf } from '../negotiate/proposals.ts'
@@ -86,8 +87,13 @@ export async function addChild(session: Session, connection: ChildConnection, as
 }
 
 /** The same a little later, unless the peer has made it by then. */
-export async function addChildLater(session: Session, connection: ChildConnection, asked: AskedTraffic): Promise<ChildSa> {
-  await session.putOff(retryDelay(session.env.entropy), { connection, asked })
+export async function addChildLater(
+  session: Session,
+  connection: ChildConnection,
+  asked: AskedTraffic | undefined,
+  delay: Milliseconds = retryDelay(session.env.entropy),
+): Promise<ChildSa> {
+  await session.putOff(delay, { connection, asked })
   return addChild((await session.heir) ?? session.last, connection, asked)
 }
 

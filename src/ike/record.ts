@@ -19,6 +19,7 @@ import type { NatFacts } from '../nat/detection.ts'
 import type { Detection, Move } from '../nat/path.ts'
 import { suiteOf, type ChosenTransforms } from '../negotiate/proposals.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
+import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import type { DeadlineName } from './deadlines.ts'
 import type { Window } from './exchange.ts'
@@ -27,7 +28,7 @@ import type { ChildSa, InterfaceIds, Role } from './sa.ts'
 import type { Session } from './session.ts'
 
 /** To be raised with every change of what is in a record: another layout is not read. */
-export const RECORD_LAYOUT = 1
+export const RECORD_LAYOUT = 2
 
 export interface IkeRecord {
   readonly connection: string
@@ -63,6 +64,15 @@ export interface IkeRecord {
   readonly path: PathRecord
   readonly deadlines: Readonly<Partial<Record<DeadlineName, Milliseconds>>>
   readonly children: readonly ChildRecord[]
+  readonly wanted: readonly WantedRecord[]
+}
+
+/** A CHILD_SA that the peer had no time for, and when it is asked for again. */
+interface WantedRecord {
+  readonly connection: string
+  /** Null: what it is configured with. */
+  readonly asked: AskedTraffic | null
+  readonly at: Milliseconds
 }
 
 /** What `espalier nat` shows of it. */
@@ -147,6 +157,10 @@ export function recordOf(session: Session): IkeRecord | null {
     path: { detection, moves, moveCount, keepalivesSent, keepalivesSuppressed },
     deadlines,
     children: sa.children.map(childRecordOf),
+    // What nobody waits for by name a packet asks for again.
+    wanted: session.putOffs.flatMap(({ at, wanted }) =>
+      wanted === undefined ? [] : [{ connection: wanted.connection.name, asked: wanted.asked ?? null, at }],
+    ),
   }
 }
 

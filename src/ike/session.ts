@@ -107,7 +107,7 @@ export interface Yield {
   readonly isTie: boolean
 }
 
-interface PutOff {
+export interface PutOff {
   readonly at: Milliseconds
   readonly wanted: WantedChild | undefined
   readonly resume: () => void
@@ -347,6 +347,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   #armRetry(): void {
     if (this.#putOff.length > 0) this.setDeadline('retry', Math.min(...this.#putOff.map(({ at }) => at)))
+  }
+
+  get putOffs(): readonly PutOff[] {
+    return this.#putOff
   }
 
   /** The CHILD_SAs that somebody waits for and the peer had no time for. */

@@ -29,6 +29,7 @@ import type { ChildConnection, Connection } from './connection.ts'
 import { childRefusalNotify } from './child.ts'
 import { handleChildDeadlines, handleHardExpiry, handleSoftExpiry } from './child-life.ts'
 import { Cookies } from './cookies.ts'
+import { addChildLater } from './create-child.ts'
 import { respondCreateChild } from './create-child-answer.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
 import { deleteIkeSa, endLife, respondInformational } from './delete.ts'
@@ -345,6 +346,15 @@ export class Shard implements SessionKeeper {
     }
     session.armChildren()
     startKeepalives(session)
+    for (const { connection: name, asked, at } of record.wanted) {
+      const child = connection.children.find((known) => known.name === name)
+      if (child === undefined) continue
+      const delay = Math.max(0, at + later - clock.now())
+      addChildLater(session, child, asked ?? undefined, delay).catch((error: unknown) => {
+        // What became of it was reported when it did.
+        if (!(error instanceof EspalierError)) throw error
+      })
+    }
     return true
   }
 

@@ -6,9 +6,16 @@ import assert from 'node:assert/strict'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { probe } from '../../src/ike/liveness.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { SimulatedNode } from './node.ts'
+import { summaryOf } from './packet.ts'
 import { addClient, addGateway, CLIENT, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
 import { scenario, type World } from './world.ts'
+
+const TWO_CHILDREN = [
+  { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'] },
+  { name: 'lab', local: ['10.2.0.0/16'], remote: ['10.3.0.0/16'] },
+]
 
 /** Whether a packet of each side arrives while nobody is there to key anything. */
 async function carries(world: World, client: SimulatedNode, gateway: SimulatedNode): Promise<boolean> {
@@ -75,6 +82,30 @@ scenario(
     assert.ok(await flows(world, client, gateway))
   },
 )
+
+scenario('a CHILD_SA that the peer has no time for is asked for again by the program that took over', async (world) => {
+  const gateway = addGateway(world, {
+    children: TWO_CHILDREN.map(({ name, local, remote }) => ({ name, local: remote, remote: local })),
+  })
+  const client = addClient(world, { children: TWO_CHILDREN })
+  await world.initiate(client)
+  const heal = world.network.tap((packet) =>
+    packet.source.address.equals(gateway.address) && summaryOf(packet) === 'CREATE_CHILD_SA request 0' ? [] : [packet],
+  )
+  const rekeyed = gateway.session.runExchange(rekeyIkeSa, 'rekey-ike')
+  const filter = { ike: 'home', child: 'lab' }
+  void client.gateway.control.initiate(filter, { patience: 'not-at-all', limits: false }, () => undefined)
+  await world.until(() => client.eventsOf('child-failed').length > 0, 'the gateway has no time')
+  await world.outcome(client.takeOver())
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(MINUTE)
+  for (const node of [client, gateway])
+    assert.deepEqual(
+      node.session.sa.children.map(({ connection }) => connection.name),
+      ['net', 'lab'],
+    )
+})
 
 scenario('what does not rest in time is deleted with the peer, and leaves nothing behind', async (world) => {
   const gateway = addGateway(world)
