@@ -8,10 +8,10 @@ import { hash as digest } from 'node:crypto'
 
 /** By OpenSSL's names: the length of the block that a key fills, and room for such a block and a digest. */
 const HASHES = {
-  sha1: { blockLength: 64, outer: new Uint8Array(64 + 20) },
-  sha256: { blockLength: 64, outer: new Uint8Array(64 + 32) },
-  sha384: { blockLength: 128, outer: new Uint8Array(128 + 48) },
-  sha512: { blockLength: 128, outer: new Uint8Array(128 + 64) },
+  sha1: { blockLength: 64, outer: Buffer.alloc(64 + 20) },
+  sha256: { blockLength: 64, outer: Buffer.alloc(64 + 32) },
+  sha384: { blockLength: 128, outer: Buffer.alloc(128 + 48) },
+  sha512: { blockLength: 128, outer: Buffer.alloc(128 + 64) },
 } as const
 const INNER_PAD = 0x36
 const OUTER_PAD = 0x5c
@@ -38,7 +38,8 @@ export function hmac(hash: HmacHash, key: Uint8Array, data: readonly Uint8Array[
     inner.set(part, at)
     at += part.length
   }
-  outer.set(digest(hash, inner, 'buffer'), blockLength)
+  // Of use to nobody without the key, and as text, one character for each octet, it takes half the time.
+  outer.write(digest(hash, inner, 'latin1'), blockLength, 'latin1')
   const mac = digest(hash, outer, 'buffer')
   // The key is in there, and in key derivation the data is as secret.
   inner.fill(0)

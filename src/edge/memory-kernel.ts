@@ -9,7 +9,7 @@
 import { hash } from 'node:crypto'
 
 import { assert } from '../base/assert.ts'
-import { concatBytes } from '../base/bytes.ts'
+import { Reader, Writer } from '../base/bytes.ts'
 import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
@@ -211,7 +211,7 @@ export class MemoryKernel implements Kernel {
       case 'allocate-spi': {
         const { source, destination } = operation
         for (let attempt = 0; attempt < SPI_ATTEMPTS; attempt++) {
-          const spi = FIRST_SPI + (new DataView(this.#entropy.bytes(4).slice().buffer).getUint32(0) & SPI_BITS)
+          const spi = FIRST_SPI + (new Reader(this.#entropy.bytes(4)).u32() & SPI_BITS)
           const key = stateKey({ spi, destination })
           if (this.#states.has(key) || this.#reservations.has(key)) continue
           this.#reservations.set(key, { id: { spi, source, destination }, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
@@ -523,6 +523,7 @@ export class MemoryKernel implements Kernel {
 
   /** Reservations and acquires are kept in the order they expire in. */
   #dropExpired(): void {
+    if (this.#reservations.size === 0 && this.#acquires.size === 0) return
     const now = this.#clock.now()
     for (const map of [this.#reservations, this.#acquires]) {
       for (const [key, { expiresAt }] of map) {
@@ -584,8 +585,15 @@ const NO_KEY = new Uint8Array()
 function withoutKeys(state: State): MemoryState {
   const { encryption, integrity, ...rest } = state
   const [key, integrityKey] = [encryption.key.dangerouslyReveal(), integrity?.key.dangerouslyReveal() ?? NO_KEY]
-  const facts = Uint16Array.of(encryption.id, encryption.keyLength ?? 0, integrity?.id ?? 0, Number(state.esn), key.length)
-  const sealed = concatBytes(new Uint8Array(facts.buffer), key, integrityKey)
+  const sealed = new Writer(10 + key.length + integrityKey.length)
+    .u16(encryption.id)
+    .u16(encryption.keyLength ?? 0)
+    .u16(integrity?.id ?? 0)
+    .u16(Number(state.esn))
+    .u16(key.length)
+    .bytes(key)
+    .bytes(integrityKey)
+    .finish()
   const seal = hash('sha256', sealed, 'hex')
   sealed.fill(0)
   return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal }

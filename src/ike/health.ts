@@ -96,14 +96,11 @@ export class HealthWatch {
     if (this.#at === null || this.#at > now || this.#isLooking) return
     this.#at = null
     const count = this.#mismatch === null ? Math.ceil((this.#watched.size * this.#interval) / PERIOD) : AT_ONCE
-    const asked = this.#take(Math.min(count, AT_ONCE)).filter((watched) => this.#isAskedAbout(watched, now))
+    const asked = this.#take(Math.min(count, AT_ONCE), now)
     const counts = !this.#isUncounted && (this.#mismatches === null || now - this.#mismatchesAt >= this.#interval)
     if (asked.length === 0 && !counts) return this.handleChange()
     this.#isLooking = true
-    void this.#look(asked, counts).finally(() => {
-      this.#isLooking = false
-      this.handleChange()
-    })
+    void this.#look(asked, counts)
   }
 
   #isAskedAbout(watched: Watched, now: Milliseconds): boolean {
@@ -125,23 +122,32 @@ export class HealthWatch {
   }
 
   async #look(asked: readonly Watched[], counts: boolean): Promise<void> {
-    const installed = asked.map(({ child }) => child.installed)
-    const { usages, stateMismatches } = await this.#env.books.look(installed, counts)
-    if (counts) this.#noteMismatches(stateMismatches)
-    asked.forEach((watched, i) => this.#lookAt(watched, usages[i] ?? null))
-    if (counts && this.#mismatch !== null) this.#search(this.#mismatch)
+    try {
+      const installed = asked.map(({ child }) => child.installed)
+      const { usages, stateMismatches } = await this.#env.books.look(installed, counts)
+      if (counts) this.#noteMismatches(stateMismatches)
+      asked.forEach((watched, i) => this.#lookAt(watched, usages[i] ?? null))
+      if (counts && this.#mismatch !== null) this.#search(this.#mismatch)
+    } finally {
+      this.#isLooking = false
+      this.handleChange()
+    }
   }
 
-  #take(count: number): readonly Watched[] {
-    const taken: Watched[] = []
-    const all = Math.min(count, this.#watched.size)
-    while (taken.length < all) {
+  /** The next so many, without those that are not to be asked about. */
+  #take(count: number, now: Milliseconds): readonly Watched[] {
+    const asked: Watched[] = []
+    for (let left = Math.min(count, this.#watched.size); left > 0;) {
       this.#round ??= this.#watched.values()
       const { value, done } = this.#round.next()
-      if (done === true) this.#round = null
-      else taken.push(value)
+      if (done === true) {
+        this.#round = null
+        continue
+      }
+      left--
+      if (this.#isAskedAbout(value, now)) asked.push(value)
     }
-    return taken
+    return asked
   }
 
   /** At what it has carried. Who needs to know why the kernel will not tell asks again, and tells. */

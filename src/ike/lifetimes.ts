@@ -138,9 +138,8 @@ export function isSoftLimitReached({ installed, installedAt }: ChildSa, usage: C
 /** `value` less anything up to `rand`, but never 0, which is no limit. */
 function lessRandom(value: bigint, rand: bigint, entropy: Entropy): bigint {
   const choices = rand + 1n < value ? rand + 1n : value
-  const bytes = entropy.bytes(6)
-  const view = new DataView(bytes.buffer, bytes.byteOffset)
-  const random = BigInt(view.getUint16(0) * 2 ** 32 + view.getUint32(2))
+  const bytes = new Reader(entropy.bytes(6))
+  const random = BigInt(bytes.u16() * 2 ** 32 + bytes.u32())
   return value - ((choices * random) >> 48n)
 }
 

@@ -243,12 +243,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** Adds a piece of work (turns.ts). What it throws is our own mistake: it costs this IKE_SA and no other. */
   enqueue(work: () => void | Promise<void>): void {
-    const failed = (error: unknown): Promise<void> => this.breakDown(error)
     this.turns.enqueue(() => {
       try {
-        return work()?.catch(failed)
+        return work()?.catch((error: unknown) => this.breakDown(error))
       } catch (error) {
-        return failed(error)
+        return this.breakDown(error)
       }
     })
   }

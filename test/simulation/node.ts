@@ -325,23 +325,29 @@ export class SimulatedNode implements Attachment {
   }
 
   #perform(memory: MemoryKernel, operations: readonly Operation[]): Promise<readonly Outcome[]> {
-    for (const operation of this.#driver.remembers ? operations : []) {
-      if (operation.op !== 'add-state') continue
-      const { encryption, integrity } = operation.state
-      for (const key of [encryption.key, integrity?.key]) if (key !== undefined) this.#driver.noteSecret(key.dangerouslyReveal())
-    }
-    const told = (outcomes: readonly Outcome[]): readonly Outcome[] =>
-      this.tellsLastUse ? outcomes : outcomes.map(withoutLastUse)
-    if (this.#driver.kernelLatency === 0)
-      return this.tellsLastUse ? memory.perform(operations) : memory.perform(operations).then(told)
+    if (this.#driver.remembers) this.#noteKeys(operations)
+    if (this.#driver.kernelLatency === 0) return this.#outcomes(memory, operations)
     this.kernelOperationsPending++
     return new Promise((resolve) => {
       this.#driver.scheduleAt(this, this.#driver.kernelLatency, () => {
         this.kernelOperationsPending--
         // Done when its time comes, not when it was asked for: the kernel may have changed meanwhile. It never rejects.
-        void memory.perform(operations).then((outcomes) => resolve(told(outcomes)))
+        void this.#outcomes(memory, operations).then(resolve)
       })
     })
+  }
+
+  #outcomes(memory: MemoryKernel, operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    const outcomes = memory.perform(operations)
+    return this.tellsLastUse ? outcomes : outcomes.then((all) => all.map(withoutLastUse))
+  }
+
+  #noteKeys(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      if (operation.op !== 'add-state') continue
+      const { encryption, integrity } = operation.state
+      for (const key of [encryption.key, integrity?.key]) if (key !== undefined) this.#driver.noteSecret(key.dangerouslyReveal())
+    }
   }
 
   /** As another core would do it: the answers come later, and the gateway goes on meanwhile. */
