@@ -366,6 +366,28 @@ scenario('a responder that chooses them and does not say so is not believed', as
   assert.match(message, /does not support IKE_INTERMEDIATE/)
 })
 
+for (const [what, payloads, code] of [
+  ['nothing', [], 'PEER_INVALID_SYNTAX'],
+  ['another method', [KE(KeId.CURVE448, new Uint8Array(56).fill(5))], 'PEER_INVALID_SYNTAX'],
+  ['a ciphertext that is too short', [KE(KeId.ML_KEM_768, new Uint8Array(1087))], 'KE_INVALID'],
+  ['an encapsulation key instead of a ciphertext', [KE(KeId.ML_KEM_768, new Uint8Array(1184))], 'KE_INVALID'],
+  ['an error', [notify(NotifyType.NO_PROPOSAL_CHOSEN)], 'PEER_SAID_NO_PROPOSAL_CHOSEN'],
+  // It gives keys that nobody else has: no answer to what comes after it is authentic.
+  ['a ciphertext of nobody', [KE(KeId.ML_KEM_768, new Uint8Array(1088))], 'PEER_SILENT'],
+] as const) {
+  scenario(`an initiator whose IKE_INTERMEDIATE is answered with ${what} gives up, and nothing is left`, async (world) => {
+    const peer = new Stranger(world, GATEWAY, CLIENT)
+    const client = addClient(world, { ikeProposals: [MLKEM] })
+    const failing = world.failure(client.gateway.initiate('home', 'net'))
+    const choice = { exchangeType: IKE_INTERMEDIATE, proposal: parseProposal(MLKEM, 'ike') }
+    const answering = peer.answerHandshake(payloads, [], [SUPPORTED], choice)
+    assert.equal((await failing).code, code)
+    await answering
+    await world.pass(SECOND)
+    assert.equal(client.sessions().length, 0)
+  })
+}
+
 scenario('half-open IKE_SAs with IKE_INTERMEDIATE go in time, in whatever state they are', async (world) => {
   const gateway = addOther(world)
   for (let count = 0; count < 3; count++) {

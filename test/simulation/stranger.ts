@@ -28,7 +28,7 @@ import {
 } from '../../src/message/ikev2/message.ts'
 import type { Payload } from '../../src/message/ikev2/payload.ts'
 import { natDetectionHash, type SpiPair } from '../../src/nat/detection.ts'
-import { parseProposal, suiteOf, toWire } from '../../src/negotiate/proposals.ts'
+import { parseProposal, suiteOf, toWire, type SuiteProposal } from '../../src/negotiate/proposals.ts'
 import type { Entropy } from '../../src/ports.ts'
 import { PSK } from './configuration.ts'
 import type { Attachment, Link, Realm } from './network.ts'
@@ -218,14 +218,22 @@ export class Stranger implements Attachment {
 
   /**
    * As responder: answers an IKE_SA_INIT request, with `init` in it, and an IKE_AUTH request with these payloads as they
-   * stand, and after it as many as are answered in `further`.
+   * stand, and after it as many as are answered in `further`. Of another exchange type and with another choice if told.
    */
-  async answerHandshake(first: Answer, further: readonly Answer[] = [], init: readonly Payload[] = []): Promise<void> {
+  async answerHandshake(
+    first: Answer,
+    further: readonly Answer[] = [],
+    init: readonly Payload[] = [],
+    { exchangeType, proposal }: { readonly exchangeType: number; readonly proposal: SuiteProposal } = {
+      exchangeType: ExchangeType.IKE_AUTH,
+      proposal: IKE_PROPOSAL,
+    },
+  ): Promise<void> {
     const request = await this.answer()
     const { header, payloads } = parseMessage(request)
     const [ke, nonce] = [find(payloads, 'KE'), find(payloads, 'Nonce')]
     assert(ke !== null && nonce !== null, 'a request has a key exchange and a nonce')
-    this.sendInitAnswer(request, init)
+    this.sendInitAnswer(request, init, proposal)
     const spis = { initiatorSpi: header.initiatorSpi, responderSpi: this.initiatorSpi }
     const sharedSecret = this.keyExchange.agree(ke.data)
     this.keys = deriveIkeKeys({ suite: SUITE, nonceInitiator: nonce.data, nonceResponder: this.nonce, sharedSecret, ...spis })
@@ -234,7 +242,7 @@ export class Stranger implements Attachment {
     const sealer = createSealer(SUITE, this.keys.er, this.keys.ar, this.entropy)
     for (const [index, answer] of [first, ...further].entries()) {
       await this.answer()
-      const answered = { exchangeType: ExchangeType.IKE_AUTH, messageId: index + 1, fromInitiator: false, response: true }
+      const answered = { exchangeType, messageId: index + 1, fromInitiator: false, response: true }
       this.send(writeProtectedMessage({ ...spis, ...answered }, typeof answer === 'function' ? answer() : answer, sealer))
     }
   }
