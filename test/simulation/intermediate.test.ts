@@ -420,6 +420,21 @@ scenario('messages of IKE_INTERMEDIATE that were changed on the way are not hear
   assert.ok(await flows(world, client, gateway))
 })
 
+scenario('an IKE_SA with additional key exchanges goes over to another program, and is rekeyed with as many', async (world) => {
+  const { gateway, client } = addBoth(world, [`${MLKEM}-ke2_ecp256`])
+  await world.initiate(client)
+  for (const node of [gateway, client]) {
+    await world.outcome(node.takeOver())
+    const proposal = formatProposal(node.session.sa.proposal!)
+    assert.ok(proposal.endsWith('/CURVE_25519/KE1_ML_KEM_768/KE2_ECP_256'))
+    node.gateway.control.rekey({ ike: 'home', ikeId: null, child: null, childId: null }, false)
+    await world.pass(10 * SECOND)
+    assert.equal(formatProposal(node.session.sa.proposal!), proposal)
+    assert.ok(await flows(world, client, gateway))
+  }
+  assert.equal(client.eventsOf('ike-rekeyed').length, 2)
+})
+
 function summaryIs(packet: Packet, exchangeType: number): boolean {
   const bytes = ikeBytes(packet)
   return bytes !== null && parseMessage(bytes).header.exchangeType === exchangeType
