@@ -11,11 +11,11 @@ import { SECOND } from '../../src/base/time.ts'
 import { createKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { AuthMethod, ExchangeType, NotifyType, ProtocolId } from '../../src/iana/ikev2.ts'
 import { KeId } from '../../src/iana/transforms.ts'
-import { notify } from '../../src/message/ikev2/find.ts'
+import { findNotify, notify } from '../../src/message/ikev2/find.ts'
 import type { Header } from '../../src/message/ikev2/header.ts'
 import { parseMessage, writeMessage, writePayloads } from '../../src/message/ikev2/message.ts'
 import { payloadTypeOf, type Payload } from '../../src/message/ikev2/payload.ts'
-import { parseProposal } from '../../src/negotiate/proposals.ts'
+import { parseProposal, toWire } from '../../src/negotiate/proposals.ts'
 import * as arbitrary from '../message/ikev2/arbitrary.ts'
 import { mutated, mutations, withLength } from '../message/ikev2/hostile.ts'
 import type { ConnectionWords } from './configuration.ts'
@@ -132,6 +132,53 @@ scenario('whatever a peer says in IKE_INTERMEDIATE, the first or a later one, it
   }
   await undisturbed(world, attack, { gateway: { ikeProposals: [proposal, suite] } })
 })
+
+scenario(
+  'whatever a peer says in IKE_FOLLOWUP_KE, after a CREATE_CHILD_SA that asks for it, it harms nobody else',
+  async (world) => {
+    const proposal = 'aes128gcm16-curve25519-ke1_ecp256-ke2_x448'
+    const attack = async (gateway: SimulatedNode): Promise<void> => {
+      let madeAll = 0
+      for (let number = 0; number < 150; number++) {
+        const peer = new Stranger(world, address(number), GATEWAY)
+        await peer.init()
+        const auth = peer.authPayloads('stranger@example.org')
+        peer.send(peer.protectedRequest(IKE_AUTH, 1, [...auth, notify(NotifyType.INITIAL_CONTACT)]))
+        await peer.answer()
+        const ke = (group: number): Payload => ({ kind: 'KE', group, data: createKeyExchange(group, peer.entropy).publicValue })
+        const [, tsi, tsr] = peer.childOffer(0xcafe_0002)
+        const offer: Payload = {
+          kind: 'SA',
+          proposals: [toWire(parseProposal(proposal, 'esp'), 1, Uint8Array.of(0xca, 0xfe, 0, 2))],
+        }
+        const nonce: Payload = { kind: 'Nonce', data: peer.entropy.bytes(32) }
+        peer.send(peer.protectedRequest(CREATE_CHILD_SA, 2, [offer, nonce, ke(KeId.CURVE25519), tsi!, tsr!]))
+        const linkTo = (payloads: readonly Payload[]): Payload => {
+          const link = findNotify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
+          assert.ok(link !== null)
+          return notify(NotifyType.ADDITIONAL_KEY_EXCHANGE, link.data.slice())
+        }
+        let link = linkTo(peer.open(await peer.answer()))
+        const before = number % 2
+        if (before === 1) {
+          peer.send(peer.protectedRequest(IKE_FOLLOWUP_KE, 3, [ke(KeId.ECP_256), link]))
+          link = linkTo(peer.open(await peer.answer()))
+        }
+        const next = [ke(before === 0 ? KeId.ECP_256 : KeId.CURVE448), link]
+        const { firstType, content } = spoiled(`follow-up ${number}`, next)
+        peer.send(peer.sealedRequest(IKE_FOLLOWUP_KE, 3 + before, firstType, content))
+        await world.pass(SECOND)
+        madeAll += gateway.sessions().some(({ sa }) => sa.children.length === 2) ? 1 : 0
+      }
+      // Most of it makes no sense.
+      assert.ok(gateway.eventsOf('create-refused').length + gateway.eventsOf('ike-failed').length >= 50)
+      assert.ok(madeAll < 75)
+      await world.pass(61 * SECOND)
+      assert.equal(gateway.gateway.books.installed.spis, 0)
+    }
+    await undisturbed(world, attack, { gateway: { proposals: [proposal, 'aes128gcm16'] } })
+  },
+)
 
 scenario('whatever a peer says in a later round of IKE_AUTH, after rounds that held, it harms nobody', async (world) => {
   const attack = async (gateway: SimulatedNode): Promise<void> => {

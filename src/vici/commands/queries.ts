@@ -22,9 +22,10 @@ export const queryCommands: Handlers = {
   /** `noblock` changes nothing: a listing waits for nobody. */
   'list-sas': async (request, context) => {
     const filter = saFilter(request)
-    const sessions = context.operations.gateway.sessions().filter(({ sa }) => fitsIke(sa, filter))
-    for (let i = 0; i < sessions.length; i += SESSIONS_AT_ONCE)
-      await listSas(sessions.slice(i, i + SESSIONS_AT_ONCE), filter, context)
+    // charon knows nothing of one that is being made to replace another.
+    const listed = context.operations.gateway.sessions().filter((session) => !session.isSuccessor && fitsIke(session.sa, filter))
+    for (let i = 0; i < listed.length; i += SESSIONS_AT_ONCE)
+      await listSas(listed.slice(i, i + SESSIONS_AT_ONCE), filter, context)
     return section()
   },
 

@@ -56,7 +56,7 @@ export function planDay(world: World): Plan {
   world.kernelLatency = dice.chance(0.6) ? 0 : dice.chance(0.5) ? 0.05 : dice.below(50)
   world.keyExchangeLatency = dice.chance(0.8) ? 0 : dice.below(200)
   const clientCount = dice.chance(0.75) ? 1 : dice.chance(0.7) ? 2 : 3
-  const lives = throwLives(dice, thrown.isCalm)
+  const lives = { ...throwLives(dice, thrown.isCalm), ...throwMore(world.entropyFor('more key exchanges')) }
   // A packet that is overtaken by the delete of the IKE_SA it was sent in finds nobody.
   const keepsOrder = thrown.isCalm && lives.reauth > 0
   const traits = keepsOrder ? { ...thrown, link: { ...thrown.link, jitter: 0 } } : thrown
@@ -134,9 +134,20 @@ interface Lives {
   readonly dpd: Milliseconds
   readonly makeBeforeBreak: boolean
   readonly withKeyExchange: boolean
+  /** Additional key exchanges (RFC 9370) of IKE_SAs and CHILD_SAs, as the end of a proposal. */
+  readonly moreOfIke: string
+  readonly moreOfChild: string
 }
 
-function throwLives(dice: Dice, isCalm: boolean): Lives {
+/** By dice of their own: those of a day fall as they did before there were any. */
+function throwMore(dice: Dice): Pick<Lives, 'moreOfIke' | 'moreOfChild'> {
+  if (!dice.chance(0.3)) return { moreOfIke: '', moreOfChild: '' }
+  // A long one goes in fragments.
+  const more = (): string => ['', '-ke1_x448', '-ke1_x448', '-ke2_mlkem768', '-ke1_x448-ke3_ecp256'][dice.below(5)]!
+  return { moreOfIke: more(), moreOfChild: more() }
+}
+
+function throwLives(dice: Dice, isCalm: boolean): Omit<Lives, 'moreOfIke' | 'moreOfChild'> {
   return {
     child: (4 + dice.below(8)) * MINUTE,
     ike: (12 + dice.below(30)) * MINUTE,
@@ -193,11 +204,17 @@ function clientSide(site: Site, lives: Lives): ConnectionWords {
   }
 }
 
-function common(site: Site, { ike, reauth, makeBeforeBreak }: Lives, rekeys: boolean): ConnectionWords {
+function common(site: Site, { ike, reauth, makeBeforeBreak, moreOfIke }: Lives, rekeys: boolean): ConnectionWords {
   const over = Math.max(4 * MINUTE, ike / 10)
   // Who broke a tunnel to make it anew goes on trying, and so may its peer, when it finds out.
   const unique = reauth > 0 && !makeBeforeBreak ? 'replace' : 'no'
-  return { unique, encap: site.encap, lifetime: { rekey: rekeys ? ike : 0, reauth: rekeys ? reauth : 0, over, rand: ike / 5 } }
+  const ikeProposals = [`aes128gcm16-prfsha256-curve25519${moreOfIke}`]
+  return {
+    unique,
+    ikeProposals,
+    encap: site.encap,
+    lifetime: { rekey: rekeys ? ike : 0, reauth: rekeys ? reauth : 0, over, rand: ike / 5 },
+  }
 }
 
 function childrenOf(
@@ -210,7 +227,9 @@ function childrenOf(
     `10.${100 + index}.0.0/16`,
     {
       name: childName(i),
-      proposals: [lives.withKeyExchange ? 'aes128gcm16-curve25519' : 'aes128gcm16'],
+      proposals: [
+        lives.withKeyExchange || lives.moreOfChild !== '' ? `aes128gcm16-curve25519${lives.moreOfChild}` : 'aes128gcm16',
+      ],
       childLifetime: { time: rekeys ? { rekey: lives.child, life: lives.child + 5 * MINUTE, rand: lives.child / 5 } : NO_LIMIT },
     },
   ])
