@@ -30,7 +30,7 @@ export interface CharonOptions {
 const PLUGINS =
   'random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 chapoly gcm kdf hmac cmac xcbc ' +
   'aes sha1 sha2 md5 ctr ccm kernel-netlink socket-default vici updown eap-identity eap-md5 eap-mschapv2 ' +
-  'xauth-generic attr counters'
+  'attr counters'
 
 export class Charon {
   readonly host: Host

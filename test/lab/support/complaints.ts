@@ -36,7 +36,8 @@ const STARTING: readonly Explanation[] = [
 /** Of two that rekey at the same time. */
 export const MEETING: readonly Explanation[] = [
   {
-    pattern: /detected (?:CHILD|IKE)_REKEY collision with (?:CHILD|IKE)_(?:REKEY|DELETE)|rekey collision (?:won|lost)/,
+    pattern:
+      /detected (?:CHILD|IKE)_REKEY collision with (?:CHILD|IKE)_(?:REKEY|DELETE)|rekey collision (?:won|lost)|colliding exchange did not result in an IKE_SA/,
     why: 'both rekeyed the same SA; the nonces decided (RFC 7296 2.8.1, 2.8.2)',
   },
   {
@@ -51,6 +52,11 @@ export const MEETING: readonly Explanation[] = [
   {
     pattern: /\[JOB\] CHILD_SA ESP\/0x[0-9a-f]+\/\S+ not found for rekey/,
     why: 'charon comes back to what it put off, and it has been rekeyed meanwhile',
+  },
+  {
+    pattern:
+      /ignoring request with ID \d+, already processing|peer may not have noticed IKE_SA rekey collision|retransmit 1 of request with message ID|received retransmit of request with ID/,
+    why: 'charon throws away a response whose number is that of the request that it is busy with, and asks again or learns of it later',
   },
 ]
 
