@@ -13,7 +13,7 @@ import { Reader, Writer } from '../base/bytes.ts'
 import { Endpoint, type IpAddress, IpRange } from '../base/ip.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
-import { markKey, policyKey, portMaskOf } from '../kernel/selectors.ts'
+import { policyKey, portMaskOf } from '../kernel/selectors.ts'
 import type {
   Encapsulation,
   KernelCapabilities,
@@ -32,6 +32,7 @@ import type {
   Usage,
 } from '../kernel/vocabulary.ts'
 import type { Clock, Entropy, Kernel } from '../ports.ts'
+import { StateTable } from './state-table.ts'
 
 /** An allocated SPI, or the state that waits for an acquire to be answered, lives this long (Linux: net.core.xfrm_acq_expires, as the real edge sets it). */
 export const ACQUIRE_EXPIRES: Milliseconds = 165 * SECOND
@@ -101,6 +102,7 @@ export interface MemoryKernelOptions {
 }
 
 interface LiveState {
+  readonly id: StateId
   state: MemoryState
   readonly addedAt: Milliseconds
   /** Sent so far, or highest received. */
@@ -130,7 +132,8 @@ class MemoryContents implements StateContents {
     const { encryptionId, integrityId, seal } = this.#live.state
     assert(encryption.id === encryptionId && (integrity?.id ?? null) === integrityId, 'a state goes on with its algorithms')
     const isNew = { replayed: 0, integrityFailed: 0, dying: false }
-    return { ...this.#live, seen: new Set(this.#live.seen), state: { ...rest, encryptionId, integrityId, seal }, ...isNew }
+    const moved = { id: idOf(state), state: { ...rest, encryptionId, integrityId, seal } }
+    return { ...this.#live, ...moved, seen: new Set(this.#live.seen), ...isNew }
   }
 
   destroy(): void {
@@ -157,8 +160,8 @@ export class MemoryKernel implements Kernel {
   readonly #refuse: (operation: Operation) => number | null
   /** Oldest first, which is the order Linux searches policies of equal priority in. */
   readonly #policies = new Map<string, Policy>()
-  readonly #states = new Map<string, LiveState>()
-  readonly #reservations = new Map<string, Reservation>()
+  readonly #states = new StateTable<LiveState>()
+  readonly #reservations = new StateTable<Reservation>()
   readonly #acquires = new Map<string, LiveAcquire>()
   readonly #counters = new Map<string, number>()
   #acquireSequence = 0
@@ -178,7 +181,7 @@ export class MemoryKernel implements Kernel {
 
   /** Installed states, oldest first, reservations not included. */
   states(): readonly MemoryState[] {
-    return [...this.#states.values()].map((live) => live.state)
+    return Array.from(this.#states.values(), (live) => live.state)
   }
 
   /** Installed policies, oldest first. */
@@ -189,7 +192,7 @@ export class MemoryKernel implements Kernel {
   /** SPIs allocated and not yet installed, given back or expired. */
   reservations(): readonly StateId[] {
     this.#dropExpired()
-    return [...this.#reservations.values()].map((reservation) => reservation.id)
+    return Array.from(this.#reservations.values(), (reservation) => reservation.id)
   }
 
   /** How many of each there are. */
@@ -212,9 +215,9 @@ export class MemoryKernel implements Kernel {
         const { source, destination } = operation
         for (let attempt = 0; attempt < SPI_ATTEMPTS; attempt++) {
           const spi = FIRST_SPI + (new Reader(this.#entropy.bytes(4)).u32() & SPI_BITS)
-          const key = stateKey({ spi, destination })
-          if (this.#states.has(key) || this.#reservations.has(key)) continue
-          this.#reservations.set(key, { id: { spi, source, destination }, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
+          const id = { spi, source, destination }
+          if (this.#states.get(id) !== undefined || this.#reservations.get(id) !== undefined) continue
+          this.#reservations.add({ id, expiresAt: this.#clock.now() + ACQUIRE_EXPIRES })
           return { kind: 'spi', spi }
         }
         return refused(operation, ERRNO.ENOENT, 'Failed to find a free SPI')
@@ -224,25 +227,23 @@ export class MemoryKernel implements Kernel {
       case 'update-state':
         return this.#update(operation, operation.state)
       case 'delete-state': {
-        const key = stateKey(operation.id)
-        if (this.#reservations.delete(key)) return { kind: 'done' }
-        if (!this.#states.delete(key)) return refused(operation, ERRNO.ESRCH, null)
+        if (this.#reservations.delete(operation.id)) return { kind: 'done' }
+        if (!this.#states.delete(operation.id)) return refused(operation, ERRNO.ESRCH, null)
         this.#nextTimeout = undefined
         return { kind: 'done' }
       }
       case 'query-state': {
-        const live = this.#states.get(stateKey(operation.id))
+        const live = this.#states.get(operation.id)
         return live === undefined ? refused(operation, ERRNO.ESRCH, null) : { kind: 'usage', usage: this.#usageOf(live) }
       }
       case 'query-drops':
         return { kind: 'drops', stateMismatches: this.#counters.get('XfrmInStateMismatch') ?? 0 }
       case 'read-state':
       case 'take-state': {
-        const key = stateKey(operation.id)
-        const live = this.#states.get(key)
+        const live = this.#states.get(operation.id)
         if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
         if (operation.op === 'take-state') {
-          this.#states.delete(key)
+          this.#states.delete(operation.id)
           this.#nextTimeout = undefined
         }
         return { kind: 'contents', contents: new MemoryContents(live) }
@@ -261,23 +262,23 @@ export class MemoryKernel implements Kernel {
 
   #add(operation: Extract<Operation, { op: 'add-state' }>): Outcome {
     const { state, contents } = operation
-    const key = stateKey(state)
-    if (this.#states.has(key)) return refused(operation, ERRNO.EEXIST, null)
+    if (this.#states.get(state) !== undefined) return refused(operation, ERRNO.EEXIST, null)
     this.#nextTimeout = undefined
     if (contents !== undefined) {
       assert(contents instanceof MemoryContents, 'a state goes on in the kernel that it was taken from')
-      this.#states.set(key, contents.goOnAs(state))
+      this.#states.add(contents.goOnAs(state))
       return { kind: 'done' }
     }
     // A reservation has no mark, and goes for a state that has one as well.
-    if (state.direction === 'in') this.#reservations.delete(stateKey({ ...state, mark: null }))
+    if (state.direction === 'in') this.#reservations.delete({ spi: state.spi, destination: state.destination })
     // The state that waits for an answer goes for the one it asked for, or the one that serves its template (Linux: xfrm_state_add).
     for (const [acquireKey, acquire] of this.#acquires) {
       const isAnswered =
         acquire.sequence === state.acquireSequence || (state.direction === 'out' && acquireKey === templateKey(state))
       if (isAnswered) this.#acquires.delete(acquireKey)
     }
-    this.#states.set(key, {
+    this.#states.add({
+      id: idOf(state),
       state: withoutKeys(state),
       addedAt: this.#clock.now(),
       sequence: 0n,
@@ -293,7 +294,7 @@ export class MemoryKernel implements Kernel {
   }
 
   #update(operation: Operation, state: State): Outcome {
-    const live = this.#states.get(stateKey(state))
+    const live = this.#states.get(state)
     if (live === undefined) return refused(operation, ERRNO.ESRCH, null)
     if ((live.state.encapsulation === null) !== (state.encapsulation === null)) return refused(operation, ERRNO.EINVAL, null)
     if (!live.state.source.equals(state.source))
@@ -329,9 +330,10 @@ export class MemoryKernel implements Kernel {
   /** Takes an ESP packet off the wire, to the inbound state of its destination, SPI and mark and through the inbound policies. */
   receive(packet: ProtectedPacket, mark = 0): Reception {
     this.#dropExpired()
-    const key = stateKey(packet)
-    if (this.#reservations.has(key)) return this.#drop('XfrmAcquireError')
-    const live = this.#states.get(key) ?? this.#markedState(packet, mark)
+    // An ESP packet has no mark; who reserved its SPI had none, either.
+    const place = { spi: packet.spi, destination: packet.destination }
+    if (this.#reservations.get(place) !== undefined) return this.#drop('XfrmAcquireError')
+    const live = this.#states.get(place) ?? this.#markedState(packet, mark)
     if (live === undefined || live.state.direction !== 'in') return this.#drop('XfrmInNoStates')
     const { state } = live
     if ((state.encapsulation === null) !== (packet.encapsulation === null)) return this.#drop('XfrmInStateMismatch')
@@ -374,7 +376,7 @@ export class MemoryKernel implements Kernel {
 
   /** Makes a state behave as if it had sent or received everything up to `sequence`: nobody simulates that many packets. */
   skipSequence(id: StateId, sequence: bigint): void {
-    const live = this.#states.get(stateKey(id))
+    const live = this.#states.get(id)
     if (live === undefined) return
     live.sequence = sequence
     live.packets = sequence
@@ -397,9 +399,9 @@ export class MemoryKernel implements Kernel {
   /** Raises the expire events whose time has come. */
   handleTimeout(): void {
     const now = this.#clock.now()
-    for (const [key, live] of this.#states) {
+    for (const live of this.#states.values()) {
       const { softSeconds, hardSeconds } = live.state.limits
-      if (hardSeconds > 0 && now >= live.addedAt + hardSeconds * SECOND) this.#expire(key, live)
+      if (hardSeconds > 0 && now >= live.addedAt + hardSeconds * SECOND) this.#expire(live)
       else if (softSeconds > 0 && !live.dying && now >= live.addedAt + softSeconds * SECOND) this.#tellSoft(live)
     }
   }
@@ -496,7 +498,7 @@ export class MemoryKernel implements Kernel {
   #chargeable(live: LiveState): boolean {
     const { hardBytes, hardPackets, softBytes, softPackets } = live.state.limits
     if (reached(live.bytes, hardBytes) || reached(live.packets, hardPackets)) {
-      this.#expire(stateKey(live.state), live)
+      this.#expire(live)
       return false
     }
     if (!live.dying && (reached(live.bytes, softBytes) || reached(live.packets, softPackets))) this.#tellSoft(live)
@@ -512,24 +514,26 @@ export class MemoryKernel implements Kernel {
   #tellSoft(live: LiveState): void {
     live.dying = true
     this.#nextTimeout = undefined
-    this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: false })
+    this.#onEvent({ event: 'expire', id: live.id, reqid: live.state.reqid, hard: false })
   }
 
-  #expire(key: string, live: LiveState): void {
-    this.#states.delete(key)
+  #expire(live: LiveState): void {
+    this.#states.delete(live.id)
     this.#nextTimeout = undefined
-    this.#onEvent({ event: 'expire', id: idOf(live.state), reqid: live.state.reqid, hard: true })
+    this.#onEvent({ event: 'expire', id: live.id, reqid: live.state.reqid, hard: true })
   }
 
   /** Reservations and acquires are kept in the order they expire in. */
   #dropExpired(): void {
     if (this.#reservations.size === 0 && this.#acquires.size === 0) return
     const now = this.#clock.now()
-    for (const map of [this.#reservations, this.#acquires]) {
-      for (const [key, { expiresAt }] of map) {
-        if (now < expiresAt) break
-        map.delete(key)
-      }
+    for (const { id, expiresAt } of this.#reservations.values()) {
+      if (now < expiresAt) break
+      this.#reservations.delete(id)
+    }
+    for (const [key, { expiresAt }] of this.#acquires) {
+      if (now < expiresAt) break
+      this.#acquires.delete(key)
     }
   }
 
@@ -541,10 +545,6 @@ export class MemoryKernel implements Kernel {
   #drop(counter: string): Reception {
     return { kind: 'dropped', counter: this.#count(counter) }
   }
-}
-
-function stateKey({ spi, destination, mark }: Pick<StateId, 'spi' | 'destination' | 'mark'>): string {
-  return `${destination.toString()} ${spi}${markKey(mark ?? null)}`
 }
 
 /** Whether packets of that mark are meant. */
@@ -571,8 +571,9 @@ function marked(packet: PlainPacket, mark: number, ifId: number): PlainPacket {
 }
 
 /** What others see of it. */
-function unmarked({ mark: _mark, ifId: _ifId, ...packet }: PlainPacket): PlainPacket {
-  return packet
+function unmarked(packet: PlainPacket): PlainPacket {
+  const { source, destination, protocol, sourcePort, destinationPort, length } = packet
+  return { source, destination, protocol, sourcePort, destinationPort, length }
 }
 
 function reached(value: bigint, limit: bigint): boolean {
@@ -583,20 +584,45 @@ const NO_KEY = new Uint8Array()
 
 /** What the kernel keeps of a state; who installed the keys may destroy them afterwards. */
 function withoutKeys(state: State): MemoryState {
-  const { encryption, integrity, ...rest } = state
+  const { encryption, integrity, spi, source, destination, mark, direction, mode, reqid, esn, replayWindow } = state
+  const { encapsulation, selector, limits, copyDf, copyEcn, copyDscpOut, copyDscpIn, acquireSequence, setMark, ifId } = state
   const [key, integrityKey] = [encryption.key.dangerouslyReveal(), integrity?.key.dangerouslyReveal() ?? NO_KEY]
   const sealed = new Writer(10 + key.length + integrityKey.length)
     .u16(encryption.id)
     .u16(encryption.keyLength ?? 0)
     .u16(integrity?.id ?? 0)
-    .u16(Number(state.esn))
+    .u16(Number(esn))
     .u16(key.length)
     .bytes(key)
     .bytes(integrityKey)
     .finish()
   const seal = hash('sha256', sealed, 'hex')
   sealed.fill(0)
-  return { ...rest, encryptionId: encryption.id, integrityId: integrity?.id ?? null, seal }
+  // Field by field: an object that is the rest of another has its fields looked up one after the other each time.
+  return {
+    spi,
+    source,
+    destination,
+    mark,
+    direction,
+    mode,
+    reqid,
+    esn,
+    replayWindow,
+    encapsulation,
+    selector,
+    limits,
+    copyDf,
+    copyEcn,
+    copyDscpOut,
+    copyDscpIn,
+    acquireSequence,
+    setMark,
+    ifId,
+    encryptionId: encryption.id,
+    integrityId: integrity?.id ?? null,
+    seal,
+  }
 }
 
 /** Linux compares the parts under a mask, so a range of ports that is no aligned power of two matches more than it says. */

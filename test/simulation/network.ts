@@ -84,10 +84,7 @@ export class Network {
   send(packet: Packet, from: Realm, link: Link): void {
     this.note('sent', packet)
     let packets: readonly Packet[] = [packet]
-    for (const tap of this.#taps) {
-      const [only] = packets
-      packets = only !== undefined && packets.length === 1 ? tap(only) : packets.flatMap(tap)
-    }
+    for (const tap of this.#taps) packets = packets.length === 1 ? tap(packets[0]!) : packets.flatMap(tap)
     if (packets.length === 0) this.lose(packet, 'the tap took it')
     for (const one of packets) this.carry(one, from, link)
   }

@@ -87,6 +87,8 @@ export class SimulatedNode implements Attachment {
   mtu: number | null = 1500
   /** While it sleeps nothing is handled and what arrives is lost. */
   isAsleep = false
+  /** When it does something by itself, as it was when anything last happened to it; of use in long worlds. Infinity: never. */
+  wakesAt: Milliseconds | null = null
   /** Its kernel's events come when there is no room for them. */
   isDeafToKernel = false
   configuration: GatewayConfiguration

@@ -77,8 +77,6 @@ export class World implements Driver {
   readonly #queue = new DeadlineHeap<Scheduled>()
   /** Nodes at which anything may have happened since the last checks. */
   readonly #touched = new Set<SimulatedNode>()
-  /** When they do something by themselves, as it was when they were last touched; only in long worlds. */
-  readonly #wakesAt = new Map<SimulatedNode, Milliseconds>()
 
   constructor(seed: string, { isLong = false, remembers = true }: WorldOptions = {}) {
     this.seed = seed
@@ -151,7 +149,7 @@ export class World implements Driver {
   }
 
   #wakeOf(node: SimulatedNode): Milliseconds {
-    return (this.isLong ? this.#wakesAt.get(node) : undefined) ?? wakeOf(node)
+    return (this.isLong ? node.wakesAt : null) ?? wakeOf(node)
   }
 
   /** Lets the next thing happen, and all that follows from it at once. False when there is nothing to wait for. */
@@ -208,23 +206,24 @@ export class World implements Driver {
       const settled = (): void => {
         try {
           this.#check()
-          if (happens()) this.#whenSettled(settled)
+          if (happens()) void SETTLED.then(settling)
           else resolve()
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)))
         }
       }
-      this.#whenSettled(settled)
+      const settling = (): void => this.#whenSettled(settled)
+      void SETTLED.then(settling)
     })
   }
 
   /**
-   * Ticks begin when no promise is left to settle, if they are asked for while promises do; a turn of the real event
+   * To be called while promises settle: ticks that are asked for then begin when none is left; a turn of the real event
    * loop costs more, and is needed only where a scenario waits for two things at once.
    */
   #whenSettled(then: () => void): void {
-    const isTick = this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0
-    void SETTLED.then(() => (isTick ? process.nextTick(then) : void setImmediate(then)))
+    if (this.isLong && ++this.#settled % TICKS_IN_A_ROW !== 0) process.nextTick(then)
+    else setImmediate(then)
   }
 
   #check(): void {
@@ -232,7 +231,7 @@ export class World implements Driver {
     const touched = this.#touched
     for (const node of touched) {
       for (const { sa } of node.sessions()) this.#noteKeys(sa, node)
-      this.#wakesAt.set(node, wakeOf(node))
+      node.wakesAt = wakeOf(node)
     }
     checkNodes(touched, this.checksBooks)
     for (const invariant of this.invariants) invariant()

@@ -8,15 +8,14 @@ import assert from 'node:assert/strict'
 import { PayloadType } from '../../../src/iana/ikev2.ts'
 import { ikeBytes, summaryOf, type Packet } from '../packet.ts'
 
-/** Octets of a header, and of the SPIs it begins with; where it has the flags and the message ID (RFC 7296 3.1). */
+/** Octets of a header; where it has the flags and the message ID (RFC 7296 3.1). */
 const HEADER = 28
-const SPIS = 16
 const FLAGS = 19
 const MESSAGE_ID = 20
 
 export class WireWatch {
-  /** By SPIs; then flags, message ID and number of the fragment, to the first message sent under them. */
-  readonly #sent = new Map<string, Map<number, Uint8Array>>()
+  /** By SPIs (spisOf); then flags, message ID and number of the fragment, to the first message sent under them. */
+  readonly #sent = new Map<number, Map<number, Uint8Array>>()
   count = 0
 
   /** A tap. */
@@ -32,7 +31,7 @@ export class WireWatch {
     this.count++
     const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     const fragment = first === PayloadType.SKF ? head.readUInt16BE(HEADER + 4) : 0
-    const spis = head.toString('latin1', 0, SPIS)
+    const spis = spisOf(head)
     let sent = this.#sent.get(spis)
     if (sent === undefined) this.#sent.set(spis, (sent = new Map()))
     // 16 bits, the three of the flags that have a meaning, and 32: a number holds 53.
@@ -41,4 +40,12 @@ export class WireWatch {
     if (before === undefined) sent.set(key, bytes)
     else if (head.compare(before) !== 0) assert.fail(`a message ID is used once: ${summaryOf(packet)}`)
   }
+}
+
+/**
+ * Of either SPI, which are random, as many bits as a number holds of both. Two pairs that it takes for one would be found to
+ * have sent different messages under one message ID: an alarm too many, and none too few.
+ */
+function spisOf(head: Buffer): number {
+  return head.readUInt32BE(4) * 2 ** 21 + (head.readUInt32BE(12) >>> 11)
 }
