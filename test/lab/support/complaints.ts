@@ -31,6 +31,7 @@ export interface Explanation {
 /** Of any run, from the start of the daemons. */
 const STARTING: readonly Explanation[] = [
   { pattern: /\[LIB\] dropped capabilities, running as uid 0/, why: 'charon says as whom it runs' },
+  { pattern: /\[LIB\] plugin 'xauth-generic': failed to load/, why: 'strongSwan 6 is unpacked without it' },
 ]
 
 /** Of two that rekey at the same time. */
@@ -42,8 +43,8 @@ export const MEETING: readonly Explanation[] = [
   },
   {
     pattern:
-      /N\(TEMP_FAIL\)|TEMPORARY_FAILURE|unable to create CHILD_SA while rekeying IKE_SA|peer initiated rekeying, but a child is half-open/,
-    why: 'one rekeyed the IKE_SA while the other rekeyed or deleted a CHILD_SA: not now (RFC 7296 2.25)',
+      /N\(TEMP_FAIL\)|TEMPORARY_FAILURE|unable to create CHILD_SA while rekeying IKE_SA|peer initiated rekeying, but (?:a child is half-open|we did too and already sent IKE_FOLLOWUP_KE)/,
+    why: 'one rekeyed the IKE_SA while the other rekeyed or deleted a CHILD_SA, or came after further key exchanges of the other had begun: not now (RFC 7296 2.25, RFC 9370 2.2.4)',
   },
   {
     pattern: /(?:CHILD|IKE)_SA rekeying failed, trying again in \d+ seconds/,

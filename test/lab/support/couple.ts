@@ -7,6 +7,7 @@
 import { Charon } from './charon.ts'
 import { Espalier } from './espalier.ts'
 import { type Host, Lab, type LabOwner } from './network.ts'
+import type { StrongswanVersion } from './strongswan.ts'
 
 export const PEERS = ['charon', 'espalier'] as const
 export type PeerName = (typeof PEERS)[number]
@@ -14,6 +15,8 @@ export type PeerName = (typeof PEERS)[number]
 export const ADDRESS = { charon: '192.0.2.1', espalier: '192.0.2.2' } as const
 export const HOME = { charon: '10.10.1.1', espalier: '10.20.0.1' } as const
 const NETWORK = { charon: '10.10.1.0/24', espalier: '10.20.0.0/24' } as const
+
+const QUICK = { ike: 'aes128gcm16-prfsha256-x25519', net: 'aes128gcm16-x25519', one: 'aes128gcm16' }
 
 export interface Couple {
   readonly hosts: Readonly<Record<PeerName, Host>>
@@ -26,6 +29,10 @@ export interface CoupleText {
   readonly ike?: string
   /** Lines of the child. */
   readonly child?: string
+  /** Instead of quick ones, of which those of `net` have perfect forward secrecy. */
+  readonly proposals?: { readonly ike: string; readonly net: string; readonly one: string }
+  /** Of charon; 6 does ML-KEM. */
+  readonly version?: StrongswanVersion
   /** How long a packet is on its way between the two, in milliseconds. */
   readonly delayMs?: number
 }
@@ -44,13 +51,16 @@ export async function couple(owner: LabOwner, text: CoupleText = {}): Promise<Co
       await hosts[peer].run('tc', ['qdisc', 'add', 'dev', 'wan', 'root', 'netem', 'delay', `${text.delayMs}ms`])
   }
   const [charon, espalier] = await Promise.all([
-    Charon.start(hosts.charon, { configuration: configuration('charon', text) }),
+    Charon.start(hosts.charon, {
+      configuration: configuration('charon', text),
+      ...(text.version === undefined ? {} : { version: text.version }),
+    }),
     Espalier.start(hosts.espalier, { configuration: configuration('espalier', text) }),
   ])
   return { hosts, charon, espalier }
 }
 
-function configuration(own: PeerName, { ike = '', child = '' }: CoupleText): string {
+function configuration(own: PeerName, { ike = '', child = '', proposals = QUICK }: CoupleText): string {
   const side = (peer: PeerName): string => `{
       auth = psk
       id = ${peer}.example
@@ -61,7 +71,7 @@ connections {
     version = 2
     local_addrs = ${ADDRESS[own]}
     remote_addrs = ${ADDRESS[other(own)]}
-    proposals = aes128gcm16-prfsha256-x25519
+    proposals = ${proposals.ike}
     ${ike}
     local ${side(own)}
     remote ${side(other(own))}
@@ -69,13 +79,13 @@ connections {
       net {
         local_ts = ${NETWORK[own]}
         remote_ts = ${NETWORK[other(own)]}
-        esp_proposals = aes128gcm16-x25519
+        esp_proposals = ${proposals.net}
         ${child}
       }
       one {
         local_ts = ${NETWORK[own]}[tcp]
         remote_ts = ${NETWORK[other(own)]}[tcp]
-        esp_proposals = aes128gcm16
+        esp_proposals = ${proposals.one}
         ${child}
       }
     }
