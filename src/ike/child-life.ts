@@ -4,11 +4,10 @@
  */
 import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
-import { NotifyType } from '../iana/ikev2.ts'
 import { sameTraffic } from './asked-traffic.ts'
 import { createChild } from './create-child.ts'
 import { deleteChildSa, deleteIkeSa } from './delete.ts'
-import { ExchangeFailure } from './failure.ts'
+import { isTemporary } from './failure.ts'
 import { lookAtRelief } from './make-before-break.ts'
 import { rekeyChild, retryLater } from './rekey-child.ts'
 import { retryDelay } from './retry.ts'
@@ -54,8 +53,7 @@ async function replaceExpired(session: Session, child: ChildSa): Promise<void> {
     if (!(error instanceof EspalierError)) throw error
     env.report({ event: 'child-failed', sa, name: child.connection.name, error })
     // RFC 7296 2.25: the peer is replacing the IKE_SA, or this CHILD_SA.
-    const isTemporary = error instanceof ExchangeFailure && error.notify === NotifyType.TEMPORARY_FAILURE
-    if (isTemporary && sa.state === 'established') retryLater(session, child, retryDelay(env.entropy))
+    if (isTemporary(error) && sa.state === 'established') retryLater(session, child, retryDelay(env.entropy))
     else await deleteChildSa(session, child)
   }
 }

@@ -31,7 +31,7 @@ import {
 import { configuredTraffic, isCarriedBy, sameTraffic, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { isPeerSilent, SA_CLOSED, type Received } from './exchange.ts'
-import { ExchangeFailure, misbehaved, notNow } from './failure.ts'
+import { ExchangeFailure, isTemporary, misbehaved, notNow } from './failure.ts'
 import { endIfForgetful, FollowUps } from './follow-up.ts'
 import { groupDemanded, preferredGroup, secretAsInitiator } from './groups.ts'
 import { rejectUnknownCritical } from './init.ts'
@@ -125,10 +125,6 @@ export async function inLasting<Outcome>(
   // When no other one came about, this one may stand all the same.
   const next = (await at.heir) ?? at.last
   return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, isPutOff ? patience - 1 : patience)
-}
-
-function isTemporary(outcome: unknown): boolean {
-  return outcome instanceof ExchangeFailure && outcome.notify === NotifyType.TEMPORARY_FAILURE
 }
 
 /** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */

@@ -79,6 +79,12 @@ export function notNow(message: string): ExchangeFailure {
   return new ExchangeFailure('peer-incompatible', 'TEMPORARY_FAILURE', message, NotifyType.TEMPORARY_FAILURE)
 }
 
+/** The peer has no time for what was asked for, or has forgotten it: it may be asked again (RFC 7296 2.25, RFC 9370 2.2.4). */
+export function isTemporary(error: unknown): boolean {
+  const { TEMPORARY_FAILURE, STATE_NOT_FOUND } = NotifyType
+  return error instanceof ExchangeFailure && (error.notify === TEMPORARY_FAILURE || error.notify === STATE_NOT_FOUND)
+}
+
 /** The peer answered with an error notify. */
 export function refusedByPeer(notifyType: number): ExchangeFailure {
   return refusal(notifyType, 'notify error')
