@@ -137,7 +137,7 @@ export type IkeEvent =
   | { readonly event: 'ike-resumed'; readonly sa: IkeSa }
   | { readonly event: 'child-resumed'; readonly sa: IkeSa; readonly child: ChildSa; readonly isLost: boolean }
   /** The peer was silent, and tries are left. */
-  /** The peer has brought up `other` while we were at `sa`, which is given up. */
+  /** `other` was brought up, by the peer most likely, while we were at `sa`, which is given up. */
   | { readonly event: 'initiation-overtaken'; readonly sa: IkeSa; readonly other: IkeSa }
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */

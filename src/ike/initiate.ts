@@ -4,6 +4,7 @@
  */
 import { EspalierError, messageOf } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
+import type { Milliseconds } from '../base/time.ts'
 import { formatGateway, type GatewayIdentity } from '../message/ikev2/redirect.ts'
 import type { Way } from '../nat/path.ts'
 import { initialLocalPort } from '../nat/ports.ts'
@@ -40,8 +41,8 @@ export interface InitiationOptions {
   readonly asked?: AskedTraffic
   /** An IKE_SA that the peer has begun with us along this way, if it has what is to be made; asked before another try. */
   readonly standIn?: (way: Way) => Session | null
-  /** One that the peer has brought up since this one was begun, and that does as well; asked before IKE_AUTH. */
-  readonly overtaking?: (session: Session) => Session | null
+  /** One that was brought up since then, and that does as well; asked before IKE_AUTH (ties.ts). */
+  readonly overtaking?: (session: Session, since: Milliseconds) => Session | null
 }
 
 /**
@@ -60,6 +61,7 @@ export async function initiate(
   let redirections = options.redirections ?? NOT_REDIRECTED
   let redirectedTo: Way | null = null
   let natsMet = 0
+  const since = env.clock.now()
   for (let attempt = 1; ;) {
     found = redirectedTo ?? options.between ?? (await endpointsOf(env, connection, found))
     const { local, remote } = found
@@ -71,7 +73,7 @@ export async function initiate(
         `connection ${connection.name} is not initiated: the gateway is shutting down`,
       )
     const session = open(local, remote, redirections)
-    const failure = await attemptOnce(session, child, options)
+    const failure = await attemptOnce(session, child, since, options)
     if (failure === null) return session
     if (failure instanceof Overtaken) return takeOther(failure.other, child, options.asked)
     if (failure instanceof Redirected) {
@@ -92,17 +94,17 @@ export async function initiate(
   }
 }
 
-/** The peer has brought up another one, which is enough. */
+/** Another one was brought up, which is enough. */
 class Overtaken extends EspalierError {
   override readonly name = 'Overtaken'
   readonly other: Session
   constructor(other: Session) {
-    super('caller', 'OVERTAKEN', `the peer has brought up ${other.toString()} meanwhile`)
+    super('caller', 'OVERTAKEN', `${other.toString()} was brought up meanwhile`)
     this.other = other
   }
 }
 
-/** What is to be made is made in what the peer has brought up, unless it is there. */
+/** What is to be made is made in what was brought up, unless it is there. */
 async function takeOther(other: Session, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
   try {
     if (child !== null) await addChild(other, child, asked)
@@ -117,6 +119,7 @@ async function takeOther(other: Session, child: ChildConnection | null, asked: A
 async function attemptOnce(
   session: Session,
   child: ChildConnection | null,
+  since: Milliseconds,
   { asked, overtaking }: InitiationOptions,
 ): Promise<EspalierError | null> {
   const { env, sa } = session
@@ -126,7 +129,7 @@ async function attemptOnce(
       env.report({ event: 'ike-initiating', sa })
       await initiateInit(session)
       await initiateIntermediate(session)
-      const other = overtaking?.(session) ?? null
+      const other = overtaking?.(session, since) ?? null
       if (other !== null) throw new Overtaken(other)
       const hasDealtWithChild = await initiateAuth(session, child, asked)
       startKeepalives(session)

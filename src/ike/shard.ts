@@ -61,7 +61,7 @@ import { roam, settle } from './roam.ts'
 import { IkeSa, isUsable, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
-import { broughtUpSince, renewedByPeer } from './ties.ts'
+import { broughtUpSince, renewed } from './ties.ts'
 import { deleteSuperseded, exactRemoteId } from './uniqueness.ts'
 
 /** Datagrams one IKE_SA may have waiting; a peer with a window of one needs a handful. */
@@ -146,8 +146,8 @@ export class Shard implements SessionKeeper {
     const standIn = (way: Way): Session | null => this.#standIn(connection, child, way, options.asked)
     // One that is to replace another has that one beside it.
     const more = options.between === undefined ? { standIn } : {}
-    const overtaking = (session: Session): Session | null =>
-      broughtUpSince(session, exactRemoteId(connection), this.sessionsOf(connection.name))
+    const overtaking = (session: Session, since: Milliseconds): Session | null =>
+      broughtUpSince(since, session, exactRemoteId(connection), this.sessionsOf(connection.name))
     return initiate(this.#env, open, connection, child, () => this.#isStopping, { overtaking, ...more, ...options })
   }
 
@@ -660,7 +660,7 @@ export class Shard implements SessionKeeper {
     const { connection, local, remote } = session.sa
     assert(connection !== null, 'an IKE_SA that stands has a connection')
     const overtaking = (): Session | null =>
-      asked === undefined ? null : renewedByPeer(session, asked, this.sessionsOf(connection.name))
+      asked === undefined ? null : renewed(session, asked, this.sessionsOf(connection.name))
     const options = { between: { local, remote }, redirections, overtaking, ...(asked === undefined ? {} : { asked }) }
     return this.initiate(connection, child, undefined, options)
   }
@@ -694,7 +694,8 @@ export class Shard implements SessionKeeper {
     standIn: () => Session | null,
   ): Promise<Session> {
     assert(connection !== null, 'an IKE_SA that stood has a connection')
-    const overtaking = (session: Session): Session | null => broughtUpSince(session, remoteId, this.sessionsOf(connection.name))
+    const overtaking = (session: Session, since: Milliseconds): Session | null =>
+      broughtUpSince(since, session, remoteId, this.sessionsOf(connection.name))
     return this.initiate(connection, child, undefined, {
       // As if for the first time: the ports are those that IKE_SA_INIT goes between.
       otherwise: {

@@ -58,27 +58,47 @@ export function staying(made: Session): Session {
   return to.sa.state === 'established' ? to : made
 }
 
-/** What the peer has brought up since `session` was begun with it, of `candidates`: one is enough. */
-export function broughtUpSince({ sa }: Session, remoteId: Identity | null, candidates: readonly Session[]): Session | null {
+/**
+ * What has been brought up with the peer since `session` was begun, or one before it in vain, by whom ever, of `candidates`: one is enough. If it
+ * is not known whom the peer will prove to be, who is at the very same place is taken for it.
+ */
+export function broughtUpSince(
+  since: Milliseconds,
+  { sa }: Session,
+  remoteId: Identity | null,
+  candidates: readonly Session[],
+): Session | null {
   if (sa.connection?.unique === 'never') return null
-  return candidates.find((other) => isPeers(other, sa, remoteId) && other.sa.established! >= sa.created) ?? null
+  const isBroughtUp = (other: Session): boolean =>
+    isThere(other) &&
+    other.sa.established! >= since &&
+    (remoteId === null ? other.sa.remote.equals(sa.remote) : isWith(other, remoteId, sa))
+  return candidates.find(isBroughtUp) ?? null
 }
 
-/** What the peer has made to take the place of `old`, with a CHILD_SA for `asked`, of `candidates`. */
-export function renewedByPeer(old: Session, asked: AskedTraffic, candidates: readonly Session[]): Session | null {
+/** What has come in the place of `old`, with a CHILD_SA for `asked`, of `candidates`. */
+export function renewed(old: Session, asked: AskedTraffic, candidates: readonly Session[]): Session | null {
+  const { sa } = old
   const isRenewal = (other: Session): boolean =>
     other !== old.last &&
-    other.sa.created > old.sa.created &&
-    isPeers(other, old.sa, old.sa.remoteId) &&
+    // Where there may be any number it is the peer that has renewed it.
+    (sa.connection?.unique !== 'never' || other.sa.originalRole === 'responder') &&
+    other.sa.created > sa.created &&
+    isThere(other) &&
+    sa.remoteId !== null &&
+    isWith(other, sa.remoteId, sa) &&
     other.sa.children.some((child) => isUsable(child) && isCarriedBy(child, asked, other.sa))
   return candidates.find(isRenewal) ?? null
 }
 
-/** Whether that peer has begun it, and it stands and is to stay. */
-function isPeers({ sa: other, yields }: Session, sa: IkeSa, remoteId: Identity | null): boolean {
-  if (other.originalRole !== 'responder' || other.state !== 'established' || yields !== null) return false
-  if (remoteId === null || other.remoteId === null || !identitiesEqual(other.remoteId, remoteId)) return false
-  return other.remote.address.family === sa.remote.address.family
+/** It stands and is to stay. */
+function isThere({ sa, yields }: Session): boolean {
+  return sa.state === 'established' && yields === null
+}
+
+function isWith({ sa: other }: Session, remoteId: Identity, { remote }: IkeSa): boolean {
+  const isPeer = other.remoteId !== null && identitiesEqual(other.remoteId, remoteId)
+  return isPeer && other.remote.address.family === remote.address.family
 }
 
 /** It goes for another one when that time is over (uniqueness.ts). */

@@ -639,7 +639,7 @@ function wordNegotiation(
       return speaker.tell(
         'ike',
         1,
-        () => `peer has set up IKE_SA ${saName(event.other)} meanwhile, giving up ours`,
+        () => `IKE_SA ${saName(event.other)} was set up meanwhile, giving up this one`,
         () => ({ other: event.other.uniqueId }),
       )
     case 'nat-detected':
