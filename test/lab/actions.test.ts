@@ -1,6 +1,6 @@
 /**
- * What begins by itself, with strongSwan's charon at the other end: tunnels that traffic asks for, tunnels whose peer
- * died, was cut off or closed them; and what shunts let pass or drop.
+ * What begins and ends by itself, with strongSwan's charon at the other end: tunnels that traffic asks for, tunnels whose
+ * peer died, was cut off or closed them, whoever began them; tunnels that nobody uses; and what shunts let pass or drop.
  *
  *   charon 192.0.2.1 ──── 192.0.2.2 espalier
  *
@@ -11,6 +11,7 @@ import { test, type TestContext } from 'node:test'
 
 import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
+import { comesTo } from './support/listed.ts'
 import { type Host, Lab } from './support/network.ts'
 import { eventually } from './support/process.ts'
 import { countWire, takeWire } from './support/wire.ts'
@@ -22,8 +23,17 @@ const NETWORK = { charon: '10.10.1.0/24', espalier: '10.20.0.0/24' }
 /** A peer that is gone is given up after 0.5 + 0.5 * 1.8 + ... = 6 s. */
 const SETTINGS = 'retransmit_timeout = 0.5\nretransmit_tries = 4\n'
 
+/** Nothing that comes in from the other one is heard. */
+const CUT = `
+table inet cut {
+  chain arriving { type filter hook prerouting priority raw; iifname "wan" drop; }
+}`
+
+const PEERS = ['espalier', 'charon'] as const
+type PeerName = (typeof PEERS)[number]
+
 interface Two {
-  readonly hosts: Readonly<Record<'charon' | 'espalier', Host>>
+  readonly hosts: Readonly<Record<PeerName, Host>>
   startCharon(child?: string, ike?: string): Promise<Charon>
   startEspalier(child?: string, ike?: string, moreChildren?: string): Promise<Espalier>
 }
@@ -46,7 +56,7 @@ async function two(t: TestContext): Promise<Two> {
   }
 }
 
-function configuration(own: 'charon' | 'espalier', child: string, ike: string, moreChildren = ''): string {
+function configuration(own: PeerName, child: string, ike: string, moreChildren = ''): string {
   const other = own === 'charon' ? 'espalier' : 'charon'
   return `
 connections {
@@ -87,7 +97,7 @@ async function pings(from: Host, to: string, source: string): Promise<boolean> {
 }
 
 /** The flow of somebody who goes on trying; through the tunnel, for without one pings would get through in the clear. */
-async function works({ hosts }: Two, from: 'charon' | 'espalier' = 'espalier'): Promise<void> {
+async function works({ hosts }: Two, from: PeerName = 'espalier'): Promise<void> {
   const other = from === 'charon' ? 'espalier' : 'charon'
   await eventually(`a ping from behind ${from} gets through`, async () => {
     const isAnswered = await pings(hosts[from], HOME[other], HOME[from])
@@ -145,70 +155,110 @@ test("charon's trap gets its tunnel from espalier, for the packet that asked", a
   await endsEmpty(espalier)
 })
 
-test('a peer that was killed is given up, and dpd_action = restart brings the tunnel back when it is there again', async (t) => {
-  const peers = await two(t)
-  const charon = await peers.startCharon()
-  const espalier = await peers.startEspalier('start_action = start\ndpd_action = restart', 'dpd_delay = 2s\nkeyingtries = 0')
-  await works(peers)
-  await charon.kill()
-  await eventually('espalier tries again', () =>
-    Promise.resolve(espalier.events('child-restarting').length > 0 ? true : undefined),
-  )
-  assert.match(String(espalier.events('child-restarting')[0]?.msg), /^restarting CHILD_SA net$/)
-  assert.ok(espalier.events('liveness-checked').length > 0)
-  assert.equal(await carrying(espalier.host), 0)
-  // As after a power failure.
-  await peers.hosts.charon.run('ip', ['xfrm', 'state', 'flush'])
-  await peers.hosts.charon.run('ip', ['xfrm', 'policy', 'flush'])
-  await peers.startCharon()
-  await works(peers)
-  await endsEmpty(espalier)
-})
-
-test('a peer that was cut off is given up; dpd_action = trap waits for traffic, charon doing the same', async (t) => {
-  const peers = await two(t)
-  const charon = await peers.startCharon('dpd_action = trap', 'dpd_delay = 2s')
-  const espalier = await peers.startEspalier('start_action = start\ndpd_action = trap', 'dpd_delay = 2s')
-  await works(peers)
-  await peers.hosts.charon.run('ip', ['link', 'set', 'wan', 'down'])
-  for (const host of [peers.hosts.espalier, peers.hosts.charon])
-    await eventually(
-      `the tunnel is given up at ${host.name}`,
-      async () => ((await carrying(host)) === 0 ? true : undefined),
-      60_000,
+for (const initiator of PEERS) {
+  test(`${initiator} begins, charon is killed: it is given up, and dpd_action = restart brings the tunnel back when it is there again`, async (t) => {
+    const peers = await two(t)
+    const charon = await peers.startCharon()
+    const espalier = await peers.startEspalier('dpd_action = restart', 'dpd_delay = 2s\nkeyingtries = 0')
+    await { charon, espalier }[initiator].swanctl('--initiate', '--child', 'net')
+    await works(peers)
+    await charon.kill()
+    await eventually('espalier tries again', () =>
+      Promise.resolve(espalier.events('child-restarting').length > 0 ? true : undefined),
     )
-  await eventually('the trap is set', async () => ((await directions(espalier.host)).length === 3 ? true : undefined))
-  assert.equal(await pings(peers.hosts.espalier, HOME.charon, HOME.espalier), false)
-  await peers.hosts.charon.run('ip', ['link', 'set', 'wan', 'up'])
-  await peers.hosts.charon.run('ip', ['route', 'replace', NETWORK.espalier, 'via', ADDRESS.espalier])
-  await works(peers)
-  assert.match(await charon.log(), /giving up after 4 retransmits/)
-  await endsEmpty(espalier)
-})
+    assert.match(String(espalier.events('child-restarting')[0]?.msg), /^restarting CHILD_SA net$/)
+    assert.ok(espalier.events('liveness-checked').length > 0)
+    assert.equal(await carrying(espalier.host), 0)
+    // As after a power failure.
+    await peers.hosts.charon.run('ip', ['xfrm', 'state', 'flush'])
+    await peers.hosts.charon.run('ip', ['xfrm', 'policy', 'flush'])
+    await peers.startCharon()
+    await works(peers)
+    await endsEmpty(espalier)
+  })
 
-test('close_action: what charon closes is made again, or waits for traffic', async (t) => {
-  const peers = await two(t)
-  const charon = await peers.startCharon()
-  const espalier = await peers.startEspalier('start_action = start\nclose_action = start')
-  await works(peers)
-  await charon.swanctl('--terminate', '--child', 'net')
-  await eventually('it is made again', () =>
-    Promise.resolve(espalier.events('child-established').length === 2 ? true : undefined),
-  )
-  assert.equal(espalier.events('ike-established').length, 1)
-  await works(peers)
-  await espalier.configure(configuration('espalier', 'start_action = start\nclose_action = trap', ''))
-  await espalier.swanctl('--load-all', '--noprompt')
-  await eventually('it is started anew', () =>
-    Promise.resolve(espalier.events('child-established').length === 3 ? true : undefined),
-  )
-  await works(peers)
-  await charon.swanctl('--terminate', '--child', 'net')
-  await eventually('it is gone', async () => ((await carrying(espalier.host)) === 0 ? true : undefined))
-  assert.deepEqual(await directions(espalier.host), ['fwd', 'in', 'out'])
-  await works(peers)
-  await endsEmpty(espalier)
-})
+  test(`${initiator} begins, both are cut off: each gives the other up; dpd_action = trap waits for traffic`, async (t) => {
+    const peers = await two(t)
+    const charon = await peers.startCharon('dpd_action = trap', 'dpd_delay = 2s')
+    const espalier = await peers.startEspalier('dpd_action = trap', 'dpd_delay = 2s')
+    await { charon, espalier }[initiator].swanctl('--initiate', '--child', 'net')
+    await works(peers)
+    // Somewhere on the way: with MOBIKE, who has no route itself would wait for one.
+    for (const host of Object.values(peers.hosts)) await host.run('nft', ['-f', '-'], { input: CUT })
+    for (const host of [peers.hosts.espalier, peers.hosts.charon])
+      await eventually(
+        `the tunnel is given up at ${host.name}`,
+        async () => ((await carrying(host)) === 0 ? true : undefined),
+        60_000,
+      )
+    await eventually('the trap is set', async () => ((await directions(espalier.host)).length === 3 ? true : undefined))
+    assert.equal(await pings(peers.hosts.espalier, HOME.charon, HOME.espalier), false)
+    for (const host of Object.values(peers.hosts)) await host.run('nft', ['delete', 'table', 'inet', 'cut'])
+    await works(peers)
+    assert.match(await charon.log(), /giving up after 4 retransmits/)
+    await endsEmpty(espalier)
+  })
+
+  test(`${initiator} begins; close_action: what one closes waits for traffic at the other, or is made again by it`, async (t) => {
+    const peers = await two(t)
+    const charon = await peers.startCharon()
+    const espalier = await peers.startEspalier('close_action = trap')
+    const daemons = { charon, espalier }
+    const begins = (): Promise<string> => daemons[initiator].swanctl('--initiate', '--child', 'net')
+    await begins()
+    await works(peers)
+    await charon.swanctl('--terminate', '--child', 'net')
+    await eventually('it is gone', async () => ((await carrying(espalier.host)) === 0 ? true : undefined))
+    assert.deepEqual(await directions(espalier.host), ['fwd', 'in', 'out'])
+    await works(peers)
+
+    await espalier.swanctl('--terminate', '--ike', 'peer')
+    for (const name of PEERS) {
+      await daemons[name].configure(configuration(name, 'close_action = start', ''))
+      await daemons[name].swanctl('--load-all', '--noprompt')
+      await comesTo(daemons[name], 0, 0)
+    }
+    await begins()
+    await works(peers)
+    const established = { ike: espalier.events('ike-established').length, child: espalier.events('child-established').length }
+    for (const [index, name] of PEERS.entries()) {
+      await daemons[name].swanctl('--terminate', '--child', 'net')
+      await eventually('it is made again', () =>
+        Promise.resolve(espalier.events('child-established').length === established.child + index + 1 ? true : undefined),
+      )
+      await works(peers)
+    }
+    assert.equal(espalier.events('ike-established').length, established.ike)
+    await endsEmpty(espalier)
+  })
+
+  test(`${initiator} begins; inactivity: who has it closes the CHILD_SA when nobody uses it any more, and the IKE_SA stays`, async (t) => {
+    const peers = await two(t)
+    const charon = await peers.startCharon()
+    const espalier = await peers.startEspalier()
+    const daemons = { charon, espalier }
+    for (const watcher of PEERS) {
+      for (const name of PEERS) {
+        await daemons[name].configure(configuration(name, name === watcher ? 'inactivity = 3s' : '', ''))
+        await daemons[name].swanctl('--load-all', '--noprompt')
+      }
+      await daemons[initiator].swanctl('--initiate', '--child', 'net')
+      const spis = async (): Promise<Set<number>> => new Set((await xfrmStates(espalier.host)).map(({ spi }) => spi))
+      const before = await spis()
+      // Longer than it may be idle, and never idle for as long.
+      assert.equal(await peers.hosts.espalier.ping(HOME.charon, HOME.espalier, 9, { interval: 1 }), 9)
+      assert.deepEqual(await spis(), before)
+      assert.deepEqual(espalier.events('child-idle').length, watcher === 'charon' ? 1 : 0)
+      for (const name of PEERS) await comesTo(daemons[name], 1, 0)
+      for (const name of PEERS) assert.deepEqual(await xfrmStates(peers.hosts[name]), [], `no state at ${name}`)
+      assert.equal(espalier.events('child-idle').length, 1, 'and once')
+      await espalier.swanctl('--terminate', '--ike', 'peer')
+      for (const name of PEERS) await comesTo(daemons[name], 0, 0)
+    }
+    assert.match(await charon.log(), /deleting CHILD_SA after \d+ seconds of inactivity/)
+    await endsEmpty(espalier)
+  })
+}
 
 test('shunts: the rest of the world is dropped, the neighbours pass beside a trap for everything', async (t) => {
   const peers = await two(t)
