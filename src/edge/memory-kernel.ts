@@ -99,6 +99,8 @@ export interface MemoryKernelOptions {
   readonly onEvent: (event: KernelEvent) => void
   /** Fault injection: the errno (positive) an operation is refused with, or null to let it be done. */
   readonly refuse?: (operation: Operation) => number | null
+  /** False: built without CONFIG_XFRM_MIGRATE. */
+  readonly movesStates?: boolean
 }
 
 interface LiveState {
@@ -153,7 +155,7 @@ interface LiveAcquire {
 }
 
 export class MemoryKernel implements Kernel {
-  readonly capabilities: KernelCapabilities = { missing: [], families: [4, 6] }
+  readonly capabilities: KernelCapabilities
   readonly #clock: Clock
   readonly #entropy: Entropy
   readonly #onEvent: (event: KernelEvent) => void
@@ -173,6 +175,7 @@ export class MemoryKernel implements Kernel {
     this.#entropy = options.entropy
     this.#onEvent = options.onEvent
     this.#refuse = options.refuse ?? (() => null)
+    this.capabilities = { missing: [], families: [4, 6], movesStates: options.movesStates ?? true }
   }
 
   perform(operations: readonly Operation[]): Promise<readonly Outcome[]> {
@@ -248,6 +251,8 @@ export class MemoryKernel implements Kernel {
         }
         return { kind: 'contents', contents: new MemoryContents(live) }
       }
+      case 'move-state':
+        return this.#move(operation)
       case 'set-policy': {
         const { policy } = operation
         this.#policies.set(policyKey(policy), policy)
@@ -291,6 +296,25 @@ export class MemoryKernel implements Kernel {
       dying: false,
     })
     return { kind: 'done' }
+  }
+
+  /** Linux takes the youngest that has this reqid, mode and these addresses; whether it was the right one is read back. */
+  #move(operation: Extract<Operation, { op: 'move-state' }>): Outcome {
+    if (!this.capabilities.movesStates) return refused(operation, ERRNO.ENOPROTOOPT, null)
+    const { from, to } = operation
+    if (!this.#states.has(stateKey(from))) return refused(operation, ERRNO.ESRCH, null)
+    const fits = ({ state: { reqid, mode, source, destination } }: LiveState): boolean =>
+      reqid === from.reqid && mode === from.mode && source.equals(from.source) && destination.equals(from.destination)
+    const live = [...this.#states.values()].findLast(fits)
+    if (live === undefined) return unchanged(operation, 'there is none where it is said to be')
+    const { source, destination } = to
+    const key = stateKey(live.state)
+    const state = { ...live.state, source, destination, encapsulation: to.encapsulation ?? live.state.encapsulation }
+    if (stateKey(state) !== key && this.#states.has(stateKey(state))) return refused(operation, ERRNO.ENODATA, null)
+    this.#states.delete(key)
+    this.#states.set(stateKey(state), { ...live, state })
+    this.#nextTimeout = undefined
+    return live.state.spi === from.spi ? { kind: 'done' } : unchanged(operation, 'it was another one of its reqid')
   }
 
   #update(operation: Operation, state: State): Outcome {
@@ -469,6 +493,8 @@ export class MemoryKernel implements Kernel {
     if (template === null) return null
     if (state === null || state.reqid !== template.reqid || state.mode !== template.mode) return 'XfrmInTmplMismatch'
     if (template.mode === 'transport') return null
+    // Linux: a template with a source of zeros is for states from anywhere.
+    if (template.source.isAny) return null
     return state.source.equals(template.source) && state.destination.equals(template.destination) ? null : 'XfrmInTmplMismatch'
   }
 

@@ -12,19 +12,12 @@ import { messageOf } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { lackOfPermission, lackOfXfrm, probeKernel } from '../kernel/check.ts'
 import { ERRNO, refused, unchanged } from '../kernel/refusals.ts'
-import {
-  type KernelCapabilities,
-  type KernelEvent,
-  type Operation,
-  type Outcome,
-  type State,
-  type StateId,
-  type Usage,
-} from '../kernel/vocabulary.ts'
+import type { KernelCapabilities, KernelEvent, Operation, Outcome, State, StateId, Usage } from '../kernel/vocabulary.ts'
 import type { EspAlgorithms } from '../negotiate/algorithms.ts'
 import { type ReceivedMessage, readMessages, REQUEST_CAPACITY } from '../kernel/xfrm/attributes.ts'
 import { NETLINK_XFRM, NLMSG_ERROR, XFRM_MSG, XFRMNLGRP } from '../kernel/xfrm/constants.ts'
 import { decodeContents, XfrmContents } from '../kernel/xfrm/contents.ts'
+import { encodeMigration, migrationPolicy } from '../kernel/xfrm/migration.ts'
 import { decodeAcknowledgement, decodeEvent, decodeState, decodeUsage, type ReportedState } from '../kernel/xfrm/replies.ts'
 import { encodeOperation, encodeState, encodeStateId, UnknownTransform } from '../kernel/xfrm/requests.ts'
 import { XfrmFormatError } from '../kernel/xfrm/structs.ts'
@@ -109,7 +102,7 @@ class XfrmKernel implements NetlinkKernel {
   readonly #onTrouble: (sentence: string) => void
   readonly #replyTimeout: Milliseconds
   readonly #receiveBufferBytes: number
-  #capabilities: KernelCapabilities = { missing: [], families: [] }
+  #capabilities: KernelCapabilities = { missing: [], families: [], movesStates: false }
   #requests: NetlinkSocket | null = null
   /** What is sent and answered goes through these, and is wiped at once: there are keys in it. */
   readonly #outgoing = new Uint8Array(MESSAGES_PER_SEND * REQUEST_CAPACITY)
@@ -140,7 +133,7 @@ class XfrmKernel implements NetlinkKernel {
       this.#openEvents()
     } catch (error) {
       const sentence = isPermission(error) ? lackOfPermission() : lackOfXfrm(messageOf(error))
-      this.#capabilities = { missing: [sentence], families: [] }
+      this.#capabilities = { missing: [sentence], families: [], movesStates: false }
       void this.#dropSockets()
       return
     }
@@ -178,6 +171,8 @@ class XfrmKernel implements NetlinkKernel {
           return contentsOutcome(operation, await this.#readState(operation.id))
         case 'take-state':
           return await this.#takeState(operation)
+        case 'move-state':
+          return await this.#moveState(operation)
         case 'query-drops':
           return await queryDrops(operation)
         default: {
@@ -213,6 +208,22 @@ class XfrmKernel implements NetlinkKernel {
     if (deletion.errno === 0) return contentsOutcome(operation, reading)
     reading.contents?.destroy()
     return refused(operation, deletion.errno, deletion.text)
+  }
+
+  /** The kernel may agree and have found nothing, or another one, so the state is read back with it. */
+  async #moveState(operation: Extract<Operation, { op: 'move-state' }>): Promise<Outcome> {
+    const { from, to } = operation
+    const policy = migrationPolicy(from)
+    const [, migration, , reading] = await Promise.all([
+      this.#exchange((sequence) => encodeOperation({ op: 'set-policy', policy }, sequence)),
+      this.#exchange((sequence) => encodeMigration(from, to, policy, sequence)),
+      this.#exchange((sequence) => encodeOperation({ op: 'delete-policy', id: policy }, sequence)),
+      this.#exchange((sequence) => encodeStateId(XFRM_MSG.GETSA, to, sequence)),
+    ])
+    if (migration.errno !== 0) return refused(operation, migration.errno, migration.text)
+    if (reading.errno !== 0) return refused(operation, reading.errno, reading.text)
+    const difference = reading.state === null ? 'it could not be read back' : differenceOf(to, reading.state)
+    return difference === null ? { kind: 'done' } : unchanged(operation, difference)
   }
 
   #readState(id: StateId): Promise<Answer> {

@@ -8,7 +8,7 @@
  * over all our addresses: the kernel alone does not see to that (it keys inbound states by destination too).
  */
 import { assert } from '../base/assert.ts'
-import type { IpAddress } from '../base/ip.ts'
+import { IpAddress } from '../base/ip.ts'
 import { Secret } from '../crypto/secret.ts'
 import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { Kernel } from '../ports.ts'
@@ -144,6 +144,8 @@ export class Books {
   /** With those whose outbound half is still to come: their SPIs are taken. */
   readonly #byOutbound = new Map<string, InstalledChild>()
   #pendingHalves = 0
+  /** How many CHILD_SAs have a reqid. */
+  readonly #reqidHolders = new Map<number, number>()
   /** Claims on one kernel policy, the one in force first. */
   readonly #claims = new Map<string, Claim[]>()
   readonly #stateless = new Set<InstalledPolicies>()
@@ -236,7 +238,7 @@ export class Books {
         await this.#delete([deletion(child.inboundSpi, larval.remote, larval.local)])
         throw objection
       }
-      this.#byInboundSpi.set(child.inboundSpi, installed)
+      this.#enter(installed)
       this.#byOutbound.set(outboundKey(installed.outbound), installed)
       if (time === 'later') {
         installed.outboundHalf = 'pending'
@@ -274,7 +276,7 @@ export class Books {
     return this.#inTurn(async () => {
       const installed = new InstalledChild(owner, reqid, inbound, outbound, policies)
       if (this.#byInboundSpi.has(inbound.spi) || this.#byOutbound.has(outboundKey(outbound))) return null
-      this.#byInboundSpi.set(inbound.spi, installed)
+      this.#enter(installed)
       this.#byOutbound.set(outboundKey(outbound), installed)
       const states = await this.#kernel.perform(
         [inbound, outbound].map((state): Operation => ({ op: 'query-state', id: idOf(state) })),
@@ -429,6 +431,8 @@ export class Books {
       const ledger: Ledger = {
         perform: (operations) => this.#performMove(operations),
         stops: (children) => this.#stops(children),
+        canMove: (all) => this.#kernel.capabilities.movesStates && this.#reqidHolders.get(all[0]!.reqid) === all.length,
+        loosened: (installed) => this.#loosened(installed),
         reclaim: (installed, dynamic) => this.#reclaim(installed, dynamic),
         noteMoved: (installed, state) => this.#noteMoved(installed, state),
       }
@@ -495,6 +499,18 @@ export class Books {
         if (policy.direction !== 'out' || inForce?.owner !== owner) continue
         operations.push({ op: 'set-policy', policy: { ...policy, action: 'block', template: null } })
       }
+    }
+    return operations
+  }
+
+  /** Part of Ledger. */
+  #loosened(owner: InstalledChild): readonly Operation[] {
+    const operations: Operation[] = []
+    for (const policy of owner.policies) {
+      const { direction, template } = policy
+      if (direction === 'out' || template === null || this.#claims.get(policyKey(policy))?.[0]?.owner !== owner) continue
+      const source = IpAddress.any(template.source.family)
+      operations.push({ op: 'set-policy', policy: { ...policy, template: { ...template, source } } })
     }
     return operations
   }
@@ -669,11 +685,23 @@ export class Books {
     states: readonly State[] = child.outboundHalf === 'installed' ? [child.outbound, child.inbound] : [child.inbound],
   ): Promise<readonly KernelError[]> {
     const operations = [...this.#disclaim(child), ...states.map((state): Operation => ({ op: 'delete-state', id: idOf(state) }))]
-    this.#byInboundSpi.delete(child.inbound.spi)
+    this.#strike(child)
     if (child.outboundHalf !== 'gone') this.#byOutbound.delete(outboundKey(child.outbound))
     this.#forgetPending(child)
     child.outboundHalf = 'gone'
     return this.#delete([...operations, ...this.#tracesOf(child)])
+  }
+
+  #enter(child: InstalledChild): void {
+    this.#byInboundSpi.set(child.inbound.spi, child)
+    this.#reqidHolders.set(child.reqid, (this.#reqidHolders.get(child.reqid) ?? 0) + 1)
+  }
+
+  #strike(child: InstalledChild): void {
+    if (!this.#byInboundSpi.delete(child.inbound.spi)) return
+    const others = this.#reqidHolders.get(child.reqid)! - 1
+    if (others === 0) this.#reqidHolders.delete(child.reqid)
+    else this.#reqidHolders.set(child.reqid, others)
   }
 
   /** Somebody has it now who is to keep it: a policy with the same selectors, or a state that got the same SPI. */

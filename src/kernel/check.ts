@@ -8,7 +8,7 @@ import { Secret } from '../crypto/secret.ts'
 import { EncrId, IntegId } from '../iana/transforms.ts'
 import type { Kernel } from '../ports.ts'
 import { ERRNO } from './refusals.ts'
-import { NO_LIMITS, type KernelCapabilities, type KernelError, type State } from './vocabulary.ts'
+import { KernelError, NO_LIMITS, type KernelCapabilities, type State } from './vocabulary.ts'
 import type { EspAlgorithms } from '../negotiate/algorithms.ts'
 import { algorithmNames, cipherKeyLength, kernelCipher, kernelIntegrity } from './xfrm/algorithms.ts'
 
@@ -64,6 +64,10 @@ const TRIAL_ADDRESSES: Record<Family, readonly [IpAddress, IpAddress]> = {
   6: [IpAddress.parse('2001:db8::1'), IpAddress.parse('2001:db8::2')],
 }
 
+const TRIAL_ELSEWHERE = IpAddress.parse('192.0.2.3')
+/** Nobody's: above those that we hand out. */
+const TRIAL_REQID = 0xffff_fffe
+
 /**
  * Tries a state of each algorithm in both families, and takes it back: configurations of kernels lie and modules may
  * be missing, only the attempt tells. Nothing is left behind. Never rejects.
@@ -75,21 +79,46 @@ export async function probeKernel(
   const trials: Trial[] = []
   for (const family of [4, 6] as const) {
     const plain = await tryState(kernel, family, PLAIN)
-    if (plain?.code === 'KERNEL_NOT_PERMITTED') return { missing: [lackOfPermission()], families: [] }
+    if (plain?.code === 'KERNEL_NOT_PERMITTED') return { missing: [lackOfPermission()], families: [], movesStates: false }
     if (plain === null || !speaksOfAlgorithm(plain)) trials.push({ family, choice: PLAIN, refusal: plain })
     for (const choice of algorithms) trials.push({ family, choice, refusal: await tryState(kernel, family, choice) })
   }
-  return { missing: lacksOfTrials(trials), families: familiesOfTrials(trials) }
+  return { missing: lacksOfTrials(trials), families: familiesOfTrials(trials), movesStates: await tryMove(kernel) }
 }
 
 /** The refusal, or null when the kernel took the state. */
 async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice: EspAlgorithms): Promise<KernelError | null> {
+  const state = await trialState(kernel, family, choice)
+  if (state instanceof KernelError) return state
+  const [addition] = await kernel.perform([
+    { op: 'add-state', state },
+    { op: 'delete-state', id: state },
+  ])
+  return addition?.kind === 'refused' ? addition.error : null
+}
+
+/** Whether a state can be had elsewhere in one go (CONFIG_XFRM_MIGRATE), and is there then. */
+async function tryMove(kernel: Pick<Kernel, 'perform'>): Promise<boolean> {
+  const state = await trialState(kernel, 4, PLAIN)
+  if (state instanceof KernelError) return false
+  const from = { ...state, reqid: TRIAL_REQID }
+  const to = { ...from, source: TRIAL_ELSEWHERE, encapsulation: { sourcePort: 4501, destinationPort: 4500 } }
+  const [, move] = await kernel.perform([
+    { op: 'add-state', state: from },
+    { op: 'move-state', from, to },
+    { op: 'delete-state', id: state },
+  ])
+  return move?.kind === 'done'
+}
+
+/** With an SPI that is reserved for it; the refusal if there is none to be had. */
+async function trialState(kernel: Pick<Kernel, 'perform'>, family: Family, choice: EspAlgorithms): Promise<State | KernelError> {
   const [source, destination] = TRIAL_ADDRESSES[family]
   const [allocation] = await kernel.perform([{ op: 'allocate-spi', source, destination, reqid: 0, mode: 'tunnel' }])
   assert(allocation !== undefined, 'an operation has an outcome')
   if (allocation.kind === 'refused') return allocation.error
   assert(allocation.kind === 'spi', 'an allocation is answered by an SPI')
-  const state: State = {
+  return {
     spi: allocation.spi,
     source,
     destination,
@@ -111,11 +140,6 @@ async function tryState(kernel: Pick<Kernel, 'perform'>, family: Family, choice:
     setMark: null,
     ifId: 0,
   }
-  const [addition] = await kernel.perform([
-    { op: 'add-state', state },
-    { op: 'delete-state', id: state },
-  ])
-  return addition?.kind === 'refused' ? addition.error : null
 }
 
 /** Keys of zeros, in the lengths the kernel expects; of transforms it has no name for, none: they are refused by name. */

@@ -16,6 +16,7 @@ export const ERRNO = {
   EEXIST: 17,
   EINVAL: 22,
   ENOSYS: 38,
+  ENODATA: 61,
   ENOPROTOOPT: 92,
   EPROTONOSUPPORT: 93,
   EOPNOTSUPP: 95,
@@ -55,6 +56,8 @@ export function describeOperation(operation: Operation): string {
       return `read the state ${stateText(operation.id)}`
     case 'take-state':
       return `take the state ${stateText(operation.id)}`
+    case 'move-state':
+      return `move the state ${stateText(operation.from)} to where it comes from ${operation.to.source.toString()}`
     case 'query-drops':
       return 'tell what it has dropped'
     case 'set-policy':

@@ -3,11 +3,14 @@
  * taken and goes on at its new place with its keys, sequence numbers, replay window and age.
  *
  * First packets that want to leave are stopped, which keeps them from leaving in the clear or under a sequence number
- * that was used (it makes the IV of AES-GCM), and it is seen that the kernel tells what is in the states. Then, in two
- * sends for each CHILD_SA, so that a state is away for as short as can be: they are taken; they are put where they
- * belong, with their policies, which let packets leave again. What comes in between is lost. Linux up to 2026 has no way
- * without: it takes no second state beside one of the same SPI and address, and XFRM_MSG_MIGRATE, which could, finds what
- * it moves by reqid and the first policy that fits, and moves one of the two states that there are during every rekey.
+ * that was used (it makes the IV of AES-GCM), and it is seen that the kernel tells what is in the states. Then, one
+ * CHILD_SA after the other:
+ * - Inbound states of tunnel mode are moved (xfrm/migration.ts): the kernel has one of them at every moment, and policies
+ *   that let in from anywhere meanwhile let in what comes by either. Nothing is lost.
+ * - What the kernel does not move so, and outbound states, which have nothing to lose while packets are stopped, are
+ *   taken, and put where they belong, in two sends, so that a state is away for as short as can be. What comes for an
+ *   inbound one in between is lost: Linux up to 2026 takes no second state beside one of the same SPI and address.
+ * Policies follow, and let packets leave again.
  */
 import type { InstalledChild } from './installed.ts'
 import { isAt, movedState, type DynamicHosts, type Whereabouts } from './relocation.ts'
@@ -34,6 +37,10 @@ export interface Ledger {
   perform(operations: readonly Operation[]): Promise<readonly Outcome[]>
   /** Keep packets from leaving by the policies that these have in force. */
   stops(children: readonly InstalledChild[]): readonly Operation[]
+  /** Whether the kernel has `move-state`, and no other CHILD_SA than these has their reqid. */
+  canMove(all: readonly InstalledChild[]): boolean
+  /** Let in what its policies would let in from anywhere. */
+  loosened(installed: InstalledChild): readonly Operation[]
   /** Gives the policies of a CHILD_SA the addresses of its states; the operations put those that win into force. */
   reclaim(installed: InstalledChild, dynamic: DynamicHosts): readonly Operation[]
   noteMoved(installed: InstalledChild, state: State): void
@@ -101,8 +108,11 @@ async function moveGroup(
   strand: (half: Half, error: KernelError) => void,
 ): Promise<void> {
   for (const { relocation, from, to } of takeable) (relocation.installed.traces ??= []).push(idOf(from), idOf(to))
+  const atOnce = await moveAtOnce(ledger, takeable)
   // What packets are still let in by goes last, and comes first.
-  const inOrder = takeable.toSorted((a, b) => Number(a.from.direction === 'in') - Number(b.from.direction === 'in'))
+  const inOrder = takeable
+    .filter((half) => !atOnce.has(half))
+    .toSorted((a, b) => Number(a.from.direction === 'in') - Number(b.from.direction === 'in'))
   const takes = await ledger.perform(inOrder.map(({ from }): Operation => ({ op: 'take-state', id: idOf(from) })))
   const taken: Taken[] = []
   for (const [i, half] of inOrder.entries()) {
@@ -126,6 +136,33 @@ async function moveGroup(
   for (const { contents } of taken) contents.destroy()
   const isClean = unset.length === 0 && back.unset.length === 0
   for (const { installed } of group) if (isClean && !outcome.stranded.has(installed)) installed.isUnsettled = false
+}
+
+/**
+ * Inbound states need not be away. All there are of their reqid are moved in one send, the youngest first, for so the
+ * kernel finds them; each is read back. What was not moved has not changed, and is taken and put.
+ */
+async function moveAtOnce(ledger: Ledger, takeable: readonly Half[]): Promise<ReadonlySet<Half>> {
+  const inward = takeable.filter(({ from }) => from.direction === 'in').toReversed()
+  const [first] = inward
+  const children = inward.map(({ relocation }) => relocation.installed)
+  const isOneGo = ({ from, to }: Half): boolean => isOneMove(from, to) && isSameWay(from, first!.from) && isSameWay(to, first!.to)
+  if (first === undefined || !inward.every(isOneGo) || !ledger.canMove(children)) return new Set()
+  const moves = inward.map(({ from, to }): Operation => ({ op: 'move-state', from, to }))
+  const outcomes = await ledger.perform([...children.flatMap((installed) => ledger.loosened(installed)), ...moves])
+  const moved = new Set(inward.filter((_, i) => outcomes.at(i - inward.length)!.kind === 'done'))
+  for (const { relocation, to } of moved) ledger.noteMoved(relocation.installed, to)
+  return moved
+}
+
+function isSameWay(one: State, other: State): boolean {
+  return one.source.equals(other.source) && one.destination.equals(other.destination)
+}
+
+/** What the kernel can change of a state in one go. */
+function isOneMove(from: State, to: State): boolean {
+  if (from.mode !== 'tunnel' || from.destination.family !== to.destination.family) return false
+  return from.encapsulation === null || to.encapsulation !== null
 }
 
 /**

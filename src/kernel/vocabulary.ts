@@ -167,6 +167,12 @@ export type Operation =
   | { readonly op: 'read-state'; readonly id: StateId }
   /** Deletes a state and tells, at the same moment, what was in it. Outcome `contents`, to be destroyed. */
   | { readonly op: 'take-state'; readonly id: StateId }
+  /**
+   * Has a live inbound state of tunnel mode elsewhere, without a moment in which it is at neither place: of one family, and
+   * not out of UDP. Of states of one reqid, mode and addresses the kernel takes the youngest, so that all are moved, in that
+   * order, or none. Refused with KERNEL_UNCHANGED: it was not this one.
+   */
+  | { readonly op: 'move-state'; readonly from: State; readonly to: State }
   /** Changes encapsulation ports, limits of a live state in place; sequence numbers and replay window stay. Read back by the codec's caller. */
   | { readonly op: 'update-state'; readonly state: State }
   /** Deletes a state or a larval one. A missing one is outcome `refused` with code KERNEL_NO_SUCH_STATE. */
@@ -231,4 +237,6 @@ export interface KernelCapabilities {
   /** One sentence each with the remedy; empty when everything needed is there. */
   readonly missing: readonly string[]
   readonly families: readonly Family[]
+  /** Whether it does `move-state`. */
+  readonly movesStates: boolean
 }

@@ -410,10 +410,39 @@ test('a kernel that is told to refuse refuses, in its own words', async () => {
 
 test('nothing is missing, and a probe leaves nothing', async () => {
   const { kernel } = new Host()
-  assert.deepEqual(kernel.capabilities, { missing: [], families: [4, 6] })
+  assert.deepEqual(kernel.capabilities, { missing: [], families: [4, 6], movesStates: true })
   assert.deepEqual(await probeKernel(kernel, [{ encryption: { id: 20, keyLength: 256 }, integrity: null }]), {
     missing: [],
     families: [4, 6],
+    movesStates: true,
   })
   assert.deepEqual([kernel.states(), kernel.reservations()], [[], []])
+})
+
+test('a state is had elsewhere with all it has carried; of two of a reqid it is the younger one', async () => {
+  const { kernel } = new Host()
+  const older: State = { ...IN, spi: IN.spi + 1 }
+  await kernel.perform([
+    { op: 'add-state', state: older },
+    { op: 'add-state', state: IN },
+  ])
+  kernel.skipSequence(IN, 41n)
+  const elsewhere = { source: IpAddress.parse('203.0.113.7'), encapsulation: { sourcePort: 7, destinationPort: 4500 } }
+  const move = async (from: State): Promise<string> => {
+    const [outcome] = await kernel.perform([{ op: 'move-state', from, to: { ...from, ...elsewhere } }])
+    return outcome?.kind === 'refused' ? outcome.error.code : outcome!.kind
+  }
+  assert.equal(await move(older), 'KERNEL_UNCHANGED')
+  assert.deepEqual(
+    kernel.states().map(({ spi, source }) => [spi, source.equals(elsewhere.source)]),
+    [
+      [older.spi, false],
+      [IN.spi, true],
+    ],
+  )
+  const [usage] = await kernel.perform([{ op: 'query-state', id: IN }])
+  assert.ok(usage?.kind === 'usage' && usage.usage.sequence === 41n)
+  assert.equal(await move(older), 'done')
+  assert.equal(await move(older), 'KERNEL_UNCHANGED', 'it is not there any more')
+  assert.equal(await move({ ...IN, spi: 5 }), 'KERNEL_NO_SUCH_STATE')
 })

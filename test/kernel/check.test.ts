@@ -22,8 +22,26 @@ test('edge case 61: no ESP for IPv6 is one sentence with the remedy, and IPv4 st
   assert.deepEqual(await probeKernel(kernel, [GCM, CBC]), {
     missing: ['This kernel has no ESP for IPv6: load the module esp6 (modprobe esp6) or use a kernel with CONFIG_INET6_ESP.'],
     families: [4],
+    movesStates: true,
   })
   assert.deepEqual([kernel.states(), kernel.reservations()], [[], []])
+})
+
+test('whether a state can be had elsewhere at once is tried, too, and nothing is left of it', async () => {
+  for (const movesStates of [false, true]) {
+    const performed: Operation[] = []
+    const refuse = (operation: Operation): null => (performed.push(operation), null)
+    const kernel = new MemoryKernel({
+      clock: new HandClock(),
+      entropy: new CountingEntropy(),
+      onEvent: () => undefined,
+      refuse,
+      movesStates,
+    })
+    assert.deepEqual(await probeKernel(kernel, [GCM]), { missing: [], families: [4, 6], movesStates })
+    assert.deepEqual([kernel.states(), kernel.policies(), kernel.reservations()], [[], [], []])
+    assert.equal(performed.filter(({ op }) => op === 'move-state').length, 1)
+  }
 })
 
 test('no CAP_NET_ADMIN is all there is to say', async () => {
@@ -43,13 +61,14 @@ test("a missing algorithm is named once, with the kernel's words, and the others
       'This kernel has no ESP with rfc7539esp(chacha20,poly1305) (it says: refused for a test): load its crypto modules or take the algorithm out of esp_proposals.',
     ],
     families: [4, 6],
+    movesStates: true,
   })
 })
 
 test('that the plainest algorithm is missing matters only to who configured it', async () => {
   const withoutSha2 = (operation: Operation): number | null =>
     operation.op === 'add-state' && operation.state.integrity?.id === 12 ? 38 : null
-  assert.deepEqual(await probeKernel(refusing(withoutSha2), [GCM]), { missing: [], families: [4, 6] })
+  assert.deepEqual(await probeKernel(refusing(withoutSha2), [GCM]), { missing: [], families: [4, 6], movesStates: false })
 })
 
 test('any other refusal is told as it came, and what cannot be tried is not called usable', async () => {

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 
 import { toHex } from '../../src/base/bytes.ts'
@@ -135,6 +136,23 @@ function paragraphsOf(listing: string): readonly string[] {
     .toSorted()
 }
 
+/** ICMP echo requests that have come. */
+function echoesHeard(): number {
+  const [names, values] = readFileSync('/proc/net/snmp', 'latin1')
+    .match(/^Icmp: .*$/gm)!
+    .map((line) => line.split(' '))
+  return Number(values![names!.indexOf('InEchos')])
+}
+
+/** What IPsec has dropped of what has come, whatever for. */
+function inboundDrops(): string {
+  return (
+    readFileSync('/proc/net/xfrm_stat', 'latin1')
+      .match(/^XfrmIn.*(?<!\s0)$/gm)
+      ?.join(', ') ?? ''
+  )
+}
+
 /** Sends and does not wait for an answer. */
 function poke(source: string, destination: string, count = 1): void {
   spawnSync('ping', ['-q', '-c', String(count), '-i', '0.2', '-W', '0.1', '-I', source, destination])
@@ -254,7 +272,7 @@ sys.stdin.read()`
   }
 
   test('nothing is missing', () => {
-    assert.deepEqual(kernel.capabilities, { missing: [], families: [4, 6] })
+    assert.deepEqual(kernel.capabilities, { missing: [], families: [4, 6], movesStates: true })
   })
 
   for (const choice of CHOICES) {
@@ -325,6 +343,36 @@ sys.stdin.read()`
         ipBatch(PEER, ['xfrm state flush', 'xfrm policy flush'])
       }
     }
+  })
+
+  test('what comes in is let in at every moment of moves to another address and back, old and new of a rekeying', async () => {
+    const encapsulation = { localPort: 4500, remotePort: 4500 }
+    const plan = await child(GCM, { encapsulation })
+    const old = await books.install(plan)
+    installPeer(plan)
+    const young = await books.install(await child(GCM, { encapsulation, outboundSpi: OUTBOUND_SPI + 1 }))
+    assert.equal(old.reqid, young.reqid)
+    const [heardBefore, droppedBefore] = [echoesHeard(), inboundDrops()]
+    // The peer sends on the old one; nobody answers.
+    const args = ['netns', 'exec', PEER, 'ping', '-q', '-c', '500', '-i', '0.004', '-W', '1', '-I', '10.2.0.1', '10.1.0.1']
+    const flood = spawn('ip', args, { stdio: 'ignore' })
+    const end = once(flood, 'exit')
+    let moves = 0
+    while (flood.exitCode === null) {
+      const remote = moves % 2 === 0 ? IpAddress.parse('192.0.2.77') : plan.remote
+      const to = { local: plan.local, remote, encapsulation: { localPort: 4500, remotePort: 4500 + (moves % 2) } }
+      const dynamic = { local: false, remote: false }
+      const { errors } = await books.move([old, young].map((installed) => ({ installed, to, dynamic })))
+      assert.deepEqual(errors, [])
+      for (const { inbound } of [old, young]) assert.deepEqual(inbound.source, remote)
+      const shown = ip('xfrm', 'state')
+      assert.equal(shown.split(`src ${remote.toString()} dst ${plan.local.toString()}`).length, 3, 'both are there')
+      moves++
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await end
+    assert.ok(moves > 3, `${moves} moves in the meantime`)
+    assert.deepEqual([echoesHeard() - heardBefore, inboundDrops()], [500, droppedBefore], `${moves} moves`)
   })
 
   test('an update that the kernel would silently ignore is refused, one that it refuses is, too', async () => {

@@ -34,6 +34,7 @@ export const XFRM_MSG = {
   EXPIRE: 0x18,
   UPDPOLICY: 0x19,
   UPDSA: 0x1a,
+  MIGRATE: 0x21,
   MAPPING: 0x26,
 } as const
 
@@ -48,6 +49,7 @@ export const XFRMA = {
   LTIME_VAL: 9,
   REPLAY_VAL: 10,
   LASTUSED: 15,
+  MIGRATE: 17,
   ALG_AEAD: 18,
   ALG_AUTH_TRUNC: 20,
   MARK: 21,

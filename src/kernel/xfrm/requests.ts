@@ -69,7 +69,10 @@ export class UnknownTransform extends Error {
 export type StateVerb = 'new' | 'update'
 
 /** The request of an operation; several may follow one another in one datagram. Throws UnknownTransform. */
-export function encodeOperation(operation: Exclude<Operation, { op: 'query-drops' }>, sequence: number): Uint8Array {
+export function encodeOperation(
+  operation: Exclude<Operation, { op: 'query-drops' | 'move-state' }>,
+  sequence: number,
+): Uint8Array {
   switch (operation.op) {
     case 'allocate-spi':
       return encodeAllocation(operation, sequence)

@@ -23,6 +23,7 @@ export const USER_MAPPING_LENGTH = 64
 export const REPLAY_ESN_LENGTH = 24
 export const REPLAY_LENGTH = 12
 export const LIFETIME_CUR_LENGTH = 32
+export const USER_MIGRATE_LENGTH = 76
 
 /** A message the kernel sent that is shorter than its structure, or names an address family that we do not know. */
 export class XfrmFormatError extends Error {
@@ -271,6 +272,30 @@ export function putUserTmpl(view: DataView, offset: number, template: UserTmpl):
 /** Family and reqid of a template in an acquire; the rest is in the acquire itself. */
 export function getUserTmpl(view: DataView, offset: number): { readonly family: Family; readonly reqid: number } {
   return { family: familyOf(view.getUint16(offset + 24, LITTLE_ENDIAN)), reqid: view.getUint32(offset + 44, LITTLE_ENDIAN) }
+}
+
+/** One xfrm_user_migrate: a state by what it is found by, and its addresses afterwards. */
+export interface UserMigrate {
+  readonly from: { readonly source: IpAddress; readonly destination: IpAddress }
+  readonly to: { readonly source: IpAddress; readonly destination: IpAddress }
+  readonly mode: number
+  readonly reqid: number
+}
+
+/**
+ * xfrm_user_migrate: old_daddr 0, old_saddr 16, new_daddr 32, new_saddr 48, proto u8 64, mode u8 65, reqid u32 68,
+ * old_family u16 72, new_family u16 74; 76 bytes.
+ */
+export function putUserMigrate(view: DataView, offset: number, { from, to, mode, reqid }: UserMigrate): void {
+  putAddress(view, offset, from.destination)
+  putAddress(view, offset + 16, from.source)
+  putAddress(view, offset + 32, to.destination)
+  putAddress(view, offset + 48, to.source)
+  view.setUint8(offset + 64, IPPROTO_ESP)
+  view.setUint8(offset + 65, mode)
+  view.setUint32(offset + 68, reqid, LITTLE_ENDIAN)
+  view.setUint16(offset + 72, familyNumber(from.destination.family), LITTLE_ENDIAN)
+  view.setUint16(offset + 74, familyNumber(to.destination.family), LITTLE_ENDIAN)
 }
 
 /** xfrm_encap_tmpl: encap_type u16 0, encap_sport N 2, encap_dport N 4, encap_oa 8; 24 bytes. The original address stays zero. */
