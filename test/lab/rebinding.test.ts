@@ -120,7 +120,10 @@ async function rebind(t: TestContext, { gateway }: Scene, { client, speak }: Sid
     ofGateway.missing.filter((number) => number >= ofGateway.sent - 100),
     [],
   )
-  if (ofClient !== undefined && how.moves !== undefined) assert.equal(ofClient.missing.length, 0, 'nothing of the peer is lost')
+  // To another address one may be while two of a reqid are moved: the kernel has to find the right one first.
+  const isCertain = address === oldAddress || before.length === 2
+  if (ofClient !== undefined && how.moves !== undefined && isCertain)
+    assert.equal(ofClient.missing.length, 0, 'nothing of the peer is lost')
   const after = await xfrmStates(gateway)
   // What was replaced a while ago may have gone meanwhile; nothing is new where nobody rekeyed.
   const known = new Set(before.map(({ spi }) => spi))
