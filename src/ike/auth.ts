@@ -386,6 +386,7 @@ function establish(session: Session): void {
   const { sa, env } = session
   sa.state = 'established'
   sa.established = env.clock.now()
+  sa.begun = sa.established
   // Whoever hears of the IKE_SA hears when it is to be rekeyed.
   const tellOfLife = beginLife(session, null)
   env.report({ event: 'ike-established', sa })

@@ -225,6 +225,8 @@ export function resume(session: Session, record: IkeRecord, connection: Connecti
   sa.nameServers = record.nameServers
   sa.interfaceIds = record.interfaceIds
   sa.established = moved(record.established)
+  // What may have been begun together has settled.
+  sa.begun = sa.established
   sa.rekeyAt = moved(record.rekeyAt)
   sa.reauthAt = moved(record.reauthAt)
   sa.lastOutbound = moved(record.lastOutbound)

@@ -79,6 +79,8 @@ export class IkeSa {
   readonly children: ChildSa[] = []
   readonly created: Milliseconds
   established: Milliseconds | null = null
+  /** When the first IKE_SA of the line that this one comes at the end of came to stand. */
+  begun: Milliseconds | null = null
   /** When it is to be replaced, by a new one that inherits it or from the beginning; null = never. */
   rekeyAt: Milliseconds | null = null
   reauthAt: Milliseconds | null = null

@@ -490,6 +490,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.mobikeWork = null
     successor.sa.state = 'established'
     successor.sa.established = env.clock.now()
+    successor.sa.begun = sa.begun
     // The rekey went out a moment ago.
     successor.sa.lastOutbound = sa.lastOutbound
     successor.sa.lastInbound = Math.max(successor.sa.lastInbound, sa.lastInbound)

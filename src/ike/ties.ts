@@ -33,7 +33,7 @@ export function settleTies(session: Session, asked: Milliseconds): void {
 /** Whether one of the two was begun by us, the other one by the peer, and `earlier` stands only since `asked`. */
 export function isTie(ours: Session, theirs: Session, earlier: Session, asked: Milliseconds): boolean {
   if (ours.sa.originalRole !== 'initiator' || theirs.sa.originalRole !== 'responder') return false
-  if (earlier.sa.established === null || earlier.sa.established < asked) return false
+  if (earlier.sa.begun === null || earlier.sa.begun < asked) return false
   const [mine, other] = [ours.sa.connection, theirs.sa.connection]
   if (mine === null || other === null || !isSamePolicy(mine, other)) return false
   // Any number of them does not mean two where there was one.

@@ -23,6 +23,7 @@ import { firstRounds, type Connection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import { ExchangeFailure } from './failure.ts'
+import { probe } from './liveness.ts'
 import { isSamePolicy } from './same-policy.ts'
 import { isStanding } from './sa.ts'
 import type { Session } from './session.ts'
@@ -108,9 +109,12 @@ export function deleteSuperseded(session: Session): void {
   else deleteOld(session)
 }
 
-/** What the other one does not have is made there before: whoever began this one wants it. */
-async function goFor(session: Session, to: Session): Promise<void> {
+/** If the peer has the other one; what that does not have is made there before: whoever began this one wants it. */
+async function goFor(session: Session, other: Session): Promise<void> {
   const { sa } = session
+  await other.runExchange(probe)
+  const to = other.last
+  if (to.sa.state !== 'established') return
   if (sa.originalRole === 'initiator') {
     const children = sa.children.filter(
       (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),

@@ -294,3 +294,38 @@ scenario('both begin an IKE_SA at once, with unique = never: both stay', async (
   await world.pass(2 * MINUTE)
   assert.deepEqual([client.sessions().length, gateway.sessions().length], [2, 2])
 })
+
+scenarioOverSeeds(
+  'of two that both begin at once the one that goes is the one that stays, when the other is lost at the other end',
+  4,
+  async (world) => {
+    const [client, gateway] = bothInitiate(world)
+    const begun = [client, gateway].map((node) => node.gateway.initiate('home', 'net'))
+    await world.outcome(Promise.all(begun))
+    await world.pass(SECOND)
+    const [going] = client.sessions().filter(({ yields }) => yields !== null)
+    const lost = gateway.sessions().find(({ sa }) => sa.ownSpi === going!.yields!.to.sa.peerSpi)
+    // Without a word.
+    await world.outcome(lost!.close('failed'))
+    await world.pass(10 * MINUTE)
+    assert.equal(client.sessions()[0], going)
+    await assertOne(world, { client, gateway })
+  },
+)
+
+scenario('a rekey of the IKE_SA there is while the peer begins another one is no second begin', async (world) => {
+  const [client, gateway] = bothInitiate(world)
+  await world.outcome(gateway.gateway.initiate('home', 'net'))
+  await world.pass(SECOND)
+  const heal = world.network.tap((packet) =>
+    packet.source.address.toString() === CLIENT && summaryOf(packet) === 'IKE_AUTH request 1' ? [] : [packet],
+  )
+  const old = gateway.session
+  const begun = client.gateway.initiate('home', 'net')
+  await world.pass(SECOND)
+  await world.outcome(old.runExchange(rekeyIkeSa, 'rekey-ike'))
+  heal()
+  await world.outcome(begun)
+  await world.pass(MINUTE)
+  for (const node of [client, gateway]) assert.equal(node.eventsOf('both-initiated').length, 0)
+})
