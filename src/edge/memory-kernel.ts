@@ -302,17 +302,17 @@ export class MemoryKernel implements Kernel {
   #move(operation: Extract<Operation, { op: 'move-state' }>): Outcome {
     if (!this.capabilities.movesStates) return refused(operation, ERRNO.ENOPROTOOPT, null)
     const { from, to } = operation
-    if (!this.#states.has(stateKey(from))) return refused(operation, ERRNO.ESRCH, null)
+    if (this.#states.get(from) === undefined) return refused(operation, ERRNO.ESRCH, null)
     const fits = ({ state: { reqid, mode, source, destination } }: LiveState): boolean =>
       reqid === from.reqid && mode === from.mode && source.equals(from.source) && destination.equals(from.destination)
     const live = [...this.#states.values()].findLast(fits)
     if (live === undefined) return unchanged(operation, 'there is none where it is said to be')
     const { source, destination } = to
-    const key = stateKey(live.state)
     const state = { ...live.state, source, destination, encapsulation: to.encapsulation ?? live.state.encapsulation }
-    if (stateKey(state) !== key && this.#states.has(stateKey(state))) return refused(operation, ERRNO.ENODATA, null)
-    this.#states.delete(key)
-    this.#states.set(stateKey(state), { ...live, state })
+    const there = this.#states.get(state)
+    if (there !== undefined && there !== live) return refused(operation, ERRNO.ENODATA, null)
+    this.#states.delete(live.id)
+    this.#states.add({ ...live, id: idOf(state), state })
     this.#nextTimeout = undefined
     return live.state.spi === from.spi ? { kind: 'done' } : unchanged(operation, 'it was another one of its reqid')
   }

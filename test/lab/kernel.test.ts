@@ -353,10 +353,9 @@ sys.stdin.read()`
     const [heardBefore, droppedBefore] = [echoesHeard(), inboundDrops()]
     const args = ['netns', 'exec', PEER, 'ping', '-q', '-c', '500', '-i', '0.004', '-W', '1', '-I', '10.2.0.1', '10.1.0.1']
     const flood = spawn('ip', args, { stdio: 'ignore' })
-    let isOver = false
-    const end = once(flood, 'exit').then(() => (isOver = true))
+    const end = once(flood, 'exit')
     let moves = 0
-    while (!isOver) {
+    while (flood.exitCode === null && flood.signalCode === null) {
       const remote = moves % 2 === 0 ? IpAddress.parse('192.0.2.77') : plan.remote
       const to = { local: plan.local, remote, encapsulation: { localPort: 4500, remotePort: 4500 + (moves % 2) } }
       const dynamic = { local: false, remote: false }
