@@ -18,8 +18,8 @@ export interface Datagram {
 
 export interface Network {
   /**
-   * Sends from the socket bound to `from.port`, with source address `from.address`. Never throws and never waits:
-   * a datagram that cannot be sent is lost, as datagrams are; the edge counts and reports it.
+   * Sends a copy of `bytes` from the socket bound to `from.port`, with source address `from.address`. Never throws and never
+   * waits: a datagram that cannot be sent is lost, as datagrams are; the edge counts and reports it.
    */
   send(bytes: Uint8Array, from: Endpoint, to: Endpoint): void
   /** Our address on the route to `destination`, or null when there is no route. */

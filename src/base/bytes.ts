@@ -171,6 +171,15 @@ export class Writer {
   }
 }
 
+/**
+ * Room for what is gone soon, whose memory is not made for it alone: it is a part of a larger piece, all of which stays while
+ * any of it is kept. For public bytes, and to be written from end to end: what was there before is still there.
+ */
+export function briefBytes(length: number): Uint8Array {
+  const room = Buffer.allocUnsafe(length)
+  return new Uint8Array(room.buffer, room.byteOffset, length)
+}
+
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0
   for (const part of parts) length += part.length

@@ -44,7 +44,7 @@ export class IpAddress {
   }
 
   equals(other: IpAddress): boolean {
-    return this.family === other.family && equalBytes(this.bytes, other.bytes)
+    return this === other || (this.family === other.family && equalBytes(this.bytes, other.bytes))
   }
 
   /** Order by bytes; only meaningful within one family. */

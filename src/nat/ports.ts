@@ -1,7 +1,7 @@
 /**
  * Ports and the non-ESP marker (RFC 7296 2.23, RFC 3948 2.2): which socket, which prefix, when to float.
  */
-import { concatBytes } from '../base/bytes.ts'
+import { briefBytes } from '../base/bytes.ts'
 import type { Endpoint } from '../base/ip.ts'
 import type { NatFacts } from './detection.ts'
 
@@ -29,10 +29,15 @@ function isMarked(localPort: number, own: OwnPorts): boolean {
 
 /**
  * Puts the marker before a message that leaves from `localPort`. By socket, not by the peer's port: a NAT may map a
- * client's 4500 to an outside 500, and strongSwan's rule (marker iff neither port is 500) breaks there.
+ * client's 4500 to an outside 500, and strongSwan's rule (marker iff neither port is 500) breaks there. To be sent, not
+ * kept: `network.send` copies it.
  */
 export function withMarker(message: Uint8Array, localPort: number, own: OwnPorts): Uint8Array {
-  return isMarked(localPort, own) ? concatBytes(NON_ESP_MARKER, message) : message
+  if (!isMarked(localPort, own)) return message
+  const datagram = briefBytes(NON_ESP_MARKER.length + message.length)
+  datagram.set(NON_ESP_MARKER)
+  datagram.set(message, NON_ESP_MARKER.length)
+  return datagram
 }
 
 /** Octets that the marker adds to a message that leaves from `localPort`. */

@@ -24,7 +24,7 @@ import { LogHub, loudnesses, Reporter, type Line } from '../../src/report/report
 import type { SimulatedClock } from './clock.ts'
 import { Interfaces } from './interfaces.ts'
 import type { Attachment, Link, Network, Realm } from './network.ts'
-import { espBytes, type Packet } from './packet.ts'
+import { copied, espBytes, type Packet } from './packet.ts'
 import { toyAnswer, toyKeyExchange } from './toy-key-exchange.ts'
 
 /** What a node needs of the world's driver. */
@@ -302,7 +302,7 @@ export class SimulatedNode implements Attachment {
     } else if (destination.port !== this.ports.port && destination.port !== PROBE_PORT) {
       return void this.unheard++
     }
-    this.gateway.handleDatagram({ bytes: bytes.slice(), local: destination, remote: source })
+    this.gateway.handleDatagram({ bytes: copied(bytes), local: destination, remote: source })
   }
 
   #receiveEsp(packet: ProtectedPacket): void {
@@ -323,7 +323,7 @@ export class SimulatedNode implements Attachment {
     if (gateway !== this.gateway) return
     const isOurs = from.port === this.ports.port || from.port === this.ports.portNatT || from.port === PROBE_PORT
     assert(isOurs, 'datagrams leave from one of our sockets')
-    this.sendRaw(bytes.slice(), from, to)
+    this.sendRaw(copied(bytes), from, to)
   }
 
   #perform(memory: MemoryKernel, operations: readonly Operation[]): Promise<readonly Outcome[]> {

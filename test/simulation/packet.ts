@@ -1,5 +1,5 @@
 /** What travels between simulated nodes: UDP datagrams, some of them with ESP inside, and bare ESP. */
-import { Writer } from '../../src/base/bytes.ts'
+import { briefBytes, Writer } from '../../src/base/bytes.ts'
 import type { Endpoint } from '../../src/base/ip.ts'
 import type { ProtectedPacket } from '../../src/edge/memory-kernel.ts'
 import { ExchangeType, nameOf } from '../../src/iana/ikev2.ts'
@@ -23,6 +23,13 @@ export function espBytes(esp: ProtectedPacket): Uint8Array {
     .u32(Number(esp.sequence & 0xffff_ffffn))
     .zeros(4)
     .finish()
+}
+
+/** What is on the wire belongs to nobody's program. */
+export function copied(bytes: Uint8Array): Uint8Array {
+  const copy = briefBytes(bytes.length)
+  copy.set(bytes)
+  return copy
 }
 
 /** The IKE message in a datagram, its non-ESP marker taken off by looking rather than by port; null when there is none. */

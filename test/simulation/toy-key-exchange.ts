@@ -42,9 +42,14 @@ function agree(privateValue: Uint8Array, peerPublic: Uint8Array, expected: numbe
 /** Lane by lane; `base` null is the generator. All groups have public values of whole lanes. */
 function times(exponent: Uint8Array, base: Uint8Array | null): Uint8Array {
   const product = new Uint8Array(exponent.length)
-  const [to, by] = [new DataView(product.buffer), new DataView(exponent.buffer, exponent.byteOffset)]
-  const from = base === null ? null : new DataView(base.buffer, base.byteOffset)
-  for (let at = 0; at < exponent.length; at += 4)
-    to.setUint32(at, Math.imul(by.getUint32(at, true), from === null ? GENERATOR : from.getUint32(at, true)) >>> 0, true)
+  for (let at = 0; at < exponent.length; at += 4) {
+    const lane = Math.imul(laneOf(exponent, at), base === null ? GENERATOR : laneOf(base, at))
+    for (let i = 0; i < 4; i++) product[at + i] = lane >>> (8 * i)
+  }
   return product
+}
+
+/** The least of its octets first. */
+function laneOf(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
 }
