@@ -4,7 +4,17 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 
 import { AssertionError } from '../../src/base/assert.ts'
-import { compareBytes, concatBytes, equalBytes, fromHex, OutOfBytes, Reader, toHex, Writer } from '../../src/base/bytes.ts'
+import {
+  briefBytes,
+  compareBytes,
+  concatBytes,
+  equalBytes,
+  fromHex,
+  OutOfBytes,
+  Reader,
+  toHex,
+  Writer,
+} from '../../src/base/bytes.ts'
 
 test('numbers are in network order', () => {
   const writer = new Writer(1).u8(0x01).u16(0x0203).u32(0x04050607).u64(0x08090a0b0c0d0e0fn)
@@ -97,6 +107,11 @@ test('bytes are compared by value: first octet first, then length', () => {
   assert.equal(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 2)), true)
   assert.equal(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 3)), false)
   assert.equal(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 2, 3)), false)
+})
+
+test('what is brief has room of its own for as long as it is kept', () => {
+  const rooms = Array.from({ length: 300 }, (_, i) => briefBytes(i).fill(i))
+  for (const [i, room] of rooms.entries()) assert.deepEqual([room.length, room.every((octet) => octet === (i & 0xff))], [i, true])
 })
 
 test('hexadecimal goes both ways, and anything else is refused', () => {
