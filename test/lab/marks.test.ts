@@ -1,13 +1,13 @@
 /**
- * Marks and interface IDs as they are configured, in a real kernel: two clients of one private network behind two NATs,
- * told apart by a unique mark each; and an XFRM interface.
+ * Two clients of one private network behind two NATs, in a real kernel: the second is refused, or told apart by a unique
+ * mark, where that is configured; and interface IDs with an XFRM interface.
  *
  *   one 10.1.0.2 ── router-1 192.0.2.1 ──┐
  *                                        ├── 192.0.2.2 gateway ── office 10.20.0.1
  *   two 10.1.0.2 ── router-2 192.0.2.3 ──┘
  */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 
 import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
@@ -59,33 +59,82 @@ table inet firewall {
   chain leaving { type route hook output priority mangle; ct mark != 0 meta mark set ct mark; }
 }`
 
-test('edge case 21: two clients with the same traffic have a mark each, and an XFRM interface has its own policies', async (t) => {
+async function place(t: TestContext): Promise<{ readonly gateway: Host; readonly clients: readonly [Host, Host] }> {
   const lab = new Lab(t)
   const gateway = await lab.host('gateway')
-  const clients: Host[] = []
-  const routers = [await lab.router('router-1'), await lab.router('router-2')]
+  const clients = [await lab.host('client-1'), await lab.host('client-2')] as const
+  const routers = [await lab.router('router-1'), await lab.router('router-2')] as const
   for (const [i, router] of routers.entries()) {
-    const client = await lab.host(`client-${i + 1}`)
-    await lab.cable(router, 'lan', '10.1.0.1/24', client, 'lan', `${HOME}/24`)
-    await client.route('default', '10.1.0.1')
-    clients.push(client)
+    await lab.cable(router, 'lan', '10.1.0.1/24', clients[i]!, 'lan', `${HOME}/24`)
+    await clients[i]!.route('default', '10.1.0.1')
   }
   await lab.network('wan', [
-    [routers[0]!, '192.0.2.1/24'],
-    [routers[1]!, '192.0.2.3/24'],
+    [routers[0], '192.0.2.1/24'],
+    [routers[1], '192.0.2.3/24'],
     [gateway, `${GATEWAY}/24`],
   ])
   for (const router of routers) await router.masquerade('wan', { randomPorts: true })
   await gateway.stub('office', `${OFFICE}/24`)
   await gateway.route(NETWORK, '192.0.2.1')
+  return { gateway, clients }
+}
+
+test('edge case 21: without marks the second of two clients with the same traffic is refused, both logs say why, the first is unharmed', async (t) => {
+  const { gateway, clients } = await place(t)
+  const server = await Espalier.start(gateway, { configuration: ofGateway('') })
+  const espalier = await Espalier.start(clients[0], { configuration: ofClient('one.example') })
+  const charon = await Charon.start(clients[1], { configuration: ofClient('two.example') })
+  for (const [first, second, name] of [
+    [espalier, charon, 'one'],
+    [charon, espalier, 'two'],
+  ] as const) {
+    const refused = server.events('child-failed').length
+    await first.swanctl('--initiate', '--child', 'net', '--timeout', '60')
+    await assert.rejects(second.swanctl('--initiate', '--child', 'net', '--timeout', '60'))
+    assert.match(
+      server.events('child-failed')[refused]!.msg,
+      new RegExp(`unacceptable: they are what ${name}\\.example has already`),
+    )
+    const told = second instanceof Charon ? await second.log() : second.daemon.lines.join('\n')
+    assert.match(told, /received TS_UNACCEPTABLE notify, no CHILD_SA built/)
+    assert.equal(await first.host.ping(OFFICE, HOME, 3), 3)
+    assert.equal(await gateway.ping(HOME, OFFICE, 3), 3)
+    for (const daemon of [first, second]) await daemon.swanctl('--terminate', '--ike', 'way')
+    await eventually('nothing is left', async () => ((await xfrmStates(gateway)).length === 0 ? true : undefined))
+  }
+})
+
+test('control: charon as the gateway of two clients with the same traffic', async (t) => {
+  const { gateway, clients } = await place(t)
+  await Charon.start(gateway, { configuration: ofGateway('') })
+  const both = [
+    await Charon.start(clients[0], { configuration: ofClient('one.example') }),
+    await Charon.start(clients[1], { configuration: ofClient('two.example') }),
+  ]
+  const isIn: boolean[] = []
+  for (const daemon of both)
+    isIn.push(
+      await daemon.initiate('net', 20).then(
+        () => true,
+        () => false,
+      ),
+    )
+  const answered: number[] = []
+  for (const { host } of both) answered.push(await host.ping(OFFICE, HOME, 3))
+  const [first, second] = isIn.map((is, i) => `${is ? 'gets in' : 'is refused'}, ${answered[i]} of its 3 echoes answered`)
+  t.diagnostic(`charon: the first ${first}; the second ${second}`)
+})
+
+test('edge case 21: two clients with the same traffic have a mark each, and an XFRM interface has its own policies', async (t) => {
+  const { gateway, clients } = await place(t)
   await gateway.run('nft', ['-f', '-'], { input: FIREWALL })
 
   const server = await Espalier.start(gateway, {
     configuration: ofGateway('mark_in = %unique\n mark_out = %unique\n set_mark_in = %same'),
   })
   const [first, second] = await Promise.all([
-    Espalier.start(clients[0]!, { configuration: ofClient('one.example') }),
-    Charon.start(clients[1]!, { configuration: ofClient('two.example') }),
+    Espalier.start(clients[0], { configuration: ofClient('one.example') }),
+    Charon.start(clients[1], { configuration: ofClient('two.example') }),
   ])
   for (const daemon of [first, second]) await daemon.swanctl('--initiate', '--child', 'net', '--timeout', '60')
 
@@ -144,7 +193,7 @@ test('edge case 21: two clients with the same traffic have a mark each, and an X
     await first.swanctl('--initiate', '--child', 'net', '--timeout', '60')
     assert.match(await server.swanctl('--list-sas', '--raw'), /if-id-in=0000002a if-id-out=0000002a/)
     assert.equal(await gateway.ping(HOME, OFFICE, 2), 2)
-    assert.equal(await clients[0]!.ping(OFFICE, HOME, 2), 2)
+    assert.equal(await clients[0].ping(OFFICE, HOME, 2), 2)
     for (const { packets, text } of await xfrmStates(gateway)) assert.equal(packets, 4, text)
   })
 

@@ -52,12 +52,13 @@ async function emptyKernel(host: Host): Promise<void> {
 for (const [role, title] of [
   ['gateway', 'espalier as the gateway of charon'],
   ['client', 'espalier as the client of charon'],
+  ['neither', 'control: two charons'],
 ] as const) {
   test(`edge case 15: one custom port and no other, ${title}: rekeys by both, DPD, reauthentication, back after a loss`, async (t) => {
     const { router, gateway, inside } = await scene(t)
     const [client] = inside
     await allowOnly(router, PORT)
-    const [Gateway, Client] = role === 'gateway' ? [Espalier, Charon] : [Charon, Espalier]
+    const [Gateway, Client] = [role === 'gateway' ? Espalier : Charon, role === 'client' ? Espalier : Charon]
     const text = { configuration: gatewayConfiguration({ ike: 'dpd_delay = 2s' }), settings: `${GATEWAY_PORTS}\n${HASTE}` }
     let there: Espalier | Charon = await Gateway.start(gateway, text)
     const here = await Client.start(client.host, {
@@ -105,35 +106,46 @@ async function changes(daemon: Peer, kind: keyof ListedSas, command: () => Promi
   })
 }
 
-test('edge case 9: encap = yes of both, and ports of our own that the system chooses: ESP in UDP, no keepalives', async (t) => {
-  const { gateway, outside } = await scene(t)
-  await gateway.run('ip', ['route', 'replace', outside.homeNetwork, 'via', outside.address])
-  const charon = await Charon.start(gateway, {
-    configuration: gatewayConfiguration({ ike: 'encap = yes' }),
-    settings: 'keep_alive = 1s',
+for (const [gatewayKind, clientKind] of [
+  ['charon', 'espalier'],
+  ['espalier', 'charon'],
+  ['charon', 'charon'],
+] as const) {
+  const title = gatewayKind === clientKind ? 'control: two charons' : `${clientKind} the client of ${gatewayKind}`
+  test(`edge case 9: encap = yes of both, and ports of the client's that the system chooses: ESP in UDP, no keepalives; ${title}`, async (t) => {
+    const { gateway, outside } = await scene(t)
+    await gateway.run('ip', ['route', 'replace', outside.homeNetwork, 'via', outside.address])
+    const kinds = { charon: Charon, espalier: Espalier }
+    const there = await kinds[gatewayKind].start(gateway, {
+      configuration: gatewayConfiguration({ ike: 'encap = yes' }),
+      settings: 'keep_alive = 1s',
+    })
+    for (const host of [gateway, outside.host]) await countWire(host, 'wan')
+    const here = await kinds[clientKind].start(outside.host, {
+      configuration: clientConfiguration(outside, { ike: 'encap = yes' }),
+      settings: 'keep_alive = 1s\nport = 0\nport_nat_t = 0',
+    })
+    await here.swanctl('--initiate', '--child', 'net')
+    await pingBothWays(outside, gateway)
+    const [, local] = /local-port=(\d+)/.exec(await here.swanctl('--list-sas', '--raw')) ?? []
+    assert.ok(Number(local) > 1023)
+    if (here instanceof Espalier) {
+      const { port, portNatT, msg } = await here.event('started')
+      assert.match(msg, new RegExp(`listens on UDP ports ${String(port)} and ${String(portNatT)}\\b`))
+      assert.ok([port, portNatT].every((chosen) => Number(chosen) > 1023) && port !== portNatT)
+      assert.equal(Number(local), portNatT)
+    }
+    assert.match(await there.swanctl('--list-sas'), new RegExp(`remote .* @ ${outside.address}\\[${local}\\]`))
+    for (const state of await xfrmStates(gateway)) assert.equal(state.encapsulation?.type, 'espinudp', state.text)
+    // Three intervals of silence.
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    for (const host of [gateway, outside.host]) {
+      const { udpEsp, bareEsp, keepalives, clear } = await takeWire(host)
+      // The gateway's port is 4500, so that what they are counted by is right.
+      assert.deepEqual([udpEsp.packets, bareEsp.packets, keepalives.packets, clear.packets], [6, 0, 0, 0], host.name)
+    }
   })
-  for (const host of [gateway, outside.host]) await countWire(host, 'wan')
-  const espalier = await Espalier.start(outside.host, {
-    configuration: clientConfiguration(outside, { ike: 'encap = yes' }),
-    settings: 'keep_alive = 1s\nport = 0\nport_nat_t = 0',
-  })
-  const { port, portNatT, msg } = await espalier.event('started')
-  assert.match(msg, new RegExp(`listens on UDP ports ${String(port)} and ${String(portNatT)}\\b`))
-  assert.ok([port, portNatT].every((chosen) => Number(chosen) > 1023) && port !== portNatT)
-  await espalier.swanctl('--initiate', '--child', 'net')
-  await pingBothWays(outside, gateway)
-  const [, local] = /local-port=(\d+)/.exec(await espalier.swanctl('--list-sas', '--raw')) ?? []
-  assert.equal(Number(local), portNatT)
-  assert.match(await charon.listSas(), new RegExp(`remote .* @ ${outside.address}\\[${String(portNatT)}\\]`))
-  for (const state of await xfrmStates(gateway)) assert.equal(state.encapsulation?.type, 'espinudp', state.text)
-  // Three intervals of silence.
-  await new Promise((resolve) => setTimeout(resolve, 3000))
-  for (const host of [gateway, outside.host]) {
-    const { udpEsp, bareEsp, keepalives, clear } = await takeWire(host)
-    // charon's ports are 4500 at one end, so that what it is counted by is right.
-    assert.deepEqual([udpEsp.packets, bareEsp.packets, keepalives.packets, clear.packets], [6, 0, 0, 0], host.name)
-  }
-})
+}
 
 /** The router gives a client an outside address of its own, for whatever protocol: what clouds do. */
 async function oneToOne({ router, inside: [client] }: Scene): Promise<Client> {
