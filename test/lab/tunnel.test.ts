@@ -94,6 +94,45 @@ describe('a tunnel through a NAT', () => {
     await eventually('charon lets go', async () => ((await xfrmStates(gateway)).length === 0 ? true : undefined))
   })
 
+  test('edge case 43: after a sleep in which the NAT forgot, the peer is asked instead of a keepalive, and told where we are', async (t) => {
+    const { router, gateway, inside } = await scene(t)
+    const [client] = inside
+    await Charon.start(gateway, { configuration: gatewayConfiguration() })
+    const espalier = await Espalier.start(client.host, {
+      configuration: clientConfiguration(client, { start: true }),
+      settings: 'keep_alive = 2s\nkeep_alive_dpd_margin = 2s',
+    })
+    await espalier.event('child-established')
+    await eventually('a keepalive', () => (espalier.events('keepalive-sent').length > 0 ? true : undefined))
+    const place = async (): Promise<number | undefined> =>
+      (await xfrmStates(gateway)).find(({ destination }) => destination === '192.0.2.1')?.encapsulation?.destinationPort
+    const before = await place()
+    espalier.daemon.signal('SIGSTOP')
+    await router.forget()
+    await new Promise((resolve) => setTimeout(resolve, 8000))
+    espalier.daemon.signal('SIGCONT')
+    assert.match(
+      (await espalier.event('keepalive-late')).msg,
+      /sending DPD instead of keep alive \d+s after last outbound message/,
+    )
+    await eventually('the gateway has it where it is', async () => ((await place()) === before ? undefined : true))
+    await carryBothWays(client, gateway)
+  })
+
+  test('control: charon behind a NAT, idle and under traffic: its keepalives are counted', async (t) => {
+    const { gateway, inside } = await scene(t)
+    const [client] = inside
+    await Charon.start(gateway, { configuration: gatewayConfiguration(), settings: 'keep_alive = 1s' })
+    const wire = await Capture.start(gateway, 'wan', 'udp port 4500')
+    const charon = await Charon.start(client.host, { configuration: clientConfiguration(client), settings: 'keep_alive = 2s' })
+    await charon.initiate('net')
+    const sent = (): number => wire.packets.filter((line) => KEEPALIVE.test(line)).length
+    await eventually('three keepalives', () => (sent() >= 3 ? true : undefined))
+    const before = sent()
+    await client.host.ping('10.20.0.1', client.home, 25)
+    t.diagnostic(`during five seconds of traffic charon sent ${sent() - before} keepalives of one every 2 s`)
+  })
+
   test("a charon's keepalives never reach the gateway's TypeScript, and nobody else sends any", async (t) => {
     const { router, gateway, inside } = await scene(t)
     const [a, b] = inside
