@@ -22,7 +22,7 @@ export interface CharonOptions {
   readonly plugins?: string
   /** Where ESP is done: in the kernel, or by charon itself (kernel-libipsec), always in UDP then, where the kernel has none. */
   readonly esp?: 'kernel' | 'userspace'
-  /** 'installed' unless told; the daemon and its swanctl. */
+  /** Of the daemon and its swanctl; 'installed' unless told, or 6 if ESPALIER_STRONGSWAN says so of all that are not told. */
   readonly version?: StrongswanVersion
 }
 
@@ -60,7 +60,7 @@ export class Charon {
     await writeFile(join(directory, 'strongswan.conf'), strongswanConf(directory, options))
     await writeFile(join(directory, 'swanctl/swanctl.conf'), options.configuration)
 
-    const version = options.version ?? 'installed'
+    const version = options.version ?? (process.env['ESPALIER_STRONGSWAN'] === '6' ? 6 : 'installed')
     const daemon = host.start(
       'sh',
       ['-c', `mount -t tmpfs -o mode=755 run /run && ${mountOf(version)} && exec /usr/sbin/charon-systemd`],
