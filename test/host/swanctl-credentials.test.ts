@@ -10,6 +10,7 @@ import { test, type TestContext } from 'node:test'
 
 import { Charon } from '../lab/support/charon.ts'
 import { Espalier } from '../lab/support/espalier.ts'
+import { LISTED_PROPOSALS } from '../lab/support/listed.ts'
 import { Lab } from '../lab/support/network.ts'
 import { tryRun } from '../lab/support/process.ts'
 import { makeAttributeCertificate } from '../support/attribute-certificates.ts'
@@ -223,10 +224,11 @@ class World {
   }
 }
 
-/** Ports are listed by strongSwan 6.0.3 and later; what is not honoured is told in a list of its own; key ids are printed as one writes them. */
+/** Ports are listed by strongSwan 6.0.3 and later, proposals by 6.0.7; what is not honoured is told in a list of its own; key ids are printed as one writes them. */
 const withoutNews = (said: string): string =>
   said
     .replaceAll(/@#([0-9a-f]{40})\b/g, (_text, digits: string) => digits.match(/../g)!.join(':'))
+    .replaceAll(LISTED_PROPOSALS, '')
     .replaceAll(/ (?:local|remote)_port=\d+|^ *(?:local|remote)_port = \d+\n/gm, '')
     .replaceAll(/ warnings=\[[^\]]*\]|^ *warnings = \[\n(?: .*\n)*? *\]\n/gm, '')
 

@@ -37,3 +37,7 @@ export async function comesTo(daemon: Peer, ike: number, child: number): Promise
     240_000,
   )
 }
+
+/** What `swanctl --list-conns --raw` and `--pretty` have of proposals, which strongSwan tells since 6.0.7. */
+export const LISTED_PROPOSALS =
+  / (?:esp_|ah_)?proposals \{(?:\d+ \{[^{}]*\} ?)*\}|^( *)(?:esp_|ah_)?proposals \{\n(?:\1 +.*\n)*\1\}\n/gm
