@@ -141,9 +141,9 @@ interface Lives {
 
 /** By dice of their own: those of a day fall as they did before there were any. */
 function throwMore(dice: Dice): Pick<Lives, 'moreOfIke' | 'moreOfChild'> {
-  if (!dice.chance(0.3)) return { moreOfIke: '', moreOfChild: '' }
-  // A long one goes in fragments.
-  const more = (): string => ['', '-ke1_x448', '-ke1_x448', '-ke2_mlkem768', '-ke1_x448-ke3_ecp256'][dice.below(5)]!
+  if (!dice.chance(0.2)) return { moreOfIke: '', moreOfChild: '' }
+  // A long one goes in fragments, and takes its time.
+  const more = (): string => (dice.chance(0.1) ? '-ke2_mlkem768' : ['', '-ke1_x448', '-ke1_x448-ke3_ecp256'][dice.below(3)]!)
   return { moreOfIke: more(), moreOfChild: more() }
 }
 
