@@ -66,16 +66,8 @@ function contest(session: Session, child: ChildSa, nonces: readonly [Uint8Array,
   const isContested = child.rivalNonce !== null || halfMadeFor(session, child) !== null
   if (isContested) env.report({ event: 'rekey-collision', sa, child, isLost })
   if (isLost) throw collisionLost()
-  giveUpRivals(session, child)
-}
-
-/** The peer does not go on with what it began to replace it by, or is about to delete what it made. */
-function giveUpRivals(session: Session, child: ChildSa): void {
+  // What the peer has made already it deletes, or uses if it has forgotten ours: ours is made or fails by that.
   forgetHalfMade(session, ({ making }) => making.replaces === child)
-  const redundant = child.successor
-  child.successor = null
-  child.rivalNonce = null
-  if (redundant !== null) redundant.state = 'rekeyed'
 }
 
 /** Both sides replaced it, and the peer's replacement stays: it deletes the old one. */
@@ -96,7 +88,11 @@ function awaitReplacement(session: Session, child: ChildSa): void {
 
 async function replace(session: Session, child: ChildSa, made: MadeChild): Promise<void> {
   await adoptMade(session, made, child)
-  giveUpRivals(session, child)
+  forgetHalfMade(session, ({ making }) => making.replaces === child)
+  // If the peer made one as well, it is about to delete that.
+  const redundant = child.successor
+  child.successor = null
+  if (redundant !== null) redundant.state = 'rekeyed'
   // The peer may have deleted it on its own account meanwhile.
   if (child.state !== 'rekeying' || !session.sa.children.includes(child)) return
   child.state = 'rekeyed'

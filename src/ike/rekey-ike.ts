@@ -85,7 +85,9 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     await discard(successor)
     return
   }
-  giveUp(session, rival)
+  // The peer does not go on with what it began, or is about to delete what it made.
+  forgetHalfMade(session, ({ making }) => making.replaces === 'ike')
+  if (rival !== null && isThere(rival)) awaitDelete(rival.session)
   takeOver(session, successor)
   await deleteIkeSa(session, 'rekeyed')
 }
@@ -93,12 +95,6 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
 /** By the nonces of both exchanges. */
 function loses(nonces: readonly [Uint8Array, Uint8Array], rival: Rival): boolean {
   return compareNonces(lowestNonce(...nonces), rival.lowestNonce) < 0
-}
-
-/** The peer does not go on with what it began to replace the IKE_SA by, or is about to delete what it made. */
-function giveUp(session: Session, rival: Rival | null): void {
-  if (rival !== null && isThere(rival)) awaitDelete(rival.session)
-  forgetHalfMade(session, ({ making }) => making.replaces === 'ike')
 }
 
 /** Our exchange has others to follow: whether it goes on is decided before them (RFC 9370 2.2.4). Throws if it does not. */
@@ -109,9 +105,9 @@ function contest(session: Session, nonces: readonly [Uint8Array, Uint8Array]): v
   const isLost = rival !== null && loses(nonces, rival)
   if (rival !== null) env.report({ event: 'rekey-collision', sa, child: null, isLost })
   if (isLost) throw collisionLost()
-  ikeRekey.rival = null
   ikeRekey.isFollowedUp = true
-  giveUp(session, rival)
+  // What the peer has made already it deletes, or uses if it has forgotten ours: ours is made or fails by that.
+  forgetHalfMade(session, ({ making }) => making.replaces === 'ike')
 }
 
 /** Returns in how long. */

@@ -250,6 +250,30 @@ for (const kind of ['CHILD_SA', 'IKE_SA'] as const) {
     await assertOne(world, both)
   })
 
+  scenarioOverSeeds(
+    `the peer has forgotten our rekey of the ${kind} when its answer comes, and has done its own: that one stays`,
+    8,
+    async (world) => {
+      const both = await tunnel(world)
+      const { client, gateway } = both
+      const heals = [
+        losing(world, gateway, (summary) => summary.startsWith('CREATE_CHILD_SA response')),
+        losing(world, client, (summary) => summary.startsWith('IKE_FOLLOWUP_KE response')),
+      ]
+      const begun = begin(client)
+      await world.until(() => gateway.eventsOf('follow-up-missing').length > 0, 'the gateway forgets it')
+      const own = begin(gateway)
+      await world.until(() => world.countSent('IKE_FOLLOWUP_KE response') > 0, 'the client has what comes of the other one')
+      heals[0]!()
+      await world.outcome(begun)
+      heals[1]!()
+      await world.outcome(own)
+      await world.pass(5 * MINUTE)
+      for (const node of [client, gateway]) assert.equal(node.eventsOf(rekeyed).length > 0, true)
+      await assertOne(world, both)
+    },
+  )
+
   scenario(`the peer goes silent in the middle of our rekey of the ${kind}: it is lost, and nothing is left`, async (world) => {
     const both = await tunnel(world, { isPatient: false })
     const heal = losing(world, both.gateway, isFollowUp)
