@@ -83,7 +83,8 @@ export function renewed(old: Session, asked: AskedTraffic, candidates: readonly 
     other !== old.last &&
     // Where there may be any number it is the peer that has renewed it.
     (sa.connection?.unique !== 'never' || other.sa.originalRole === 'responder') &&
-    other.sa.created > sa.created &&
+    // One that stands only since then may have been begun before.
+    (other.sa.created > sa.created || (other.sa.begun ?? 0) > (sa.begun ?? Infinity)) &&
     isThere(other) &&
     sa.remoteId !== null &&
     isWith(other, sa.remoteId, sa) &&

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import type { Connection } from '../../src/ike/connection.ts'
+import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import { configuration, type ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
-import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
+import { addClient, addGateway, CLIENT, flows, GATEWAY, type SideWords } from './places.ts'
 import { summaryOf } from './packet.ts'
 import { assertOne } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
@@ -220,9 +221,15 @@ const LOST = [
   [GATEWAY, 'IKE_AUTH response 1'],
 ] as const
 
-function bothInitiate(world: World, words: ConnectionWords = {}, unique: Unique = 'no'): readonly [SimulatedNode, SimulatedNode] {
-  const gateway = addGateway(world, { unique, remoteAddresses: [CLIENT], remoteId: 'client@example.org', ...mirrored(words) })
-  return [addClient(world, { unique, ...words }), gateway]
+function bothInitiate(
+  world: World,
+  words: ConnectionWords = {},
+  unique: Unique = 'no',
+  settings: SideWords['settings'] = {},
+): readonly [SimulatedNode, SimulatedNode] {
+  const known = { remoteAddresses: [CLIENT], remoteId: 'client@example.org' }
+  const gateway = addGateway(world, { unique, ...known, ...mirrored(words) }, { settings })
+  return [addClient(world, { unique, ...words }, { settings }), gateway]
 }
 
 function mirrored({ children }: ConnectionWords): ConnectionWords {
@@ -329,3 +336,27 @@ scenario('a rekey of the IKE_SA there is while the peer begins another one is no
   await world.pass(MINUTE)
   for (const node of [client, gateway]) assert.equal(node.eventsOf('both-initiated').length, 0)
 })
+
+scenario(
+  'what is reauthenticated is not made anew when another one comes up while it is being broken, begun before it',
+  async (world) => {
+    const [client, gateway] = bothInitiate(world, {}, 'no', { makeBeforeBreak: false })
+    const losing = (summary: string): (() => void) =>
+      world.network.tap((packet) =>
+        packet.source.address.toString() === GATEWAY && summaryOf(packet) === summary ? [] : [packet],
+      )
+    const healInit = losing('IKE_SA_INIT request 0')
+    const begun = gateway.gateway.initiate('home', 'net')
+    await world.initiate(client)
+    const old = gateway.sessions().find(({ sa }) => sa.state === 'established')!
+    const healDelete = losing('INFORMATIONAL request 0')
+    old.enqueue(() => reauthenticate(old))
+    await world.pass(SECOND)
+    healInit()
+    await world.outcome(begun)
+    healDelete()
+    // The client has let go of the old one without a word.
+    await world.pass(5 * MINUTE)
+    await assertOne(world, { client, gateway })
+  },
+)
