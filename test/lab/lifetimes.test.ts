@@ -1,6 +1,6 @@
 /**
- * Rekeying between espalier and Debian's charon because the time has come, or so many octets, under 500 packets a second
- * there and back: not one of them may be lost, whoever begins.
+ * Rekeying between espalier and Debian's charon because the time has come, or so many octets or packets, under 500 packets
+ * a second there and back: not one of them may be lost, whoever made the IKE_SA and whoever rekeys.
  */
 import assert from 'node:assert/strict'
 import { describe, test, type TestContext } from 'node:test'
@@ -51,6 +51,7 @@ function configuration(own: typeof CHARON, other: typeof CHARON, { ike, child }:
 /** Lets the packets flow until espalier has seen so many rekeys of CHILD_SAs, and sees that none was lost. */
 async function rekeys(
   t: TestContext,
+  initiator: 'charon' | 'espalier',
   lifetimes: { readonly charon: Lifetimes; readonly espalier: Lifetimes },
   count: number,
 ): Promise<{ readonly charon: Charon; readonly espalier: Espalier }> {
@@ -65,7 +66,7 @@ async function rekeys(
     Charon.start(there, { configuration: configuration(CHARON, ESPALIER, lifetimes.charon) }),
     Espalier.start(here, { configuration: configuration(ESPALIER, CHARON, lifetimes.espalier) }),
   ])
-  await charon.initiate('net')
+  await { charon, espalier }[initiator].swanctl('--initiate', '--child', 'net')
   const flow = await startFlow(there, CHARON.home, here, ESPALIER.home)
   await eventually(
     `${count} CHILD_SAs are rekeyed`,
@@ -91,23 +92,29 @@ async function rekeys(
 const asks = ({ daemon }: Espalier): number =>
   daemon.lines.filter((line) => /generating CREATE_CHILD_SA request/.test(line)).length
 
+// With swanctl --rekey either rekeys what either began: rekey.test.ts.
 describe('rekeying under 500 packets a second', () => {
-  test('espalier rekeys by time, 20 times', async (t) => {
-    const { espalier } = await rekeys(t, { charon: NEVER, espalier: often(2) }, 20)
+  test('charon begins, espalier rekeys by time, 20 times', async (t) => {
+    const { espalier } = await rekeys(t, 'charon', { charon: NEVER, espalier: often(2) }, 20)
     assert.ok(espalier.events('ike-rekeyed').length >= 2)
     assert.ok(asks(espalier) >= 22)
   })
 
-  test('charon rekeys by time, 20 times', async (t) => {
-    const { espalier } = await rekeys(t, { charon: often(1), espalier: NEVER }, 20)
+  test('espalier begins, charon rekeys by time, 20 times', async (t) => {
+    const { espalier } = await rekeys(t, 'espalier', { charon: often(1), espalier: NEVER }, 20)
     assert.ok(espalier.events('ike-rekeyed').length >= 2)
     assert.equal(asks(espalier), 0)
   })
 
-  test('espalier rekeys by octets', async (t) => {
-    const byOctets = { ...NEVER, child: `${NEVER.child}\n rekey_bytes = 100000\n rand_bytes = 10000` }
-    const { espalier } = await rekeys(t, { charon: NEVER, espalier: byOctets }, 8)
-    // The kernel tells of either direction.
-    assert.equal(asks(espalier), espalier.events('child-rekeyed').length)
-  })
+  for (const [initiator, unit, limits] of [
+    ['charon', 'octets', 'rekey_bytes = 100000\n rand_bytes = 10000'],
+    ['espalier', 'packets', 'rekey_packets = 800\n rand_packets = 80\n life_packets = 4000'],
+  ] as const) {
+    test(`${initiator} begins, espalier rekeys by ${unit}`, async (t) => {
+      const byCount = { ...NEVER, child: `${NEVER.child}\n ${limits}` }
+      const { espalier } = await rekeys(t, initiator, { charon: NEVER, espalier: byCount }, 8)
+      // The kernel tells of either direction.
+      assert.equal(asks(espalier), espalier.events('child-rekeyed').length)
+    })
+  }
 })
