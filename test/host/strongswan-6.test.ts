@@ -24,6 +24,7 @@ import {
 import { Espalier } from '../lab/support/espalier.ts'
 import { Lab } from '../lab/support/network.ts'
 import { eventually } from '../lab/support/process.ts'
+import { FLOATS_AT_INTERMEDIATE, watchOpening } from '../lab/support/opening.ts'
 import { withoutStrongswan6 } from '../lab/support/strongswan.ts'
 
 type Program = 'charon' | 'espalier'
@@ -121,29 +122,42 @@ interface Two {
   readonly charon: Charon
   readonly espalier: Espalier
   readonly control: Readonly<Record<Program, ViciClient>>
+  readonly behind: Program | null
+  readonly opening: () => Promise<string>
 }
 
-async function start(t: TestContext): Promise<Two> {
+/** With `behind`, that one is behind a NAT, and `opening` tells where its IKE_SA begins. */
+async function start(t: TestContext, behind: Program | null = null): Promise<Two> {
   const lab = new Lab(t)
   const hosts = { charon: await lab.host('charon'), espalier: await lab.host('espalier') }
-  await lab.cable(hosts.charon, 'wan', `${ADDRESS.charon}/24`, hosts.espalier, 'wan', `${ADDRESS.espalier}/24`)
+  let opening = async (): Promise<string> => ''
+  if (behind === null) {
+    await lab.cable(hosts.charon, 'wan', `${ADDRESS.charon}/24`, hosts.espalier, 'wan', `${ADDRESS.espalier}/24`)
+  } else {
+    const router = await lab.router('router')
+    await lab.cable(hosts[behind], 'lan', '10.1.0.2/24', router, 'lan', '10.1.0.1/24')
+    await lab.cable(router, 'wan', '192.0.2.9/24', hosts[other(behind)], 'wan', `${ADDRESS[other(behind)]}/24`)
+    await hosts[behind].route('default', '10.1.0.1')
+    await router.masquerade('wan', { randomPorts: true, udpPorts: '20000-29999' })
+    opening = await watchOpening(router, 'wan', ADDRESS[other(behind)])
+  }
   for (const program of PROGRAMS) await hosts[program].addressed('lo', NETWORK[program].replace('0/24', '1/32'))
   const charon = await Charon.start(hosts.charon, { configuration: '', esp: 'userspace', version: 6 })
   const espalier = await Espalier.start(hosts.espalier, { configuration: '', kernel: 'memory' })
   const control = { charon: await connectControl(charon.uri), espalier: await connectControl(espalier.uri) }
   t.after(() => PROGRAMS.forEach((program) => control[program].close()))
-  return { charon, espalier, control }
+  return { charon, espalier, control, behind, opening }
 }
 
-function configuration(own: Program, { proposals, esp, lines = '' }: Kind): string {
+function configuration(own: Program, { proposals, esp, lines = '' }: Kind, behind: Program | null = null): string {
   const side = (program: Program): string => `{ auth = psk\n id = ${program}.example }`
   return `
 connections {
   peer {
     version = 2
     encap = yes
-    local_addrs = ${ADDRESS[own]}
-    remote_addrs = ${ADDRESS[other(own)]}
+    local_addrs = ${behind === own ? '%any' : ADDRESS[own]}
+    remote_addrs = ${behind === other(own) ? '%any' : ADDRESS[other(own)]}
     proposals = ${proposals}
     rekey_time = 0
     ${lines}
@@ -163,7 +177,7 @@ secrets { ike-peer { secret = "told to nobody" } }
 }
 
 async function load(two: Two, kind: Kind): Promise<void> {
-  for (const program of PROGRAMS) await two[program].configure(configuration(program, kind))
+  for (const program of PROGRAMS) await two[program].configure(configuration(program, kind, two.behind))
   for (const program of PROGRAMS) await two[program].swanctl('--load-all', '--noprompt')
 }
 
@@ -257,6 +271,18 @@ test('strongSwan 6: up, rekeys by either side, down', { skip }, async (t) => {
     for (const initiator of PROGRAMS) await t.test(`${kind.name}, ${initiator} initiates`, () => live(two, kind, initiator))
   }
 })
+
+for (const behind of PROGRAMS)
+  test(
+    `edge case 52: IKE_INTERMEDIATE with strongSwan 6, ${behind} initiates behind a NAT: on port 4500 from there on`,
+    { skip },
+    async (t) => {
+      const two = await start(t, behind)
+      await load(two, ML_KEM.at(-1)!)
+      await live(two, ML_KEM.at(-1)!, behind)
+      assert.match(await two.opening(), FLOATS_AT_INTERMEDIATE)
+    },
+  )
 
 test('strongSwan 6: both rekey at the same moment, in several exchanges each', { skip }, async (t) => {
   const two = await start(t)
