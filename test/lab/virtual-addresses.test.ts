@@ -53,27 +53,32 @@ async function carries(host: Host, gateway: Host, address: string, address6: str
 
 const listing = (daemon: Peer): Promise<string> => daemon.swanctl('--list-sas')
 
-test('edge case 20: as gateway: clients behind one NAT, charon and espalier, have addresses of the pools, and again when they come back', async (t) => {
-  const { gateway, inside } = await scene(t)
-  await gateway.stub('office6', `${OFFICE6}/64`)
-  const there = await Espalier.start(gateway, { configuration: GATEWAY_CONFIGURATION })
-  const [a, b] = inside
-  const charon = await Charon.start(a.host, { configuration: configurationOf(a) })
-  const espalier = await Espalier.start(b.host, { configuration: configurationOf(b) })
-  for (const [at, client] of [charon, espalier].entries()) {
-    await client.swanctl('--initiate', '--child', 'net')
-    await carries(client.host, gateway, `10.3.0.${at + 1}`, `fd00:3::${at + 1}`)
-  }
-  assert.match(await listing(there), /10\.3\.0\.1.*fd00:3::1|fd00:3::1.*10\.3\.0\.1/)
-  assert.match(await there.swanctl('--list-pools', '--leases'), /10\.3\.0\.2\s+online\s+'client-b\.example'/)
+for (const [title, Gateway, Second] of [
+  ['edge case 20: as gateway: clients behind one NAT, charon and espalier, have', Espalier, Espalier],
+  ['control: two charons behind one NAT, the gateway is charon, too: both have', Charon, Charon],
+] as const) {
+  test(`${title} addresses of the pools, and again when they come back`, async (t) => {
+    const { gateway, inside } = await scene(t)
+    await gateway.stub('office6', `${OFFICE6}/64`)
+    const there = await Gateway.start(gateway, { configuration: GATEWAY_CONFIGURATION })
+    const [a, b] = inside
+    const charon = await Charon.start(a.host, { configuration: configurationOf(a) })
+    const espalier = await Second.start(b.host, { configuration: configurationOf(b) })
+    for (const [at, client] of [charon, espalier].entries()) {
+      await client.swanctl('--initiate', '--child', 'net')
+      await carries(client.host, gateway, `10.3.0.${at + 1}`, `fd00:3::${at + 1}`)
+    }
+    assert.match(await listing(there), /10\.3\.0\.1.*fd00:3::1|fd00:3::1.*10\.3\.0\.1/)
+    assert.match(await there.swanctl('--list-pools', '--leases'), /10\.3\.0\.2\s+online\s+'client-b\.example'/)
 
-  await charon.swanctl('--terminate', '--ike', 'gateway')
-  await comesTo(there, 1, 1)
-  assert.match(await there.swanctl('--list-pools', '--leases'), /10\.3\.0\.1\s+offline\s+'client-a\.example'/)
-  await charon.swanctl('--initiate', '--child', 'net')
-  await carries(a.host, gateway, '10.3.0.1', 'fd00:3::1')
-  await carries(b.host, gateway, '10.3.0.2', 'fd00:3::2')
-})
+    await charon.swanctl('--terminate', '--ike', 'gateway')
+    await comesTo(there, 1, 1)
+    assert.match(await there.swanctl('--list-pools', '--leases'), /10\.3\.0\.1\s+offline\s+'client-a\.example'/)
+    await charon.swanctl('--initiate', '--child', 'net')
+    await carries(a.host, gateway, '10.3.0.1', 'fd00:3::1')
+    await carries(b.host, gateway, '10.3.0.2', 'fd00:3::2')
+  })
+}
 
 test('as client of charon: the address is on the interface, the route has it for a source and the MTU that fits, and both go', async (t) => {
   const { gateway, inside } = await scene(t)
