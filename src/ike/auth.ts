@@ -387,6 +387,7 @@ function establish(session: Session): void {
   sa.state = 'established'
   sa.established = env.clock.now()
   sa.begun = sa.established
+  sa.firstSpi = sa.spis.initiatorSpi
   // Whoever hears of the IKE_SA hears when it is to be rekeyed.
   const tellOfLife = beginLife(session, null)
   env.report({ event: 'ike-established', sa })

@@ -227,6 +227,7 @@ export function resume(session: Session, record: IkeRecord, connection: Connecti
   sa.established = moved(record.established)
   // What may have been begun together has settled.
   sa.begun = sa.established
+  sa.firstSpi = sa.spis.initiatorSpi
   sa.rekeyAt = moved(record.rekeyAt)
   sa.reauthAt = moved(record.reauthAt)
   sa.lastOutbound = moved(record.lastOutbound)

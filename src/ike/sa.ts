@@ -81,6 +81,8 @@ export class IkeSa {
   established: Milliseconds | null = null
   /** When the first IKE_SA of the line that this one comes at the end of came to stand. */
   begun: Milliseconds | null = null
+  /** The SPI that the initiator of that one chose. */
+  firstSpi = 0n
   /** When it is to be replaced, by a new one that inherits it or from the beginning; null = never. */
   rekeyAt: Milliseconds | null = null
   reauthAt: Milliseconds | null = null

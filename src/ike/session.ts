@@ -491,6 +491,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.sa.state = 'established'
     successor.sa.established = env.clock.now()
     successor.sa.begun = sa.begun
+    successor.sa.firstSpi = sa.firstSpi
     // The rekey went out a moment ago.
     successor.sa.lastOutbound = sa.lastOutbound
     successor.sa.lastInbound = Math.max(successor.sa.lastInbound, sa.lastInbound)

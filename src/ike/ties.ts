@@ -41,11 +41,11 @@ export function isTie(ours: Session, theirs: Session, earlier: Session, asked: M
 }
 
 /**
- * Both sides see the same two, and neither knows which of them the other saw first: that of the lower SPI of its
- * initiator goes, deleted by who began it. The other side sees to that when it does not come about.
+ * Both sides see the same two, and neither knows which of them the other saw first, or since when one of them is rekeyed:
+ * that of the lower first SPI of its initiator goes, deleted by who began it. The other side sees to that when it does not come about.
  */
 export function settleTie(ours: Session, theirs: Session): void {
-  const isOurs = ours.sa.spis.initiatorSpi < theirs.sa.spis.initiatorSpi
+  const isOurs = ours.sa.firstSpi < theirs.sa.firstSpi
   const [going, to] = isOurs ? [ours, theirs] : [theirs, ours]
   if (going.yields !== null) return
   ours.env.report({ event: 'both-initiated', sa: to.sa, old: going.sa })

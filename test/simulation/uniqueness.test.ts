@@ -360,3 +360,32 @@ scenario(
     await assertOne(world, { client, gateway })
   },
 )
+
+scenarioOverSeeds(
+  'both begin an IKE_SA at once, and one of the two is rekeyed before the other stands at both ends: one stays',
+  8,
+  async (world) => {
+    const [client, gateway] = bothInitiate(world)
+    const heal = world.network.tap((packet) =>
+      packet.source.address.toString() === GATEWAY && summaryOf(packet) === 'IKE_AUTH response 1' ? [] : [packet],
+    )
+    const begun = [client, gateway].map((node) => node.gateway.initiate('home', 'net'))
+    await world.outcome(begun[1]!)
+    await world.outcome(
+      gateway
+        .sessions()
+        .find(({ sa }) => sa.role === 'initiator')!
+        .runExchange(rekeyIkeSa, 'rekey-ike'),
+    )
+    heal()
+    await world.outcome(begun[0]!)
+    const going = [client, gateway].map((node) => node.sessions().filter(({ yields }) => yields !== null))
+    assert.deepEqual(
+      going[0]!.map(({ sa }) => sa.ownSpi),
+      going[1]!.map(({ sa }) => sa.peerSpi),
+    )
+    assert.equal(going[0]!.length, 1)
+    await world.pass(3 * MINUTE)
+    await assertOne(world, { client, gateway })
+  },
+)
