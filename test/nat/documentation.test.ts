@@ -17,7 +17,7 @@ test('every row of "Compared" names a test, and every test that is named exists'
   for (const row of rows) {
     const cells = row.split(' | ')
     assert.equal(cells.length, 6, row)
-    const named = [...cells[5]!.matchAll(/`([a-z]+\/[a-z-]+)` “([^”]+)”/g)]
+    const named = [...cells[5]!.matchAll(/`([a-z]+\/[a-z0-9-]+)` “([^”]+)”/g)]
     assert.ok(named.length > 0, row)
     for (const [, file, title] of named)
       assert.ok(readFileSync(join(tests, `${file}.test.ts`), 'utf8').includes(title!), `${file}: ${title}`)
