@@ -45,11 +45,16 @@ export function isTie(ours: Session, theirs: Session, earlier: Session, asked: M
  * that of the lower first SPI of its initiator goes, deleted by who began it. The other side sees to that when it does not come about.
  */
 export function settleTie(ours: Session, theirs: Session): void {
-  const isOurs = ours.sa.firstSpi < theirs.sa.firstSpi
+  const isOurs = firstSpiOf(ours) < firstSpiOf(theirs)
   const [going, to] = isOurs ? [ours, theirs] : [theirs, ours]
   if (going.yields !== null) return
   ours.env.report({ event: 'both-initiated', sa: to.sa, old: going.sa })
   supersede(going, { to, isTie: true }, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
+}
+
+/** At a responder the new one does not stand yet. */
+function firstSpiOf({ sa }: Session): bigint {
+  return sa.begun === null ? sa.spis.initiatorSpi : sa.firstSpi
 }
 
 /** Of an IKE_SA that has been made, and what the peer has made as well, the one that stays. */

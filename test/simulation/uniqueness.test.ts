@@ -253,6 +253,10 @@ for (const unique of ['no', 'replace', 'keep'] as const) {
         await world.pass(SECOND)
         heal()
         await world.outcome(Promise.all(begun))
+        await world.pass(SECOND)
+        // Both may be about to delete one: the same.
+        const going = [client, gateway].map((node) => node.sessions().find(({ yields }) => yields !== null)?.sa.spis)
+        if (going.every((spis) => spis !== undefined)) assert.deepEqual(going[0], going[1])
         await world.pass(2 * MINUTE)
         await assertOne(world, { client, gateway })
       },
