@@ -345,23 +345,29 @@ sys.stdin.read()`
     }
   })
 
-  test('what comes in is let in at every moment of moves to another address and back', async () => {
+  test('what comes in is let in at every moment of moves to another address and back, old and new of a rekeying', async () => {
     const encapsulation = { localPort: 4500, remotePort: 4500 }
     const plan = await child(GCM, { encapsulation })
-    const installed = await books.install(plan)
+    const old = await books.install(plan)
     installPeer(plan)
+    const young = await books.install(await child(GCM, { encapsulation, outboundSpi: OUTBOUND_SPI + 1 }))
+    assert.equal(old.reqid, young.reqid)
     const [heardBefore, droppedBefore] = [echoesHeard(), inboundDrops()]
+    // The peer sends on the old one; nobody answers.
     const args = ['netns', 'exec', PEER, 'ping', '-q', '-c', '500', '-i', '0.004', '-W', '1', '-I', '10.2.0.1', '10.1.0.1']
     const flood = spawn('ip', args, { stdio: 'ignore' })
+
     const end = once(flood, 'exit')
     let moves = 0
     while (flood.exitCode === null && flood.signalCode === null) {
       const remote = moves % 2 === 0 ? IpAddress.parse('192.0.2.77') : plan.remote
       const to = { local: plan.local, remote, encapsulation: { localPort: 4500, remotePort: 4500 + (moves % 2) } }
       const dynamic = { local: false, remote: false }
-      const { errors } = await books.move([{ installed, to, dynamic }])
+      const { errors } = await books.move([old, young].map((installed) => ({ installed, to, dynamic })))
       assert.deepEqual(errors, [])
-      assert.match(ip('xfrm', 'state'), new RegExp(`src ${remote.toString()} dst ${plan.local.toString()}\\b`))
+      for (const { inbound } of [old, young]) assert.deepEqual(inbound.source, remote)
+      const shown = ip('xfrm', 'state')
+      assert.equal(shown.split(`src ${remote.toString()} dst ${plan.local.toString()}`).length, 3, 'both are there')
       moves++
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
