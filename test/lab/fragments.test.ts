@@ -135,7 +135,7 @@ function fragmented(log: string): { readonly sent: number; readonly received: nu
 
 for (const family of [4, 6] as const) {
   test(`IKE_AUTH and CREATE_CHILD_SA in fragments over IPv${family} and a path of ${MTU[family]} octets, begun by either`, async (t) => {
-    const { charon, espalier, router, hosts } = await place(t, family)
+    const { charon, espalier, router, hosts } = await place(t, family, 'fragmentation = force')
     const peers = { charon, espalier } as const
     const seen = async (): Promise<Record<Peer, { readonly sent: number; readonly received: number }>> => ({
       charon: fragmented(await charon.log()),

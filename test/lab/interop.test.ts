@@ -139,7 +139,8 @@ const TRAFFIC: readonly Case[] = [
   { name: 'mobike = no at the initiator: everything stays on port 500', initiator: { ike: 'mobike = no' }, floats: false },
   { name: 'mobike = no at the responder: floats all the same', responder: { ike: 'mobike = no' } },
   { name: 'encap = yes at the initiator', initiator: { ike: 'encap = yes' }, encapsulated: true },
-  { name: 'encap = yes at the responder', initiators: ['charon'], responder: { ike: 'encap = yes' }, encapsulated: true },
+  { name: 'encap = yes at the responder', responder: { ike: 'encap = yes' }, encapsulated: true },
+  { name: 'encap = yes at both', initiator: { ike: 'encap = yes' }, responder: { ike: 'encap = yes' }, encapsulated: true },
 ]
 
 /** The last ones, since charon goes on asking for cookies for a while. */

@@ -91,10 +91,11 @@ async function hostsOf(lab: Lab, behind: readonly End[]): Promise<Readonly<Recor
   return hosts
 }
 
-for (const [what, behind] of [
-  ['both ends behind NATs', ENDS],
-  ['charon behind a NAT, espalier not', ['charon']],
-  ['espalier behind a NAT, charon not', ['espalier']],
+for (const [what, behind, Other] of [
+  ['both ends behind NATs', ENDS, Espalier],
+  ['charon behind a NAT, espalier not', ['charon'], Espalier],
+  ['espalier behind a NAT, charon not', ['espalier'], Espalier],
+  ['both ends behind NATs, control: charon in the place of espalier', ENDS, Charon],
 ] as const) {
   test(`transport mode with ${what}: whoever begins and whoever rekeys`, async (t) => {
     const lab = new Lab(t)
@@ -103,7 +104,7 @@ for (const [what, behind] of [
       configuration(`${end}.example`, { id: `${other(end)}.example`, address: END[other(end)].outside }, [ANYTHING])
     const [charon, espalier] = await Promise.all([
       Charon.start(hosts.charon, { configuration: text('charon') }),
-      Espalier.start(hosts.espalier, { configuration: text('espalier') }),
+      Other.start(hosts.espalier, { configuration: text('espalier') }),
     ])
     const daemons = { charon, espalier }
 
