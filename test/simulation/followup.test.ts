@@ -10,16 +10,15 @@ import { createKeyExchange } from '../../src/crypto/key-exchange.ts'
 import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
 import { KeId } from '../../src/iana/transforms.ts'
 import { addChild } from '../../src/ike/create-child.ts'
-import { deleteChildSa, deleteIkeSa } from '../../src/ike/delete.ts'
-import { rekeyChild } from '../../src/ike/rekey-child.ts'
-import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import { deleteChildSa } from '../../src/ike/delete.ts'
 import { findNotify, notify } from '../../src/message/ikev2/find.ts'
 import type { Payload } from '../../src/message/ikev2/payload.ts'
 import { parseProposal, toWire } from '../../src/negotiate/proposals.ts'
 import type { SimulatedNode } from './node.ts'
 import { summaryOf, type Packet } from './packet.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY, HOME_HOST, OFFICE_HOST } from './places.ts'
-import { assertOne, current, packet, standing, type Both } from './standing.ts'
+import { races } from './races.ts'
+import { assertOne, beginChildRekey, beginIkeRekey, current, packet, standing, type Both } from './standing.ts'
 import { Stranger } from './stranger.ts'
 import { toyKeyExchange } from './toy-key-exchange.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
@@ -50,15 +49,6 @@ function wantIke(node: SimulatedNode, proposals: readonly string[]): void {
   const { sa } = standing(node)
   assert.ok(sa.connection !== null)
   sa.connection = { ...sa.connection, proposals: proposals.map((text) => parseProposal(text, 'ike')) }
-}
-
-function beginChildRekey(node: SimulatedNode): Promise<void> {
-  const child = current(node)
-  return standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child')
-}
-
-function beginIkeRekey(node: SimulatedNode): Promise<void> {
-  return standing(node).runExchange(rekeyIkeSa, 'rekey-ike')
 }
 
 function otherOf(who: keyof Both): keyof Both {
@@ -132,71 +122,29 @@ for (const who of ['client', 'gateway'] as const) {
   }
 }
 
-/** Begins several things at the two sides, some milliseconds apart, on a wire that may be bad. */
-function race(title: string, count: number, acts: readonly ((both: Both) => Promise<unknown>)[], isOver = false): void {
-  for (const quality of ['a good wire', 'a bad wire'] as const) {
-    scenarioOverSeeds(`${title}, with key exchanges to follow, over ${quality}`, count, async (world) => {
-      const dice = world.entropyFor('race')
-      if (dice.chance(0.3)) world.kernelLatency = dice.below(40)
-      if (dice.chance(0.2)) world.keyExchangeLatency = dice.below(100)
-      const pick = (more: string, twice: string, none: string): string[] =>
-        dice.chance(0.2) ? [twice] : dice.chance(0.2) ? [more, none] : [more]
-      const both = await tunnel(world, {
-        esp: pick(ESP, ESP_TWICE, 'aes128gcm16-curve25519'),
-        ike: pick(IKE, IKE_TWICE, 'aes128gcm16-prfsha256-curve25519'),
-      })
-      // One side that would rather do without makes one exchange complete when the other one is half made.
-      if (dice.chance(0.2)) {
-        const [node] = dice.chance(0.5) ? [both.client] : [both.gateway]
-        wantIke(node, ['aes128gcm16-prfsha256-curve25519', IKE])
-      }
-      if (quality === 'a bad wire') {
-        for (const node of [both.client, both.gateway])
-          Object.assign(node.link, { jitter: dice.below(60), loss: dice.fraction() * 0.3, duplication: dice.fraction() * 0.3 })
-      }
-      const results: Promise<unknown>[] = []
-      for (const act of acts) {
-        results.push(act(both))
-        await world.pass(dice.below(100))
-      }
-      await world.outcome(Promise.all(results))
-      for (const node of [both.client, both.gateway]) Object.assign(node.link, { jitter: 0, loss: 0, duplication: 0 })
-      // An IKE_SA that the peer made in vain goes when it has not been deleted for long enough.
-      await world.pass(5 * MINUTE)
-      for (const node of [both.client, both.gateway]) assert.ok(node.sessions().every(({ halfMade }) => halfMade.length === 0))
-      if (!isOver) return assertOne(world, both)
-      for (const node of [both.client, both.gateway])
-        assert.ok(node.sessions().every(({ sa }) => sa.children.length === 0) && node.kernel.states().length === 0)
+races({
+  title: 'with key exchanges to follow',
+  share: 0.4,
+  pauseMax: 100,
+  async begin(world, dice) {
+    if (dice.chance(0.2)) world.keyExchangeLatency = dice.below(100)
+    const pick = (more: string, twice: string, none: string): string[] =>
+      dice.chance(0.2) ? [twice] : dice.chance(0.2) ? [more, none] : [more]
+    const both = await tunnel(world, {
+      esp: pick(ESP, ESP_TWICE, 'aes128gcm16-curve25519'),
+      ike: pick(IKE, IKE_TWICE, 'aes128gcm16-prfsha256-curve25519'),
     })
-  }
-}
-
-const childBy = (who: keyof Both) => (both: Both) => beginChildRekey(both[who])
-const ikeBy = (who: keyof Both) => (both: Both) => beginIkeRekey(both[who])
-
-race('both rekey the CHILD_SA at once', 60, [childBy('client'), childBy('gateway')])
-race('both rekey the IKE_SA at once', 60, [ikeBy('client'), ikeBy('gateway')])
-race('one rekeys the CHILD_SA, the other the IKE_SA', 30, [childBy('client'), ikeBy('gateway')])
-race('one rekeys the IKE_SA, the other the CHILD_SA', 30, [ikeBy('gateway'), childBy('client')])
-race('both rekey both', 60, [childBy('gateway'), ikeBy('client'), ikeBy('gateway'), childBy('client')])
-race(
-  'one rekeys the CHILD_SA, the other deletes the IKE_SA',
-  20,
-  [
-    childBy('client'),
-    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
-  ],
-  true,
-)
-race(
-  'one rekeys the IKE_SA, the other deletes it',
-  20,
-  [
-    ikeBy('client'),
-    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
-  ],
-  true,
-)
+    // One side that would rather do without makes one exchange complete when the other one is half made.
+    if (dice.chance(0.2)) {
+      const [node] = dice.chance(0.5) ? [both.client] : [both.gateway]
+      wantIke(node, ['aes128gcm16-prfsha256-curve25519', IKE])
+    }
+    return both
+  },
+  end({ client, gateway }) {
+    for (const node of [client, gateway]) assert.ok(node.sessions().every(({ halfMade }) => halfMade.length === 0))
+  },
+})
 
 for (const kind of ['CHILD_SA', 'IKE_SA'] as const) {
   const begin = kind === 'CHILD_SA' ? beginChildRekey : beginIkeRekey

@@ -1,16 +1,15 @@
 /** Rekeying (RFC 7296 1.3.2, 1.3.3, 2.8, 2.25): by either side, by both at once, in the way of each other and of deletes. */
 import assert from 'node:assert/strict'
 
-import { MINUTE, SECOND } from '../../src/base/time.ts'
+import { SECOND } from '../../src/base/time.ts'
 import { createChild } from '../../src/ike/create-child.ts'
-import { deleteChildSa, deleteIkeSa } from '../../src/ike/delete.ts'
-import { rekeyChild } from '../../src/ike/rekey-child.ts'
-import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import { deleteChildSa } from '../../src/ike/delete.ts'
 import type { ChildSa } from '../../src/ike/sa.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
-import { assertOne, current, packet, standing, type Both } from './standing.ts'
-import { scenario, scenarioOverSeeds, type World } from './world.ts'
+import { races } from './races.ts'
+import { assertOne, beginChildRekey, beginIkeRekey, current, packet, standing, type Both } from './standing.ts'
+import { scenario, type World } from './world.ts'
 
 async function tunnel(world: World, words: Parameters<typeof addGateway>[1] = {}): Promise<Both> {
   // Patience for wires that lose a third of what they carry.
@@ -19,15 +18,6 @@ async function tunnel(world: World, words: Parameters<typeof addGateway>[1] = {}
   const client = addClient(world, words, { settings })
   await world.initiate(client)
   return { client, gateway }
-}
-
-function beginChildRekey(node: SimulatedNode): Promise<void> {
-  const child = current(node)
-  return standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child')
-}
-
-function beginIkeRekey(node: SimulatedNode): Promise<void> {
-  return standing(node).runExchange(rekeyIkeSa, 'rekey-ike')
 }
 
 for (const who of ['client', 'gateway'] as const) {
@@ -174,59 +164,13 @@ for (const who of ['client', 'gateway'] as const) {
   )
 }
 
-/** Begins several things at the two sides, some milliseconds apart, on a wire that may be bad. */
-function race(title: string, count: number, acts: readonly ((both: Both) => Promise<unknown>)[], isOver = false): void {
-  for (const quality of ['a good wire', 'a bad wire'] as const) {
-    scenarioOverSeeds(`${title}, over ${quality}`, count, async (world) => {
-      const dice = world.entropyFor('race')
-      if (dice.chance(0.3)) world.kernelLatency = dice.below(40)
-      const both = await tunnel(world, dice.chance(0.5) ? { proposals: ['aes128gcm16-curve25519'] } : {})
-      if (quality === 'a bad wire') {
-        for (const node of [both.client, both.gateway])
-          Object.assign(node.link, { jitter: dice.below(60), loss: dice.fraction() * 0.3, duplication: dice.fraction() * 0.3 })
-      }
-      const results: Promise<unknown>[] = []
-      for (const act of acts) {
-        results.push(act(both))
-        await world.pass(dice.below(50))
-      }
-      await world.outcome(Promise.all(results))
-      for (const node of [both.client, both.gateway]) Object.assign(node.link, { jitter: 0, loss: 0, duplication: 0 })
-      // An IKE_SA that the peer made in vain goes when it has not been deleted for long enough.
-      await world.pass(5 * MINUTE)
-      if (!isOver) return assertOne(world, both)
-      for (const node of [both.client, both.gateway])
-        assert.ok(node.sessions().every(({ sa }) => sa.children.length === 0) && node.kernel.states().length === 0)
-    })
-  }
-}
-
-const childBy = (who: keyof Both) => (both: Both) => beginChildRekey(both[who])
-const ikeBy = (who: keyof Both) => (both: Both) => beginIkeRekey(both[who])
-
-race('both rekey the CHILD_SA at once', 150, [childBy('client'), childBy('gateway')])
-race('both rekey the IKE_SA at once', 150, [ikeBy('client'), ikeBy('gateway')])
-race('one rekeys the CHILD_SA, the other the IKE_SA', 100, [childBy('client'), ikeBy('gateway')])
-race('one rekeys the IKE_SA, the other the CHILD_SA', 100, [ikeBy('gateway'), childBy('client')])
-race('both rekey both', 150, [childBy('gateway'), ikeBy('client'), ikeBy('gateway'), childBy('client')])
-race(
-  'one rekeys the CHILD_SA, the other deletes the IKE_SA',
-  60,
-  [
-    childBy('client'),
-    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
-  ],
-  true,
-)
-race(
-  'one rekeys the IKE_SA, the other deletes it',
-  60,
-  [
-    ikeBy('client'),
-    ({ gateway }) => standing(gateway).runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'),
-  ],
-  true,
-)
+races({
+  title: null,
+  share: 1,
+  pauseMax: 50,
+  begin: (world, dice) => tunnel(world, dice.chance(0.5) ? { proposals: ['aes128gcm16-curve25519'] } : {}),
+  end: () => {},
+})
 
 function policiesOf(node: SimulatedNode, direction: 'in' | 'fwd'): unknown[] {
   return node.kernel.policies().filter((policy) => policy.direction === direction)

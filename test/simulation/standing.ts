@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { IpAddress } from '../../src/base/ip.ts'
 import { SECOND } from '../../src/base/time.ts'
 import type { PlainPacket } from '../../src/edge/memory-kernel.ts'
+import { rekeyChild } from '../../src/ike/rekey-child.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ChildSa } from '../../src/ike/sa.ts'
 import type { Session } from '../../src/ike/session.ts'
 import type { SimulatedNode } from './node.ts'
@@ -27,6 +29,15 @@ export function current(node: SimulatedNode): ChildSa {
   const [child, ...others] = standing(node).sa.children.filter(({ state }) => state === 'installed' || state === 'rekeying')
   assert.ok(child !== undefined && others.length === 0, `${node.name} has one CHILD_SA that stands`)
   return child
+}
+
+export function beginChildRekey(node: SimulatedNode): Promise<void> {
+  const child = current(node)
+  return standing(node).runExchange((session) => rekeyChild(session, child), 'rekey-child')
+}
+
+export function beginIkeRekey(node: SimulatedNode): Promise<void> {
+  return standing(node).runExchange(rekeyIkeSa, 'rekey-ike')
 }
 
 /** Once everything has come to rest: one IKE_SA, one CHILD_SA at each, the same ones, and packets flow. */
