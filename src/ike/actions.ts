@@ -4,12 +4,11 @@
  * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c). What somebody waits for goes there as well, and
  * has one made for itself alone.
  */
-import { EspalierError } from '../base/errors.ts'
 import { ExchangeType, ProtocolId } from '../iana/ikev2.ts'
 import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild, addChildLater } from './create-child.ts'
-import { NotInitiated } from './failure.ts'
+import { NotInitiated, told } from './failure.ts'
 import { isStanding, isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 import { staying } from './ties.ts'
@@ -150,8 +149,4 @@ async function reestablish(
 function isConfigured({ sa, env }: Session, { connection }: Pick<ChildSa, 'connection'>): boolean {
   const configured = env.connections().find(({ name }) => name === sa.connection?.name)
   return configured?.children.some(({ name }) => name === connection.name) ?? false
-}
-
-function told(error: unknown): void {
-  if (!(error instanceof EspalierError)) throw error
 }

@@ -136,9 +136,9 @@ export type IkeEvent =
   | { readonly event: 'ike-left'; readonly sa: IkeSa }
   | { readonly event: 'ike-resumed'; readonly sa: IkeSa }
   | { readonly event: 'child-resumed'; readonly sa: IkeSa; readonly child: ChildSa; readonly isLost: boolean }
-  /** The peer was silent, and tries are left. */
   /** `other` was brought up, by the peer most likely, while we were at `sa`, which is given up. */
   | { readonly event: 'initiation-overtaken'; readonly sa: IkeSa; readonly other: IkeSa }
+  /** The peer was silent, and tries are left. */
   | { readonly event: 'initiating-again'; readonly sa: IkeSa; readonly attempt: number; readonly tries: number }
   /** At a responder: the peer says who it is, and perhaps whom it wants to talk to; null when no connection has those two. */
   | {

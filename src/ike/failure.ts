@@ -115,3 +115,9 @@ const REMEDIES: Readonly<Record<number, string>> = {
     'a NAT is between us, and one of us wants none (nat = refuse); if it is a 1:1 NAT, tell who is behind it the outside address (public_addrs)',
   [NotifyType.INVALID_KE_PAYLOAD]: 'the peer wants a key exchange group that we do not propose',
 }
+
+/** For what somebody else waits for as well: what became of it was reported when it did. Throws what is our own mistake. */
+export function told(error: unknown): null {
+  if (!(error instanceof EspalierError)) throw error
+  return null
+}

@@ -14,7 +14,7 @@ import type { AddressPattern, ChildConnection, Connection } from './connection.t
 import { addChild, tryCreateChild } from './create-child.ts'
 import type { Environment } from './environment.ts'
 import { isPeerSilent, SA_CLOSED } from './exchange.ts'
-import { NotInitiated, REFUSED_FOR_NAT } from './failure.ts'
+import { NotInitiated, REFUSED_FOR_NAT, told } from './failure.ts'
 import { initiateInit } from './init.ts'
 import { initiateIntermediate } from './intermediate.ts'
 import { startKeepalives } from './keepalive.ts'
@@ -106,12 +106,7 @@ class Overtaken extends EspalierError {
 
 /** What is to be made is made in what was brought up, unless it is there. */
 async function takeOther(other: Session, child: ChildConnection | null, asked: AskedTraffic | undefined): Promise<Session> {
-  try {
-    if (child !== null) await addChild(other, child, asked)
-  } catch (error) {
-    // What became of it was reported when it did.
-    if (!(error instanceof EspalierError)) throw error
-  }
+  if (child !== null) await addChild(other, child, asked).catch(told)
   return other
 }
 

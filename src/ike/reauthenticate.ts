@@ -7,13 +7,13 @@
  *
  * When both do so at once, one of the two new IKE_SAs goes again (uniqueness.ts).
  */
-import { EspalierError } from '../base/errors.ts'
 import type { Milliseconds } from '../base/time.ts'
 import { sameTrafficElsewhere, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
+import { told } from './failure.ts'
 import { canReauthenticate } from './lifetimes.ts'
 import { retryDelay } from './retry.ts'
 import { isStanding, type ChildSa } from './sa.ts'
@@ -98,10 +98,4 @@ type Reason = Extract<IkeEvent, { event: 'reauthentication-failed' }>['why']
 
 function fail({ sa, env }: Session, why: Reason, retryIn: Milliseconds | null): void {
   env.report({ event: 'reauthentication-failed', sa, why, retryIn })
-}
-
-/** What became of it was reported when it did. */
-function told(error: unknown): null {
-  if (!(error instanceof EspalierError)) throw error
-  return null
 }

@@ -37,7 +37,7 @@ import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor, refusedByPeer } from './failure.ts'
+import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor, refusedByPeer, told } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { forgetHalfMade, handleFollowUpDeadline, respondFollowUp } from './follow-up.ts'
 import { HalfOpen } from './half-open.ts'
@@ -350,10 +350,7 @@ export class Shard implements SessionKeeper {
       const child = connection.children.find((known) => known.name === name)
       if (child === undefined) continue
       const delay = Math.max(0, at + later - clock.now())
-      addChildLater(session, child, asked ?? undefined, delay).catch((error: unknown) => {
-        // What became of it was reported when it did.
-        if (!(error instanceof EspalierError)) throw error
-      })
+      addChildLater(session, child, asked ?? undefined, delay).catch(told)
     }
     return true
   }
@@ -488,10 +485,9 @@ export class Shard implements SessionKeeper {
   async #answerCreateChild(session: Session, request: Received): Promise<void> {
     const { sa, exchanges } = session
     try {
-      if (request.exchangeType === ExchangeType.CREATE_CHILD_SA && !isIkeRekey(request))
-        return void exchanges.respond(request, await respondCreateChild(session, request))
-      const isFirst = request.exchangeType === ExchangeType.CREATE_CHILD_SA
-      const { payloads, conclude } = await (isFirst ? respondRekeyIkeSa : respondFollowUp)(session, request)
+      const isFollowUp = request.exchangeType === ExchangeType.IKE_FOLLOWUP_KE
+      if (!isFollowUp && !isIkeRekey(request)) return void exchanges.respond(request, await respondCreateChild(session, request))
+      const { payloads, conclude } = await (isFollowUp ? respondFollowUp : respondRekeyIkeSa)(session, request)
       exchanges.respond(request, payloads)
       conclude()
     } catch (error) {

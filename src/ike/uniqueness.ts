@@ -14,7 +14,6 @@
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import { EspalierError } from '../base/errors.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
 import { followInitialContact } from './actions.ts'
@@ -22,7 +21,7 @@ import { sameTrafficElsewhere } from './asked-traffic.ts'
 import { firstRounds, type Connection } from './connection.ts'
 import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
-import { ExchangeFailure } from './failure.ts'
+import { ExchangeFailure, told } from './failure.ts'
 import { probe } from './liveness.ts'
 import { isSamePolicy } from './same-policy.ts'
 import { isStanding } from './sa.ts'
@@ -58,14 +57,13 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
   const { unique } = sa.connection
   const ties = twins.filter((twin) => isTie(twin, session, twin, sa.created))
   for (const twin of ties) settleTie(twin, session)
-  if (unique === 'never') return
+  if (unique === 'never' || (unique === 'no' && !saysInitialContact)) return
   const others = twins.filter((twin) => !ties.includes(twin))
   if (saysInitialContact) {
     for (const twin of others) if (isForgotten(twin, session)) twin.enqueue(() => followInitialContact(twin, session))
     return
   }
   const rivals = others.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
-  if (unique === 'no') return
   if (unique === 'replace') {
     for (const rival of rivals) replace(session, rival)
     return
@@ -133,9 +131,4 @@ function deleteOld(session: Session): void {
 
 function isFromSameEndpoint(a: Session, b: Session): boolean {
   return a.sa.remote.equals(b.sa.remote)
-}
-
-/** What became of it was reported when it did. */
-function told(error: unknown): void {
-  if (!(error instanceof EspalierError)) throw error
 }
