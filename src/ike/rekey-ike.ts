@@ -322,6 +322,7 @@ function takeOver(session: Session, successor: Session): void {
   tellOfLife()
   startKeepalives(successor)
   awaitDelete(session)
+  successor.hearEarly()
 }
 
 /** The peer is to delete it; if it does not, it goes without a word. */

@@ -16,6 +16,7 @@ import type { TrafficSelector } from '../negotiate/selectors.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { noDeadlines, type DeadlineName, type DeadlineOwner, type Deadlines } from './deadlines.ts'
+import { Early } from './early.ts'
 import type { Environment } from './environment.ts'
 import type { CloseReason } from './events.ts'
 import { Exchanges, type Arrival, type WireDeadlines } from './exchange.ts'
@@ -65,6 +66,8 @@ export interface SessionKeeper {
   wayFound(session: Session, way: Way): Promise<void>
   /** Something authentic came: if the IKE_SA moves by that, when it has (moves.ts). */
   heard(session: Session, arrival: Arrival): Promise<void> | null
+  /** What came for it before it stood is heard now. */
+  arrived(session: Session, arrival: Arrival): void
   /** It has a connection now; it is about to have another one. */
   connected(session: Session): void
   disconnected(session: Session): void
@@ -194,6 +197,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
   statesLost = 0
   /** The IKE_SA that this one is to replace, until it has. */
   predecessor: Session | null = null
+  /** What came for it before it had keys. */
+  #early: Early | null = null
   /** The IKE_SA that has replaced this one by a rekey. */
   successor: Session | null = null
   /** The IKE_SA that this one has replaced by a rekey, while that is not over. */
@@ -530,6 +535,25 @@ export class Session implements DeadlineOwner, WireDeadlines {
     successor.#startNextTask()
   }
 
+  /**
+   * Of an IKE_SA that we make in the place of another: its peer may be there before us, and what it says is for later.
+   * False if that cannot be, or there is no room for it.
+   */
+  keepForLater(arrival: Arrival): boolean {
+    const { header } = arrival.message
+    if (!this.isSuccessor || this.sa.role !== 'initiator' || this.sa.keys !== null) return false
+    if (header.response || header.messageId !== 0) return false
+    this.#early ??= new Early()
+    return this.#early.keep(arrival)
+  }
+
+  /** It stands. */
+  hearEarly(): void {
+    const arrivals = this.#early?.arrivals ?? []
+    this.#early = null
+    for (const arrival of arrivals) this.#keeper.arrived(this, arrival)
+  }
+
   /** Adds a CHILD_SA that is installed, and tells so. */
   adopt(child: ChildSa, replaced: ChildSa | null = null): void {
     const { sa, env } = this
@@ -661,6 +685,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     this.sa.state = 'closed'
     this.#deadlines.clearAll(this)
     this.exchanges.abandon()
+    this.#early = null
     const putOff = this.#putOff
     this.#putOff = NONE_PUT_OFF
     for (const { resume } of putOff) resume()

@@ -421,6 +421,7 @@ export class Shard implements SessionKeeper {
     const { role, state } = session.sa
     if (role === 'initiator' && state === 'connecting' && !session.isSuccessor)
       return this.#drop(arrival, 'unexpected', arrival.message.header)
+    if (session.keepForLater(arrival)) return
     const request = session.exchanges.openRequest(arrival)
     if (request === 'done') return
     if (request instanceof Promise) return request
@@ -752,6 +753,11 @@ export class Shard implements SessionKeeper {
   /** Part of SessionKeeper. */
   heard(session: Session, arrival: Arrival): Promise<void> | null {
     return followMessage(session, arrival)
+  }
+
+  /** Part of SessionKeeper. */
+  arrived(session: Session, arrival: Arrival): void {
+    session.enqueue(() => this.#handleMessage(session, arrival))
   }
 
   /** Part of SessionKeeper. */

@@ -30,6 +30,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     runMobike: () => assert.fail('there is no MOBIKE here'),
     wayFound: () => assert.fail('there is one way here'),
     heard: () => null,
+    arrived: () => assert.fail('nothing comes too early here'),
     connected: () => undefined,
     disconnected: () => undefined,
     mappingLearnt: () => undefined,
