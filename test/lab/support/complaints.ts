@@ -59,10 +59,6 @@ export const MEETING: readonly Explanation[] = [
       /ignoring request with ID \d+, already processing|peer may not have noticed IKE_SA rekey collision|retransmit 1 of request with message ID|received retransmit of request with ID/,
     why: 'charon throws away a response whose number is that of the request that it is busy with, and asks again or learns of it later',
   },
-  {
-    pattern: /"reason":"not-authentic".*integrity check failed, message ID 0 from/,
-    why: 'charon speaks in a new IKE_SA before the last secret of it is here, and asks again',
-  },
 ]
 
 /** Complaints with what they mean, how often and one of them; `null` for what nobody has explained. */
