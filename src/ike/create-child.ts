@@ -74,13 +74,22 @@ export async function createChild(session: Session, connection: ChildConnection,
   return twin
 }
 
+/** Where a CHILD_SA is made when the IKE_SA that it is asked for in is lost: nowhere else, or in the one that comes after it. */
+export type Where = 'there' | 'anywhere'
+
 /**
  * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, or to one
  * that is there already, rejects with the EspalierError. If the IKE_SA is lost or replaced before that, it is made in
- * the one that comes after it.
+ * the one that comes after it, unless it is wanted there alone.
  */
-export async function addChild(session: Session, connection: ChildConnection, asked?: AskedTraffic): Promise<ChildSa> {
-  const outcome = await inLasting(session, (current) => tryCreateChild(current, connection, asked), { connection, asked })
+export async function addChild(
+  session: Session,
+  connection: ChildConnection,
+  asked?: AskedTraffic,
+  where: Where = 'anywhere',
+): Promise<ChildSa> {
+  const make = (current: Session): Promise<ChildSa | EspalierError> => tryCreateChild(current, connection, asked)
+  const outcome = await inLasting(session, make, { connection, asked }, where)
   if (outcome === null) throw new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
   if (outcome instanceof EspalierError) throw outcome
   return outcome
@@ -106,6 +115,7 @@ export async function inLasting<Outcome>(
   session: Session,
   make: (current: Session) => Promise<Outcome | EspalierError>,
   wanted?: WantedChild,
+  where: Where = 'anywhere',
   patience = PUT_OFF_MAX,
 ): Promise<Outcome | EspalierError | null> {
   let at = session
@@ -122,9 +132,10 @@ export async function inLasting<Outcome>(
   if (isPutOff) await at.putOff(retryDelay(at.env.entropy), wanted)
   const isUndone = outcome === null || isLost(outcome)
   if (!isPutOff && (at.heir === null || !isUndone)) return outcome
+  if (where === 'there' && at.last.sa.state === 'closed') return outcome
   // When no other one came about, this one may stand all the same.
   const next = (await at.heir) ?? at.last
-  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, isPutOff ? patience - 1 : patience)
+  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, where, isPutOff ? patience - 1 : patience)
 }
 
 /** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */

@@ -555,3 +555,33 @@ for (const [dpdAction, makesIt] of [
     },
   )
 }
+
+for (const who of ['client', 'gateway'] as const) {
+  scenario(
+    `the ${who} terminates what is to replace an IKE_SA, before all of it has come about: the old one stays, and is replaced later`,
+    async (world) => {
+      const settings = { makeBeforeBreak: true }
+      const gateway = addGateway(world, { children: CHILDREN.map(mirrored) }, { settings })
+      const client = addClient(world, { children: CHILDREN }, { settings })
+      const old = await world.initiate(client)
+      await world.outcome(addChild(old, old.sa.connection!.children[1]!))
+      const heal = losing(world, gateway, (summary) => summary.startsWith('CREATE_CHILD_SA'))
+      reauthenticate(old)
+      await world.until(() => client.eventsOf('ike-established').length === 2, 'the new IKE_SA stands')
+      const node = { client, gateway }[who]
+      const renewed = node.sessions()[1]!
+      const filter = { ike: null, ikeId: renewed.sa.uniqueId, child: null, childId: null }
+      await world.outcome(node.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+      assert.deepEqual(client.sessions(), [old])
+      heal()
+      await world.until(() => client.eventsOf('reauthenticating').length === 2, 'it is tried again')
+      await world.pass(MINUTE)
+      assert.notEqual(standing(client), old)
+      for (const side of [client, gateway]) assert.deepEqual(namesOf(side), ['net', 'lab'])
+    },
+  )
+}
+
+function namesOf(node: Both[keyof Both]): readonly string[] {
+  return standing(node).sa.children.map(({ connection }) => connection.name)
+}
