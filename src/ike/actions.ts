@@ -9,6 +9,7 @@ import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } fro
 import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild, addChildLater } from './create-child.ts'
 import { NotInitiated, told } from './failure.ts'
+import { canReauthenticate } from './lifetimes.ts'
 import { isStanding, isUsable, type ChildSa, type IkeSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 import { staying } from './ties.ts'
@@ -20,12 +21,25 @@ export async function losePeer(session: Session): Promise<void> {
 
 /** There is no way to the peer that the IKE_SA may take: it is told, if it hears us, and what is to become of the rest is as if it were silent. */
 export async function leave(session: Session): Promise<void> {
+  await endUnheard(session, (child) => child.dpdAction)
+}
+
+/**
+ * The peer has put another IKE_SA in the place of this one that we cannot have: what the two have is not the same. Both
+ * let go of it, and all is made anew (RFC 7296 2.21.3), if we can.
+ */
+export async function startOver(session: Session): Promise<void> {
+  const begins = canReauthenticate(session.sa)
+  await endUnheard(session, ({ dpdAction }) => (begins ? { ...dpdAction, start: true } : dpdAction))
+}
+
+async function endUnheard(session: Session, kind: (child: ChildConnection) => Action): Promise<void> {
   const { sa, env, exchanges } = session
   env.report({ event: 'delete-sent', sa, child: null })
   exchanges.request(ExchangeType.INFORMATIONAL, [{ kind: 'Delete', protocol: ProtocolId.IKE, spis: [] }]).catch(() => {
     // Closing the IKE_SA abandons the request at once; that is meant.
   })
-  await endWithActions(session, 'failed', (child) => child.dpdAction)
+  await endWithActions(session, 'failed', kind)
 }
 
 /** One of the two has found a request of the other malformed, and said so: the IKE_SA is over without another word (RFC 7296 2.21.3). */

@@ -251,7 +251,9 @@ interface Heard {
   keyExchange: KeyExchange | null
 }
 
-function isMadeByPeer({ payloads }: Received, followUps: FollowUps | null): boolean {
+function isMadeByPeer({ payloads, malformed }: Received, followUps: FollowUps | null): boolean {
+  // Nobody knows.
+  if (malformed !== null) return true
   if (find(payloads, 'SA') === null) return false
   return followUps === null ? findNotify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE) === null : followUps.isAnswered
 }

@@ -228,7 +228,13 @@ export type IkeEvent =
   | { readonly event: 'create-refused'; readonly sa: IkeSa; readonly error: EspalierError }
   /** `sa` replaces `old` and has its CHILD_SAs. */
   | { readonly event: 'ike-rekeyed'; readonly old: IkeSa; readonly sa: IkeSa }
-  | { readonly event: 'ike-rekey-failed'; readonly sa: IkeSa; readonly error: EspalierError; readonly retryIn: Milliseconds }
+  /** `retryIn` null: the peer has replaced it all the same, so that another one has to be made from the beginning. */
+  | {
+      readonly event: 'ike-rekey-failed'
+      readonly sa: IkeSa
+      readonly error: EspalierError
+      readonly retryIn: Milliseconds | null
+    }
   /** It has begun to live; `sa` says when it is to be rekeyed and reauthenticated, and `over` after how long it goes if neither happens. */
   | { readonly event: 'lifetime-set'; readonly sa: IkeSa; readonly over: Milliseconds }
   /** `isSooner`: than it was to be reauthenticated already. */

@@ -51,7 +51,7 @@ export function isCollisionLost(error: unknown): boolean {
 
 /** The initiator's side of all that come after one CREATE_CHILD_SA exchange. */
 export class FollowUps {
-  /** The peer has answered the last one, and has what comes of it. */
+  /** The peer has answered the last one, and has what comes of it, though what it said may be of no use to us. */
   isAnswered: boolean
   readonly #methods: readonly number[]
   readonly #secrets: Secret[] = []
@@ -85,12 +85,12 @@ export class FollowUps {
         { kind: 'KE', group: method, data: keyExchange.publicValue },
         notify(NotifyType.ADDITIONAL_KEY_EXCHANGE, link),
       ])
+      const error = findErrorNotify(answer.payloads)
+      this.isAnswered = error === null && this.#secrets.length === this.#methods.length - 1
       if (answer.malformed !== null) throw answer.malformed
       rejectUnknownCritical(answer)
-      const error = findErrorNotify(answer.payloads)
       if (error?.notifyType === NotifyType.STATE_NOT_FOUND) session.statesLost++
       if (error !== null) throw refusedByPeer(error.notifyType)
-      this.isAnswered = this.#secrets.length === this.#methods.length - 1
       const ke = find(answer.payloads, 'KE')
       if (ke === null || ke.group !== method) throw misbehaved('an IKE_FOLLOWUP_KE response without the KE payload of its method')
       this.#secrets.push(await keyExchange.agree(ke.data))

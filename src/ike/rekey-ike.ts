@@ -15,7 +15,7 @@ import { MINUTE, type Milliseconds } from '../base/time.ts'
 import { deriveRekeyedIkeKeys } from '../crypto/keys.ts'
 import type { Secret } from '../crypto/secret.ts'
 import { ExchangeType, NotifyType, ProtocolId } from '../iana/ikev2.ts'
-import { find, findErrorNotify } from '../message/ikev2/find.ts'
+import { find, findErrorNotify, findNotify } from '../message/ikev2/find.ts'
 import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import {
   additionalKeyExchanges,
@@ -27,6 +27,7 @@ import {
   type ChosenTransforms,
   type SuiteProposal,
 } from '../negotiate/proposals.ts'
+import { startOver } from './actions.ts'
 import { deleteIkeSa } from './delete.ts'
 import { isPeerSilent, type Received } from './exchange.ts'
 import { ExchangeFailure, misbehaved, notNow, refusedByPeer } from './failure.ts'
@@ -56,8 +57,9 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
   session.ikeRekey = { rival: null, isFollowedUp: false }
   const successor = session.openSuccessor('initiator')
   let nonces: readonly [Uint8Array, Uint8Array]
+  const heard: Heard = { isMadeByPeer: false }
   try {
-    nonces = await request(session, successor)
+    nonces = await request(session, successor, heard)
   } catch (error) {
     const rival = endRekey(session)
     await successor.close('failed')
@@ -71,6 +73,11 @@ export async function rekeyIkeSa(session: Session): Promise<void> {
     if (rival !== null && isThere(rival)) return takeOver(session, rival.session)
     await endIfForgetful(session)
     if (sa.state !== 'established') return
+    if (heard.isMadeByPeer) {
+      // It has our CHILD_SAs in an IKE_SA in which nobody can speak.
+      env.report({ event: 'ike-rekey-failed', sa, error, retryIn: null })
+      return startOver(session)
+    }
     const retryIn = rekeyLater(session)
     // It is about to be there.
     if (!session.isBeingReplaced && !isCollisionLost(error)) env.report({ event: 'ike-rekey-failed', sa, error, retryIn })
@@ -119,8 +126,14 @@ function rekeyLater(session: Session): Milliseconds {
   return retryIn
 }
 
+/** What is known of the peer when the exchange fails here. */
+interface Heard {
+  /** It has answered all that there is to answer, and has the new IKE_SA. */
+  isMadeByPeer: boolean
+}
+
 /** The exchange as initiator: when it returns, the successor has keys. Throws an EspalierError. */
-async function request(session: Session, successor: Session): Promise<readonly [Uint8Array, Uint8Array]> {
+async function request(session: Session, successor: Session, heard: Heard): Promise<readonly [Uint8Array, Uint8Array]> {
   const { sa, env, exchanges } = session
   const proposals = proposalsOf(session)
   let group = preferredGroup(proposals, sa.suite?.ke)
@@ -135,6 +148,8 @@ async function request(session: Session, successor: Session): Promise<readonly [
         { kind: 'Nonce', data: nonce },
         { kind: 'KE', group, data: keyExchange.publicValue },
       ])
+      const error = findErrorNotify(answer.payloads)
+      heard.isMadeByPeer = error === null && findNotify(answer.payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE) === null
       if (answer.malformed !== null) throw answer.malformed
       rejectUnknownCritical(answer)
       const demanded = groupDemanded(answer.payloads, proposals, group)
@@ -143,7 +158,6 @@ async function request(session: Session, successor: Session): Promise<readonly [
         group = demanded
         continue
       }
-      const error = findErrorNotify(answer.payloads)
       if (error !== null) throw refusedByPeer(error.notifyType)
       const { proposals: answered, nonce: peerNonce } = required(answer)
       const [proposal, surplus] = answered
@@ -160,6 +174,7 @@ async function request(session: Session, successor: Session): Promise<readonly [
         await followUps.run(session, answer)
         adoptKeys(session, successor, chosen, { sharedSecret: secret, additionalSecrets: followUps.secrets }, [nonce, peerNonce])
       } finally {
+        heard.isMadeByPeer = followUps.isAnswered
         secret.destroy()
         followUps.destroy()
       }

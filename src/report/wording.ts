@@ -1091,7 +1091,10 @@ function wordRekey(
       return speaker.tell(
         'ike',
         1,
-        () => `IKE_SA rekeying failed, trying again in ${seconds(event.retryIn)} seconds`,
+        () =>
+          event.retryIn === null
+            ? 'IKE_SA rekeying failed, but the peer has replaced the IKE_SA, beginning anew'
+            : `IKE_SA rekeying failed, trying again in ${seconds(event.retryIn)} seconds`,
         () => failure(event),
         'warn',
       )

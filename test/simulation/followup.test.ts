@@ -567,7 +567,7 @@ for (const [what, isLast, spoil] of [
   ],
   ['leaves its part of a key exchange out', true, (payload: Payload) => (payload.kind === 'KE' ? [] : [payload])],
 ] as readonly [string, boolean, (payload: Payload) => readonly Payload[]][]) {
-  // A new IKE_SA that only the peer believes in cannot be deleted by who has no keys of it.
+  // After the last answer the peer has the new IKE_SA, and all is made anew (unusable.test.ts).
   for (const kind of isLast ? (['CHILD_SA'] as const) : (['CHILD_SA', 'IKE_SA'] as const)) {
     scenario(
       `a responder that ${what} in a rekey of the ${kind}: the old one stays at work, and it is tried again`,
