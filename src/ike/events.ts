@@ -392,6 +392,8 @@ export type UpdateFailure =
   | 'nat-forbidden'
 
 export type DropReason =
+  /** One that the kernel did not take, or that came to another port than that of NAT-T. */
+  | 'keepalive'
   | 'not-ike'
   /** IKE, but in the form that the NAT-T socket has it: the peer was told the other one of our ports. */
   | 'marker-on-ike-port'

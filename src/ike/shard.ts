@@ -169,8 +169,8 @@ export class Shard implements SessionKeeper {
   /** Takes in what arrived on one of our sockets. Never throws: a stranger's bytes are nobody's exception. */
   handleDatagram(datagram: Datagram): void {
     const bytes = withoutMarker(datagram.bytes, datagram.local.port, this.#env.ports)
-    // The kernel takes keepalives on the NAT-T socket; a stray one elsewhere is as harmless, and nothing to talk about.
-    if (datagram.bytes.length === 1 && datagram.bytes[0] === KEEPALIVE[0]) return
+    // The kernel takes keepalives on the NAT-T socket; a stray one is harmless.
+    if (datagram.bytes.length === 1 && datagram.bytes[0] === KEEPALIVE[0]) return this.#drop(datagram, 'keepalive', null)
     if (bytes === null) return this.#drop(datagram, 'not-ike', null)
     if (datagram.local.port === this.#env.ports.port && isMarkedMessage(bytes))
       return this.#drop(datagram, 'marker-on-ike-port', null)

@@ -1271,6 +1271,11 @@ const DROPS: Readonly<Record<DropReason, Drop>> = {
     words: (who) =>
       `received IKE message with non-ESP marker from ${who} on our IKE port - ignored: the peer's remote_port has to be our charon.port_nat_t, not charon.port`,
   },
+  'keepalive': {
+    group: 'net',
+    loudness: 2,
+    words: (who) => `received keep alive from ${who} - ignored: the kernel takes those on the NAT-T port`,
+  },
   'malformed': { group: 'net', loudness: 1, words: (who) => `received invalid IKE header from ${who} - ignored: malformed` },
   'unknown-spi': { group: 'net', loudness: 2, words: (who) => `received packet from ${who} for no IKE_SA of ours - ignored` },
   'version': {

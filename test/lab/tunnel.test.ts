@@ -14,7 +14,6 @@ import { xfrmStates } from './support/xfrm.ts'
 /** UDP from any port to any, with an ESP packet behind it, as tcpdump words it. */
 const ESP_IN_UDP = /UDP-encap: ESP/
 const KEEPALIVE = /isakmp-nat-keep-alive/
-const IKE_TO_GATEWAY = /> 192\.0\.2\.2\.(?:500|4500): (?:NONESP-encap: )?isakmp: /
 
 describe('a tunnel through a NAT', () => {
   test('two clients behind one NAT at once, charon and espalier, espalier as the gateway', async (t) => {
@@ -158,10 +157,12 @@ describe('a tunnel through a NAT', () => {
 
     await Promise.all([charon.stop(), other.stop()])
     await espalier.stop()
-    const ike = (await wire.stop()).filter((line) => IKE_TO_GATEWAY.test(line))
-    // Without keepalives there are as many datagrams for the daemon as there is IKE on the wire.
+    // Every datagram that the daemon had to read was IKE.
     const { datagrams } = await espalier.event('stopped')
-    assert.equal((datagrams as { received: number }).received, ike.length, ike.join('\n'))
+    const messages = espalier.events('message-received')
+    const account = [...espalier.events('datagram-dropped').map(({ msg }) => msg), ...(await wire.stop())].join('\n')
+    assert.equal((datagrams as { received: number }).received, messages.length, account)
+    assert.ok(messages.length >= 6, account)
     await assertKernelEmpty(gateway)
   })
 })

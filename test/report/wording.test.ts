@@ -212,6 +212,7 @@ test('every reason to close has words, and says IKE_SA deleted only of one that 
 
 test('every reason to drop a datagram has words of its own, and names who sent it', () => {
   const drops: DropReason[] = [
+    'keepalive',
     'not-ike',
     'marker-on-ike-port',
     'malformed',

@@ -132,6 +132,17 @@ scenario(
   },
 )
 
+scenario('a keepalive that comes to another port than that of NAT-T changes nothing, and the log has it', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world)
+  await world.initiate(client)
+  const [source, destination] = [new Endpoint(client.address, 500), new Endpoint(gateway.address, 500)]
+  gateway.receive({ protocol: 'udp', source, destination, bytes: Uint8Array.of(0xff), esp: null })
+  await world.pass(SECOND)
+  assert.match(gateway.said('datagram-dropped'), /^received keep alive from 198\.51\.100\.7 - ignored/)
+  await assertFlows(world, client, gateway, 'both ways')
+})
+
 scenario('a peer that was told the wrong one of our ports: the log says which is the right one', async (world) => {
   const gateway = addGateway(world, {}, { settings: CUSTOM })
   const client = addClient(world, { remotePort: CUSTOM.port })
