@@ -27,10 +27,11 @@ export async function listedSas(daemon: Peer): Promise<ListedSas> {
 
 /** Waits until the daemon has so many IKE_SAs that are established and CHILD_SAs that are installed. */
 export async function comesTo(daemon: Peer, ike: number, child: number): Promise<void> {
+  let now: ListedSas = { ike: [], child: [] }
   await eventually(
-    `${daemon.host.name} has ${ike} IKE_SAs and ${child} CHILD_SAs`,
+    () => `${daemon.host.name} has ${ike} IKE_SAs and ${child} CHILD_SAs, but it has ${JSON.stringify(now)}`,
     async () => {
-      const now = await listedSas(daemon)
+      now = await listedSas(daemon)
       const count = (sas: readonly ListedSa[], state: string): number => sas.filter((sa) => sa.state === state).length
       return count(now.ike, 'ESTABLISHED') === ike && count(now.child, 'INSTALLED') === child ? true : undefined
     },

@@ -16,6 +16,10 @@ import { Daemon, type Finished, type RunOptions, run, tryRun } from './process.t
 
 let labs = 0
 
+const NOTES_TOLD = 20
+/** IPsec's counters that are not zero; datagrams for which there was no room at a socket. */
+const DROPPED = String.raw`grep -hsv '[[:space:]]0$' /proc/net/xfrm_stat; awk '/^Udp:/ && $6 + 0 > 0 { print "Udp RcvbufErrors", $6 }' /proc/net/snmp`
+
 /** Whose lab it is: a test, or a program that calls back what was registered when it ends. */
 export interface LabOwner {
   after(action: () => Promise<void>): void
@@ -28,6 +32,7 @@ export class Lab {
   readonly #prefix: string
   readonly #undo: (() => Promise<unknown>)[] = []
   readonly #test: LabOwner
+  readonly #notes: string[] = []
   #directory: Promise<string> | null = null
 
   constructor(test: LabOwner) {
@@ -35,6 +40,7 @@ export class Lab {
     this.#prefix = `esp${process.pid}-${++labs}-`
     this.#test = test
     test.after(() => this.#close())
+    this.tellIfFailed('noted on the way', async () => this.#notes.slice(-NOTES_TOLD).join('\n'))
   }
 
   /** Something to be done at the end of the test, before whatever was registered earlier is undone. */
@@ -45,8 +51,15 @@ export class Lab {
   /** Shown with the test's result if it fails, for instance a daemon's log. */
   tellIfFailed(title: string, text: () => Promise<string>): void {
     this.atEnd(async () => {
-      if (!this.#test.passed) this.#test.diagnostic(`${title}:\n${await text()}`)
+      if (this.#test.passed) return
+      const told = await text()
+      if (told !== '') this.#test.diagnostic(`${title}:\n${told}`)
     })
+  }
+
+  /** What helps to understand a failure and is of no use otherwise. */
+  note(text: string): void {
+    this.#notes.push(text)
   }
 
   /** A directory of this test's own, removed at its end. */
@@ -104,6 +117,10 @@ export class Lab {
   async #create(host: Host): Promise<void> {
     await run('ip', ['netns', 'add', host.namespace])
     this.atEnd(() => run('ip', ['netns', 'delete', host.namespace]))
+    this.tellIfFailed(`what the kernel of ${host.name} has dropped`, async () => {
+      const { stdout } = await host.tryRun('sh', ['-c', DROPPED])
+      return stdout.trim()
+    })
     await host.run('ip', ['link', 'set', 'lo', 'up'])
     // Addresses are used right after they are given; waiting for duplicates to answer only costs time.
     await host.run('sysctl', ['-q', '-w', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0'])
@@ -179,11 +196,12 @@ export class Host {
 
   /**
    * How many of `count` echo requests to `to` were answered; `from` is an address or interface of this host. One every
-   * `interval` seconds; the last has `patience` seconds.
+   * `interval` seconds; the last has as long as that at the least, and `patience` seconds if none was answered before.
    */
   async ping(to: string, from?: string, count = 1, { interval = 0.2, patience = 2 } = {}): Promise<number> {
     const source = from === undefined ? [] : ['-I', from]
     const { stdout, stderr } = await this.tryRun('ping', [
+      '-D',
       '-c',
       `${count}`,
       '-i',
@@ -195,6 +213,7 @@ export class Host {
     ])
     const received = /(\d+) received/.exec(stdout)
     if (received === null) throw new Error(`ping ${to} from ${this.name}: ${stdout}${stderr}`)
+    if (Number(received[1]) !== count) this.lab.note(`ping ${to} from ${this.name}, of ${count}: ${stdout}${stderr}`)
     return Number(received[1])
   }
 }
@@ -208,6 +227,9 @@ export interface Mapping {
 }
 
 export class Router extends Host {
+  /** Of `udpPorts`, the half that is in use and the one that is not. */
+  #halves: readonly [string, string] | null = null
+
   /**
    * Everything that leaves through the interface gets its address; with `randomPorts` a port of the router's choice,
    * with `udpPorts` ("20000-29999") one of these.
@@ -215,11 +237,16 @@ export class Router extends Host {
   async masquerade(outside: string, options: { readonly randomPorts?: boolean; readonly udpPorts?: string } = {}): Promise<void> {
     const random = options.randomPorts === true ? 'random' : ''
     const how = `masquerade ${random}`
-    const udp =
-      options.udpPorts === undefined ? '' : `oifname "${outside}" meta l4proto udp masquerade to :${options.udpPorts} ${random};`
+    const [first, last] = (options.udpPorts ?? '').split('-').map(Number)
+    if (first !== undefined && last !== undefined) {
+      const middle = (first + last) >> 1
+      this.#halves = [`${first}-${middle}`, `${middle + 1}-${last}`].map((ports) => `${ports} ${random}`) as [string, string]
+    }
+    const udp = this.#halves === null ? '' : `oifname "${outside}" meta l4proto udp jump ports;`
     // The filter table makes the router deaf to strangers, as such routers are: only answers to flows from inside pass.
     await this.nft(`
       table ip nat {
+        chain ports { ${this.#halves === null ? '' : `meta l4proto udp masquerade to :${this.#halves[0]}`}; }
         chain postrouting { type nat hook postrouting priority srcnat; ${udp} oifname "${outside}" ${how}; }
       }
       table ip filter {
@@ -270,9 +297,16 @@ export class Router extends Host {
   /**
    * Forgets every UDP flow, as a router does that loses its power: the next packet from inside gets a new mapping. Those
    * that there are, one by one: while a flush (`conntrack -F`) goes through the table, a flow that began anew behind its
-   * back is met and forgotten as well, and the next packet gets yet another mapping.
+   * back is met and forgotten as well, and the next packet gets yet another mapping. With `udpPorts` it is another port
+   * for certain: chance would give the same one again once in thousands of times.
    */
   async forget(): Promise<void> {
+    if (this.#halves !== null) {
+      const [used, next] = this.#halves
+      this.#halves = [next, used]
+      await this.nft(`flush chain ip nat ports
+        add rule ip nat ports meta l4proto udp masquerade to :${next}`)
+    }
     await this.run('conntrack', ['-D', '-p', 'udp'])
   }
 }

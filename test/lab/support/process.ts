@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 
 /** The emulated lab is some ten times slower than a real machine, and a cold disk cache slower still. */
 const COMMAND_TIMEOUT_MS = 60_000
-const STOP_TIMEOUT_MS = 10_000
+const STOP_TIMEOUT_MS = 30_000
 
 export interface Finished {
   readonly status: number | null
@@ -133,15 +133,18 @@ export class Daemon {
   /** Asks the program to end, insists after a while, and returns when it is gone. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (!this.#over) this.#child.kill(signal)
-    const insist = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+    const insist = setTimeout(() => {
+      this.lines.push(`(did not end within ${STOP_TIMEOUT_MS} ms of ${signal}, and was killed)`)
+      this.#child.kill('SIGKILL')
+    }, STOP_TIMEOUT_MS)
     await this.#closed
     clearTimeout(insist)
   }
 }
 
-/** Asks `probe` again and again until it answers with something other than undefined. */
+/** Asks `probe` again and again until it answers with something other than undefined. `what` may tell how far it got. */
 export async function eventually<T>(
-  what: string,
+  what: string | (() => string),
   probe: () => Promise<T | undefined> | T | undefined,
   timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<T> {
@@ -149,7 +152,7 @@ export async function eventually<T>(
   for (;;) {
     const answer = await probe()
     if (answer !== undefined) return answer
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`)
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${typeof what === 'string' ? what : what()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

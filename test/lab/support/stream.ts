@@ -49,7 +49,9 @@ use POSIX ();
 my ($own, $port, $other, $rate) = @ARGV;
 $| = 1;
 socket my $socket, AF_INET, SOCK_DGRAM, 0 or die "socket: $!\n";
-setsockopt $socket, SOL_SOCKET, SO_RCVBUF, 1 << 20 or die "setsockopt: $!\n";
+# As in flow.ts.
+use constant SO_RCVBUFFORCE => 33;
+setsockopt $socket, SOL_SOCKET, SO_RCVBUFFORCE, 1 << 26 or die "setsockopt: $!\n";
 setsockopt $socket, SOL_SOCKET, SO_REUSEADDR, 1 or die "setsockopt: $!\n";
 my $is_over = 0;
 $SIG{TERM} = sub { $is_over = 1 };
@@ -79,7 +81,7 @@ print "sending\n";
 while (!$is_over) {
   # The clock ticks a hundred times in a second. A policy that stops packets for a moment makes send fail: lost as any.
   my $due = ((POSIX::times())[0] - $begun) * $rate / 100;
-  while ($sent < $due) {
+  for (my $turn = 0; $sent < $due && $turn < 50; $turn++) {
     send $socket, pack('Nx96', $sent), 0, $peer;
     $sent++;
   }

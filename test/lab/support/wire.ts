@@ -2,6 +2,7 @@
  * What leaves a host through an interface, counted by the kernel in the form in which it leaves: after IPsec, and before
  * any router. Unlike a capture it costs next to nothing when a megabyte passes, and misses no packet.
  */
+import { MARK_TYPE } from './capture.ts'
 import type { Host } from './network.ts'
 
 export interface Counted {
@@ -33,7 +34,7 @@ export async function countWire(host: Host, interfaceName: string): Promise<void
       ${KINDS.map((kind) => `counter ${kind} { }`).join('\n')}
       chain leaving {
         type filter hook egress device "${interfaceName}" priority 0; policy accept;
-        ether type arp accept
+        ether type { arp, ${MARK_TYPE} } accept
         icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept
         meta l4proto esp counter name "bareEsp" accept
         udp sport 500 counter name "ike500" accept
