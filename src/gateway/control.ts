@@ -275,7 +275,7 @@ export class Control {
   #enforceLimits(): void {
     const { initLimitHalfOpen, initLimitJobLoad } = this.#controlled.settings()
     const sessions = this.#controlled.sessions()
-    const halfOpen = sessions.filter(({ sa }) => sa.state === 'connecting').length
+    const halfOpen = sessions.filter(({ sa, isSuccessor }) => sa.state === 'connecting' && !isSuccessor).length
     if (initLimitHalfOpen > 0 && halfOpen >= initLimitHalfOpen)
       throw new ControlRefused(
         'INIT_LIMITS',

@@ -5,8 +5,9 @@ import { test } from 'node:test'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { algorithms } from '../../src/vici/algorithms.ts'
-import { addClient, addGateway, HOME_HOST, OFFICE_HOST } from '../simulation/places.ts'
-import { current, standing } from '../simulation/standing.ts'
+import { summaryOf } from '../simulation/packet.ts'
+import { addClient, addGateway, CLIENT, HOME_HOST, OFFICE_HOST } from '../simulation/places.ts'
+import { beginIkeRekey, current, standing } from '../simulation/standing.ts'
 import { scenario } from '../simulation/world.ts'
 import { at, Operator, plain, text, type Plain } from './operator.ts'
 
@@ -387,6 +388,25 @@ scenario('stats counts IKE_SAs that are half open, and what is scheduled for the
   const stats = await operator.command('stats')
   assert.deepEqual([stats['ikesas'], stats['scheduled']], [{ 'total': '1', 'half-open': '1' }, '1'])
   assert.equal(at(stats, 'uptime')['running'], '0 seconds')
+})
+
+scenario('stats does not count what is being made in the place of another IKE_SA, nor do init-limits', async (world) => {
+  const words = { ikeProposals: ['aes128gcm16-prfsha256-curve25519-ke1_mlkem512'] }
+  const settings = { initLimitHalfOpen: 1 }
+  const nodes = [addGateway(world, { ...words, remoteAddresses: [CLIENT] }, { settings }), addClient(world, words, { settings })]
+  await world.initiate(nodes[1]!)
+  world.network.tap((sent) => (summaryOf(sent).startsWith('IKE_FOLLOWUP_KE') ? [] : [sent]))
+  void beginIkeRekey(nodes[1]!)
+  await world.until(() => nodes.every((node) => node.sessions().length === 2), 'another one is in the making at both')
+  for (const node of nodes) {
+    const operator = new Operator(world, node)
+    assert.deepEqual((await operator.command('stats'))['ikesas'], { 'total': '1', 'half-open': '0' })
+    const { connections } = node.configuration
+    node.gateway.reload({ ...node.configuration, connections: [...connections, { ...connections[0]!, name: 'other' }] })
+    const request = { 'child': 'net', 'ike': 'other', 'timeout': '-1', 'init-limits': 'yes' }
+    assert.deepEqual(await operator.command('initiate', request), { success: 'yes' })
+  }
+  world.expectsAgreement = false
 })
 
 scenario('rekeys are counted by who began them', async (world) => {

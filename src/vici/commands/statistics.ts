@@ -16,6 +16,8 @@ export const statisticsCommands: Handlers = {
    */
   'stats': (_request, { operations: { gateway, clock, daemon, process } }) => {
     const sessions = gateway.sessions()
+    // What is to replace another one counts when it has (strongSwan).
+    const listed = sessions.filter(({ isSuccessor }) => !isSuccessor)
     const waiting = sessions.reduce((sum, { turns }) => sum + turns.waiting, 0)
     const workers = process.workers()
     const memory = process.memory()
@@ -34,8 +36,8 @@ export const statisticsCommands: Handlers = {
       [
         'ikesas',
         section(
-          ['total', String(sessions.length)],
-          ['half-open', String(sessions.filter(({ sa }) => sa.state === 'connecting').length)],
+          ['total', String(listed.length)],
+          ['half-open', String(listed.filter(({ sa }) => sa.state === 'connecting').length)],
         ),
       ],
       ['plugins', process.plugins],
