@@ -49,7 +49,8 @@ export class StartActions implements Consequences {
     for (const child of children) if (this.#isTrapped(connection, child)) void this.#trap(connection, child)
     const [first, ...others] = children.filter(isStarted)
     if (first === undefined) return
-    const standing = this.#sessionsOf(connection.name)
+    // What is being made in the place of another one gets what that has to do.
+    const standing = this.#sessionsOf(connection.name).filter(({ isSuccessor }) => !isSuccessor)
     if (standing.some((session) => !isComplete(session)) || this.#isStarting(connection.name)) return
     if (standing[0] !== undefined) return this.#addFurther(standing[0], [first, ...others])
     const start: Start = { child: first.name, session: null, isUndone: false }

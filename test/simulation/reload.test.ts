@@ -7,7 +7,9 @@ import assert from 'node:assert/strict'
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { configuration, connection, sharedSecret, type ConnectionWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
+import { summaryOf } from './packet.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
+import { beginIkeRekey, standing } from './standing.ts'
 import { scenario, type World } from './world.ts'
 
 const STARTED: ConnectionWords = {
@@ -184,4 +186,22 @@ scenario('what a client loaded stays when the files are read again, what the fil
   node.gateway.reload(configuration([]))
   assert.deepEqual(names(), [])
   assert.equal(configured.unloadConnection('client'), false)
+})
+
+scenario('a child that is new while the IKE_SA is rekeyed is started in the one that comes of it', async (world) => {
+  const words = { ikeProposals: ['aes128gcm16-prfsha256-curve25519-ke1_mlkem512'] }
+  const child = { name: 'net', local: ['10.2.0.0/16'], remote: ['10.1.0.0/16'], start: true }
+  const other = { name: 'other', local: ['10.3.0.0/16'], remote: ['10.1.0.0/16'], start: true }
+  const gateway = addGateway(world, { ...words, remote: ['10.2.0.0/16', '10.3.0.0/16'] })
+  const client = addClient(world, { ...STARTED, ...words })
+  client.gateway.start()
+  await world.pass(SECOND)
+  const heal = world.network.tap((sent) => (summaryOf(sent).startsWith('IKE_FOLLOWUP_KE') ? [] : [sent]))
+  const rekeyed = beginIkeRekey(client)
+  await world.until(() => client.sessions().length === 2, 'another one is in the making')
+  client.gateway.configured.loadConnection(connection({ ...STARTED, ...words, children: [child, other] }))
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(SECOND)
+  for (const node of [client, gateway]) assert.deepEqual([numbers(node).length, standing(node).sa.children.length], [1, 2])
 })
