@@ -106,7 +106,7 @@ const CHILD: SectionRules = rules({
     policies_fwd_out: unhonoured('no outbound forward policies are installed', isNo),
     dpd_action: honoured(
       'none',
-      'What becomes of a CHILD_SA whose peer is silent: `none` (or `clear`) nothing, `trap` waits for traffic, `start` (or `restart`) makes it again at once, in a new IKE_SA; `trap|start` both. Likewise with what a peer that says INITIAL_CONTACT does not bring along.',
+      'What becomes of a CHILD_SA whose peer is silent: `none` (or `clear`) nothing, `trap` waits for traffic, `start` (or `restart`) makes it again at once, in another IKE_SA of the connection that stands or a new one; `trap|start` both. Likewise with what a peer that says INITIAL_CONTACT does not bring along.',
     ),
     ipcomp: unhonoured('packets are not compressed', isNo),
     inactivity: honoured('0', 'After what time without a packet in either direction a CHILD_SA is closed; 0 for never.'),

@@ -1,8 +1,10 @@
 /**
  * What becomes of CHILD_SAs that we did not give up: dpd_action when the peer is silent or has forgotten us, close_action
- * when it deletes one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once, in another
- * IKE_SA if need be (strongSwan: ike_sa.c, reestablish; child_delete.c). What somebody waits for goes there as well, and
- * has one made for itself alone.
+ * when it deletes one of them or the IKE_SA. A trap waits for the next packet, a start makes the CHILD_SA again at once
+ * (strongSwan: ike_sa.c, reestablish; child_delete.c), in another IKE_SA if need be: one of the same connection that
+ * stands, or a new one. strongSwan begins a new one whatever stands; where `unique` lets only one stay, that takes the
+ * others' CHILD_SAs away, which begin a new one. What somebody waits for goes there as well, and has one made for itself
+ * alone.
  */
 import { ExchangeType, ProtocolId } from '../iana/ikev2.ts'
 import { configuredTraffic, isCarriedBy, sameTraffic, sameTrafficElsewhere } from './asked-traffic.ts'
@@ -10,7 +12,7 @@ import { NO_ACTION, type Action, type ChildConnection } from './connection.ts'
 import { addChild, addChildLater } from './create-child.ts'
 import { NotInitiated, told } from './failure.ts'
 import { canReauthenticate } from './lifetimes.ts'
-import { isStanding, isUsable, type ChildSa, type IkeSa } from './sa.ts'
+import { isStanding, isUsable, type ChildSa } from './sa.ts'
 import type { Session, WantedChild } from './session.ts'
 import { staying } from './ties.ts'
 
@@ -114,24 +116,25 @@ async function endWithActions(
   // They find their way to the IKE_SA that takes the place of this one (strongSwan: adopt_child_tasks).
   const heir = Promise.withResolvers<Session | null>()
   if (awaited !== undefined) session.heir = heir.promise
-  const twin = instead ?? session.twins.find((other) => other.sa.connection === sa.connection) ?? null
+  const twin = [instead, ...session.twins].find((other) => other !== null && takesOn(other, session)) ?? null
+  const isHeard = reason === 'deleted-by-peer' || twin === instead || (twin?.sa.lastInbound ?? 0) > sa.lastInbound
   await session.close(reason)
-  if (instead !== null && instead.sa.connection?.name === sa.connection?.name) {
-    for (const child of restarted) makeLater(instead, child, sa)
-    return heir.resolve(instead)
-  }
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
   const children = restarted.map((child) => ({ connection: child.connection, asked: sameTrafficElsewhere(child, sa) }))
+  if (twin !== null && isHeard) {
+    // A peer that comes back is about to make it itself, perhaps, and is given the time for that.
+    const make = twin === instead ? addChildLater : addChild
+    for (const { connection, asked } of children) make(twin, connection, asked).catch(told)
+    return heir.resolve(twin)
+  }
   const [first, ...further] = awaited !== undefined && children.length === 0 && twin === null ? [awaited] : children
   if (first === undefined) heir.resolve(twin)
   else void reestablish(session, first, further).then(heir.resolve)
 }
 
-/** The peer is about to make it itself, perhaps, and is given the time for that. */
-function makeLater(instead: Session, child: ChildSa, old: IkeSa): void {
-  instead.env.report({ event: 'child-restarting', sa: old, child })
-  const wanted = { connection: child.connection, asked: sameTrafficElsewhere(child, old) }
-  addChildLater(instead, wanted.connection, wanted.asked).catch(told)
+/** What was made in the one that is lost may be made in this one, which goes for no other. */
+function takesOn({ sa, yields }: Session, lost: Session): boolean {
+  return yields === null && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
 }
 
 /**

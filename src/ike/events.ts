@@ -154,7 +154,7 @@ export type IkeEvent =
   | { readonly event: 'connection-switched'; readonly sa: IkeSa; readonly from: Connection; readonly to: Connection }
   /** The peer of `sa` has an older IKE_SA, which `unique = replace` has deleted, at once or later. */
   | { readonly event: 'duplicate-found'; readonly sa: IkeSa; readonly old: IkeSa; readonly isLater: boolean }
-  /** Both sides have made one at once: `old` is to go. */
+  /** Two were begun at once, by both sides or from two causes: `old` is to go. */
   | { readonly event: 'both-initiated'; readonly sa: IkeSa; readonly old: IkeSa }
   /** We prove who we are, the peer has proved who it is. */
   | { readonly event: 'authenticating'; readonly sa: IkeSa; readonly id: Identity; readonly by: Means }

@@ -1,5 +1,5 @@
 /**
- * Two IKE_SAs with a peer that both sides begin at once, because both have lost the one there was, or from different
+ * Two IKE_SAs with a peer that are begun at once, mostly by both sides, because both have lost the one there was, or from different
  * causes. strongSwan keeps both, or, where each side lets go of the one that the other keeps, none. Here it is one:
  *
  *   Who has begun one looks before it sends IKE_AUTH whether the peer's stands by then, gives its own up and has made
@@ -8,6 +8,9 @@
  *   came to stand since the peer began.
  *
  *   Of those the one whose initiator has the lower SPI goes, which is the same one at both ends.
+ *
+ * Two that one side begins at once, for CHILD_SAs that it has lost in different ways, are none of the other's business:
+ * it gives up the second.
  *
  * A connection with `unique = never` may have both, unless it is one that both sides renew.
  */
@@ -25,9 +28,24 @@ import type { Session, Yield } from './session.ts'
 const OWN_TIE_TIME: Milliseconds = 20 * SECOND
 const PEERS_TIE_TIME: Milliseconds = MINUTE
 
-/** At an initiator, when its IKE_SA stands: whether the peer has brought up another since `asked`, when we asked for it. */
+/** At an initiator, when its IKE_SA stands: whether another has been brought up since `asked`, when we asked for it. */
 export function settleTies(session: Session, asked: Milliseconds): void {
-  for (const twin of session.twins) if (isTie(session, twin, twin, asked)) settleTie(session, twin)
+  for (const twin of session.twins) {
+    if (isTie(session, twin, twin, asked)) settleTie(session, twin)
+    else if (isSecond(session, twin, asked)) goesFor(session, twin, OWN_TIE_TIME)
+  }
+}
+
+/** Whether we have brought up the other one ourselves since `asked`, from another cause; of that the peer can know nothing. */
+function isSecond({ sa, yields }: Session, { sa: other }: Session, asked: Milliseconds): boolean {
+  return (
+    yields === null &&
+    other.originalRole === 'initiator' &&
+    other.begun !== null &&
+    other.begun >= asked &&
+    other.connection?.name === sa.connection?.name &&
+    other.connection?.unique !== 'never'
+  )
 }
 
 /** Whether one of the two was begun by us, the other one by the peer, and `earlier` stands only since `asked`. */
@@ -47,9 +65,12 @@ export function isTie(ours: Session, theirs: Session, earlier: Session, asked: M
 export function settleTie(ours: Session, theirs: Session): void {
   const isOurs = firstSpiOf(ours) < firstSpiOf(theirs)
   const [going, to] = isOurs ? [ours, theirs] : [theirs, ours]
-  if (going.yields !== null) return
-  ours.env.report({ event: 'both-initiated', sa: to.sa, old: going.sa })
-  supersede(going, { to, isTie: true }, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
+  if (going.yields === null) goesFor(going, to, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
+}
+
+function goesFor(going: Session, to: Session, patience: Milliseconds): void {
+  going.env.report({ event: 'both-initiated', sa: to.sa, old: going.sa })
+  supersede(going, { to, isTie: true }, patience)
 }
 
 /** At a responder the new one does not stand yet. */

@@ -25,7 +25,7 @@ import { ExchangeFailure, told } from './failure.ts'
 import { probe } from './liveness.ts'
 import { isSamePolicy } from './same-policy.ts'
 import { isStanding } from './sa.ts'
-import type { Session } from './session.ts'
+import type { Session, Yield } from './session.ts'
 import { isTie, settleTie, supersede } from './ties.ts'
 
 /** How long a suspected reauthentication may take (strongSwan). */
@@ -63,7 +63,7 @@ export function enforceUniqueness(session: Session, saysInitialContact: boolean)
     for (const twin of others) if (isForgotten(twin, session)) twin.enqueue(() => followInitialContact(twin, session))
     return
   }
-  const rivals = others.filter((twin) => twin.sa.connection !== null && isSamePolicy(twin.sa.connection, sa.connection!))
+  const rivals = others.filter((twin) => isOfSamePolicy(twin, session))
   if (unique === 'replace') {
     for (const rival of rivals) replace(session, rival)
     return
@@ -101,24 +101,28 @@ export function deleteSuperseded(session: Session): void {
   const { yields } = session
   session.yields = null
   // After a change of programs it is not known which one it goes for.
-  const to = yields?.to.last ?? session.twins[0]
+  const to = yields === null ? session.twins[0] : left(session, yields)
   if (to?.sa.state !== 'established') return
   if (yields?.isTie === true) void goFor(session, to)
   else deleteOld(session)
 }
 
-/** If the peer has the other one; what that does not have is made there before: whoever began this one wants it. */
+/** Of two that were begun at once, the other may have been reauthenticated, or be gone for a third. */
+function left(session: Session, { to: { last }, isTie }: Yield): Session | undefined {
+  if (last.sa.state === 'established' || !isTie) return last
+  return session.twins.find((twin) => twin.yields === null && isOfSamePolicy(twin, session))
+}
+
+/** If the peer has the other one; what that does not have is made there before. */
 async function goFor(session: Session, other: Session): Promise<void> {
   const { sa } = session
   await other.runExchange(probe)
   const to = other.last
   if (to.sa.state !== 'established') return
-  if (sa.originalRole === 'initiator') {
-    const children = sa.children.filter(
-      (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
-    )
-    await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
-  }
+  const children = sa.children.filter(
+    (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
+  )
+  await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
   // It may have been lost over that.
   if (to.last.sa.state === 'established') deleteOld(session.last)
 }
@@ -127,6 +131,10 @@ async function goFor(session: Session, other: Session): Promise<void> {
 function deleteOld(session: Session): void {
   if (session.sa.state !== 'established') return
   void session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'delete-ike')
+}
+
+function isOfSamePolicy({ sa: { connection: a } }: Session, { sa: { connection: b } }: Session): boolean {
+  return a !== null && b !== null && isSamePolicy(a, b)
 }
 
 function isFromSameEndpoint(a: Session, b: Session): boolean {

@@ -819,7 +819,7 @@ function wordSelection(
       return speaker.tell(
         'ike',
         1,
-        () => `both sides have set up an IKE_SA at once, ${saName(event.old)} is to be deleted, ${saName(event.sa)} stays`,
+        () => `two IKE_SAs have been set up at once, ${saName(event.old)} is to be deleted, ${saName(event.sa)} stays`,
         () => ({ old: event.old.uniqueId }),
       )
     default:

@@ -1,18 +1,20 @@
 /**
- * What the days of day/ found (docs/simulation.md), each as the few messages that it takes. The seeds themselves say
- * something else as soon as the dice of a day fall in another order.
+ * What the days of day/ and harsher plans found (docs/simulation.md), each as the few messages that it takes. The seeds
+ * themselves say something else as soon as the dice of a day fall in another order.
  */
 import assert from 'node:assert/strict'
 
 import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { addChild } from '../../src/ike/create-child.ts'
-import { deleteChildSa, endLife } from '../../src/ike/delete.ts'
+import { deleteChildSa, deleteIkeSa, endLife } from '../../src/ike/delete.ts'
+import { probe } from '../../src/ike/liveness.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ChildWords } from './configuration.ts'
+import type { SimulatedNode } from './node.ts'
 import { summaryOf, type Packet } from './packet.ts'
-import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
+import { addClient, addGateway, CLIENT, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
 import { assertOne, current, packet, standing, type Both } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
@@ -519,6 +521,8 @@ scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none tha
   const lost = await world.initiate(client)
   const other = await world.initiate(client)
   await world.outcome(other.runExchange((session) => deleteChildSa(session, session.sa.children[0]!)))
+  // The last that is heard.
+  await world.outcome(lost.runExchange(probe))
   const [atGateway] = gateway.sessions()
   await world.outcome(Promise.all([lost.close('peer-silent'), atGateway!.losePeer()]))
   await world.pass(MINUTE)
@@ -530,6 +534,102 @@ scenario('an IKE_SA of the peer that has no CHILD_SA takes the place of none tha
     ],
   )
   assert.ok(await flows(world, client, gateway))
+})
+
+/** What each IKE_SA carries, at both ends. */
+function carried({ client, gateway }: Both): readonly (readonly string[])[] {
+  const names = (node: SimulatedNode): readonly string[] =>
+    node.sessions().map(({ sa }) => sa.children.map(({ connection }) => connection.name).join(' and '))
+  return [names(client), names(gateway)]
+}
+
+for (const unique of ['no', 'keep', 'replace'] as const) {
+  scenario(
+    `an IKE_SA is deleted by the peer, and another one stands: what close_action starts is made in that, with unique = ${unique}`,
+    async (world) => {
+      const gateway = addGateway(world, { unique, children: CHILDREN.map(mirrored) })
+      const client = addClient(world, { unique, children: CHILDREN.map((words) => ({ ...words, closeAction: 'start' })) })
+      const old = await world.initiate(client)
+      await world.outcome(addChild(old, old.sa.connection!.children[1]!))
+      await world.initiate(client)
+      const [atGateway] = gateway.sessions()
+      await world.outcome(atGateway!.runExchange((session) => deleteIkeSa(session, 'deleted-by-us'), 'delete-ike'))
+      // Longer than a peer with unique = replace waits before it deletes the older one of two.
+      await world.pass(MINUTE)
+      assert.deepEqual(carried({ client, gateway }), [['net and lab'], ['net and lab']])
+      assert.equal(client.eventsOf('ike-established').length, 2)
+    },
+  )
+}
+
+for (const isHeard of [true, false]) {
+  scenario(
+    `the peer is silent in one IKE_SA, and was ${isHeard ? '' : 'not '}heard since in another: what dpd_action starts is made in ${isHeard ? 'that' : 'a new one'}`,
+    async (world) => {
+      const children = CHILDREN.map((words) => ({ ...words, dpdAction: 'start' }))
+      const gateway = addGateway(world, { children: children.map((words) => ({ ...words, ...mirrored(words) })) })
+      const client = addClient(world, { children })
+      const [first, second] = [await world.initiate(client), await world.initiate(client)]
+      const [lost, other] = isHeard ? [first, second] : [second, first]
+      await world.outcome(addChild(lost, lost.sa.connection!.children[1]!))
+      if (isHeard) await world.outcome(other.runExchange(probe))
+      const atGateway = gateway.sessions().find(({ sa }) => sa.ownSpi === lost.sa.peerSpi)!
+      await world.outcome(atGateway.close('peer-silent'))
+      await world.outcome(lost.losePeer())
+      await world.pass(MINUTE)
+      const expected = isHeard ? ['net and lab'] : ['net', 'lab']
+      assert.deepEqual(carried({ client, gateway }), [expected, expected])
+    },
+  )
+}
+
+scenarioOverSeeds(
+  'both begin an IKE_SA at once, and one is reauthenticated by the other side before that has its own: one stays',
+  // Their SPIs decide which.
+  6,
+  async (world) => {
+    const words = { dpdAction: 'start' }
+    const settings = { makeBeforeBreak: true }
+    const gateway = addGateway(world, words, { settings })
+    const client = addClient(world, words, { settings })
+    await world.initiate(client)
+    const heals = [client, gateway].map((node) => losing(world, node, (summary) => summary === 'IKE_AUTH response 1'))
+    await world.outcome(Promise.all([client, gateway].map((node) => standing(node).losePeer())))
+    await world.pass(SECOND)
+    const clients = standing(gateway)
+    heals[1]!()
+    await world.until(() => client.eventsOf('both-initiated').length > 0, 'the client knows that there are two')
+    heals[0]!()
+    reauthenticate(clients)
+    await world.pass(10 * MINUTE)
+    await assertOne(world, { client, gateway })
+  },
+)
+
+scenarioOverSeeds(
+  'of two that were begun at once one end loses the one that stays, and the other reauthenticates the one that goes: one stays',
+  6,
+  async (world) => {
+    const settings = { makeBeforeBreak: true }
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT] }, { settings })
+    const client = addClient(world, {}, { settings })
+    await world.outcome(Promise.all([client, gateway].map((node) => node.gateway.initiate('home', 'net'))))
+    const going = gateway.sessions().find(({ yields }) => yields !== null)!
+    const lost = client.sessions().find(({ sa }) => sa.ownSpi === going.yields!.to.sa.peerSpi)!
+    await world.outcome(lost.close('peer-silent'))
+    reauthenticate(going)
+    await world.pass(10 * MINUTE)
+    await assertOne(world, { client, gateway })
+  },
+)
+
+scenario('one side asks for a tunnel twice at once, from two causes: one stays', async (world) => {
+  const { client, gateway } = await tunnel(world, { dpdAction: 'start' })
+  const asked = client.gateway.initiate('home', 'net')
+  await world.outcome(standing(client).losePeer())
+  await world.outcome(asked)
+  await world.pass(5 * MINUTE)
+  await assertOne(world, { client, gateway })
 })
 
 for (const [dpdAction, makesIt] of [
