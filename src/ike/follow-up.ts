@@ -35,6 +35,8 @@ const HALF_MADE_MAX = 4
  */
 const PATIENCE: Milliseconds = MINUTE
 const LINK_LENGTH = 16
+/** Our limit for a peer's, which goes back to it beside a public value: no message of ours may be longer than a datagram. */
+const LINK_LENGTH_MAX = 4096
 /** RFC 9370 2.2.4: a peer that has forgotten several in a row has something wrong with it. */
 const STATES_LOST_MAX = 5
 
@@ -110,6 +112,8 @@ function linkIn({ payloads }: Received): Uint8Array {
   const link = findNotify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
   if (link === null)
     throw misbehaved('ADDITIONAL_KEY_EXCHANGE notify missing: the peer chose key exchanges that it does not lead to')
+  if (link.data.length > LINK_LENGTH_MAX)
+    throw misbehaved(`data in ADDITIONAL_KEY_EXCHANGE notify is ${link.data.length} octets long, more than ${LINK_LENGTH_MAX}`)
   return link.data.slice()
 }
 

@@ -593,3 +593,24 @@ for (const [what, isLast, spoil] of [
     )
   }
 }
+
+scenario('a responder whose link fills a datagram alone: it is not said again, and the old CHILD_SA stays', async (world) => {
+  const words = { proposals: [ESP], fragmentation: 'no' } as const
+  const both = { gateway: addGateway(world, words), client: addClient(world, words) }
+  const { client, gateway } = both
+  await world.initiate(client)
+  const { exchanges } = standing(gateway)
+  const respond = exchanges.respond.bind(exchanges)
+  const long = notify(NotifyType.ADDITIONAL_KEY_EXCHANGE, new Uint8Array(65_100))
+  exchanges.respond = (request, payloads) =>
+    respond(
+      request,
+      payloads.map((payload) => (payload.kind === 'Notify' ? long : payload)),
+    )
+  await world.outcome(beginChildRekey(client))
+  exchanges.respond = respond
+  assert.match(client.eventsOf('child-rekey-failed')[0]!.error.message, /65100 octets long, more than 4096$/)
+  await world.pass(31 * SECOND)
+  assert.equal(client.eventsOf('child-rekeyed').length, 1)
+  await assertOne(world, both)
+})
