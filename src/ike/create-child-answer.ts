@@ -29,8 +29,9 @@ import { childToRekey, mayBeReplaced, replacedByPeer } from './rekey-child.ts'
 import type { ChildSa } from './sa.ts'
 import type { Session } from './session.ts'
 
-/** Our limit: CHILD_SAs of one IKE_SA. */
+/** Our limit: CHILD_SAs of one IKE_SA, and with those that have been replaced and are not gone. */
 const CHILDREN_MAX = 256
+const CHILDREN_AND_REPLACED_MAX = 2 * CHILDREN_MAX
 
 /** The responder's side: the payloads of the answer. Throws ExchangeFailure whose notify is the answer, KernelError. */
 export async function respondCreateChild(session: Session, request: Received): Promise<readonly Payload[]> {
@@ -48,6 +49,7 @@ export async function respondCreateChild(session: Session, request: Received): P
       NotifyType.NO_ADDITIONAL_SAS,
     )
   }
+  if (sa.children.length >= CHILDREN_AND_REPLACED_MAX) throw notNow('the peer has CHILD_SAs to delete that it has replaced')
   const peerNonce = find(request.payloads, 'Nonce')
   if (peerNonce === null) throw misbehaved('a CREATE_CHILD_SA request without Nonce payload')
 

@@ -45,6 +45,8 @@ type Rival = NonNullable<NonNullable<Session['ikeRekey']>['rival']>
 
 const ATTEMPTS_MAX = 3
 const IKE_SPI_LENGTH = 8
+/** Our limit: IKE_SAs, replaced one after the other, that the peer has not deleted. One in order deletes each before the next. */
+const ELDERS_MAX = 8
 /** How long the peer has to delete what it has replaced: longer than it sends one request again (165 s). */
 const DELETE_PATIENCE: Milliseconds = 4 * MINUTE
 
@@ -200,6 +202,7 @@ export async function respondRekeyIkeSa(
   const { ikeRekey } = session
   if (ikeRekey?.isFollowedUp === true || (ikeRekey?.rival && hasKeys(ikeRekey.rival)))
     throw notNow('the IKE_SA is being replaced')
+  if (eldersOf(session) >= ELDERS_MAX) throw notNow('the peer has IKE_SAs to delete that it has replaced')
   const { proposals, nonce: peerNonce } = required(request)
   const choice = chooseProposal(proposalsOf(session), proposals)
   if (choice === null) {
@@ -226,6 +229,11 @@ export async function respondRekeyIkeSa(
   const methods = additionalKeyExchanges(choice.chosen)
   if (methods.length > 0) return { payloads: [...payloads, keepHalfMade(session, making, methods)], conclude: () => {} }
   return { payloads, conclude: await making.finish([]) }
+}
+
+/** How many that it comes after are not over. */
+function eldersOf({ elder }: Session): number {
+  return elder === null ? 0 : 1 + eldersOf(elder)
 }
 
 /** RFC 7296 2.25.2: the CHILD_SAs must not change while they go over. Throws ExchangeFailure. */

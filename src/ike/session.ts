@@ -696,7 +696,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
     const rival = this.ikeRekey?.rival?.session
     this.ikeRekey = null
     this.predecessor = null
-    if (this.successor?.elder === this) this.successor.elder = null
+    if (this.successor?.elder === this) this.successor.elder = this.elder
     // What the peer made to replace an IKE_SA that is over has nothing to take over.
     rival?.enqueue(() => rival.close(reason))
     for (const half of halfMade) await half.abandon()

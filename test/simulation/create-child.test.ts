@@ -183,6 +183,27 @@ scenario('more CHILD_SAs in an IKE_SA than we keep: NO_ADDITIONAL_SAS, and the o
   assert.equal(gateway.session.sa.state, 'established')
 })
 
+scenario('a peer that goes on replacing a CHILD_SA and deletes none: TEMPORARY_FAILURE, until it has', async (world) => {
+  const { gateway, peer } = await established(world)
+  let said: NotifyPayload | null = null
+  let [messageId, spi] = [2, FIRST_SPI]
+  const rekey = (): Promise<NotifyPayload | null> =>
+    refusal(peer, messageId++, [rekeyOf(spi), ...peer.childOffer(spi + 1), NONCE])
+  for (; said === null && spi < FIRST_SPI + 600; spi++) said = await rekey()
+  assert.equal(said?.notifyType, NotifyType.TEMPORARY_FAILURE)
+  spi--
+  assert.deepEqual([gateway.session.sa.children.length, gateway.session.sa.state], [512, 'established'])
+  // A first one is gone some seconds after its delete.
+  peer.send(
+    peer.protectedRequest(ExchangeType.INFORMATIONAL, messageId++, [
+      { kind: 'Delete', protocol: ProtocolId.ESP, spis: [spiOf(FIRST_SPI)] },
+    ]),
+  )
+  await peer.answer()
+  await world.pass(10 * SECOND)
+  assert.equal(await rekey(), null)
+})
+
 scenario('nothing in common: NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE; the CHILD_SA there is stays', async (world) => {
   const { gateway, peer } = await established(world)
   const unacceptable = await refusal(peer, 2, [...peer.childOffer(0xcafe_0002, '172.16.0.0/16', '172.17.0.0/16'), NONCE])

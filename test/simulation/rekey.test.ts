@@ -1,11 +1,14 @@
 /** Rekeying (RFC 7296 1.3.2, 1.3.3, 2.8, 2.25): by either side, by both at once, in the way of each other and of deletes. */
 import assert from 'node:assert/strict'
 
-import { SECOND } from '../../src/base/time.ts'
+import { MINUTE, SECOND } from '../../src/base/time.ts'
 import { createChild } from '../../src/ike/create-child.ts'
 import { deleteChildSa } from '../../src/ike/delete.ts'
+import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
 import type { ChildSa } from '../../src/ike/sa.ts'
+import type { Session } from '../../src/ike/session.ts'
 import type { SimulatedNode } from './node.ts'
+import { summaryOf } from './packet.ts'
 import { addClient, addGateway, flows, HOME_HOST, OFFICE_HOST } from './places.ts'
 import { races } from './races.ts'
 import { assertOne, beginChildRekey, beginIkeRekey, current, packet, standing, type Both } from './standing.ts'
@@ -175,3 +178,21 @@ races({
 function policiesOf(node: SimulatedNode, direction: 'in' | 'fwd'): unknown[] {
   return node.kernel.policies().filter((policy) => policy.direction === direction)
 }
+
+scenario('a peer that goes on replacing the IKE_SA and deletes none: TEMPORARY_FAILURE, until they are gone', async (world) => {
+  const both = await tunnel(world)
+  const { client, gateway } = both
+  // Its deletes do not come to us, and it does not wait for their answers.
+  const heal = world.network.tap((sent) => (summaryOf(sent).startsWith('INFORMATIONAL') ? [] : [sent]))
+  const newest = (): Session => client.sessions().findLast(({ sa }) => sa.state === 'established')!
+  for (let i = 0; i < 20; i++) {
+    void newest().runExchange(rekeyIkeSa, 'rekey-ike')
+    await world.pass(2 * SECOND)
+  }
+  assert.match(gateway.said('create-refused'), /the peer has IKE_SAs to delete that it has replaced$/)
+  assert.equal(gateway.sessions().length, 9)
+  heal()
+  await world.pass(5 * MINUTE)
+  await world.outcome(beginIkeRekey(client))
+  await assertOne(world, both)
+})
