@@ -31,6 +31,7 @@ import {
   readChildAnswer,
   withAddresses,
   withdrawChild,
+  type Agreement,
   type ChildContributions,
 } from './child.ts'
 import type { AskedTraffic } from './asked-traffic.ts'
@@ -361,16 +362,19 @@ async function concludeAuth(
   enforceUniqueness(session, saysInitialContact)
   establish(session)
   const answer: Payload[] = []
+  let chosen: Agreement | null = null
   try {
     const configuration = answerConfiguration(session, first.payloads)
     if (configuration !== null) answer.push(configuration)
     answer.push(...authLifetimeNotify(session))
     if (!wantsNoChild) {
       const choice = await chooseChild(session, connection.children, first.payloads, 'without-ke')
-      await installAnswered(session, choice.agreed, contributionsOf(opening), saysInitialContact)
+      chosen = choice.agreed
+      await installAnswered(session, chosen, contributionsOf(opening), saysInitialContact)
       answer.push(...choice.notifies, choice.proposals, ...choice.selectors)
     }
   } catch (error) {
+    if (chosen !== null) await withdrawChild(session, chosen)
     const refusal = childRefusalNotify(error)
     if (refusal === null || !(error instanceof EspalierError)) throw error
     answer.push(refusal)

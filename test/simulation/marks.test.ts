@@ -159,6 +159,7 @@ scenario(
     await world.outcome(second.gateway.initiate('home', 'net'))
     assert.equal(second.eventsOf('child-failed')[0]!.error.code, 'PEER_SAID_TS_UNACCEPTABLE')
     assert.match(gateway.said('child-failed'), /another peer has already, and there is no program nft/)
+    assert.deepEqual([gateway.gateway.books.installed.spis, gateway.kernel.reservations().length], [0, 0])
     assert.equal(await arrivesAt(world, datagram('192.168.1.7', GATEWAY), first, [gateway]), 'protected: gateway')
     assert.equal(await arrivesAt(world, datagram(GATEWAY, OUTSIDE), gateway, [first, second]), 'protected: first')
   },
