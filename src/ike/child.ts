@@ -12,6 +12,7 @@ import { deriveChildKeys } from '../crypto/keys.ts'
 import { NotifyType, ProtocolId } from '../iana/ikev2.ts'
 import type { Secret } from '../crypto/secret.ts'
 import type { ChildInstallation, OutboundTime } from '../kernel/books.ts'
+import { outboundSelectorCount } from '../kernel/selectors.ts'
 import { separationKey, type Separation } from '../kernel/separation.ts'
 import { KernelError } from '../kernel/vocabulary.ts'
 import { find, findErrorNotify, findNotify, notify } from '../message/ikev2/find.ts'
@@ -45,6 +46,12 @@ import { childRefusedByPeer, ExchangeFailure, misbehaved, NoProposalChosen, noti
 import { childLimits } from './lifetimes.ts'
 import type { ChildSa, IkeSa } from './sa.ts'
 import type { Session } from './session.ts'
+
+/**
+ * Our limit for what a peer makes of its traffic selectors: pairs of prefixes, each of which is a policy of every direction
+ * in the kernel. As many as a child has by its configuration it may have.
+ */
+const PAIRS_MAX = 1024
 
 /** SPIs below are reserved, 0 means that there is none (RFC 4303 2.1). */
 const FIRST_ESP_SPI = 0x100
@@ -168,12 +175,14 @@ export function readChildAnswer(session: Session, offer: ChildOffer, answer: rea
   const isTransport = findNotify(answer, NotifyType.USE_TRANSPORT_MODE) !== null
   if (isTransport && offer.connection.mode !== 'transport')
     throw misbehaved('the peer chose transport mode, which we did not offer')
-  const { localSelectors, remoteSelectors } = readAnsweredTraffic(
+  const traffic = readAnsweredTraffic(
     session.sa,
     offer,
     { local: understood(tsi.selectors), remote: understood(tsr.selectors) },
     isTransport,
   )
+  rejectScattered(session, offer.connection, traffic)
+  const { localSelectors, remoteSelectors } = traffic
   return {
     connection: offer.connection,
     uniqueId: offer.uniqueId,
@@ -248,6 +257,7 @@ export async function chooseChild(
       NotifyType.TS_UNACCEPTABLE,
     )
   }
+  rejectScattered(session, fit.connection, fit)
   const choice = chooseProposal(fit.connection.proposals, offered.proposals, { ignoreKe: use === 'without-ke' })
   if (choice === null) {
     throw new NoProposalChosen(
@@ -394,6 +404,26 @@ interface Fit {
   readonly connection: ChildConnection
   readonly localSelectors: readonly TrafficSelector[]
   readonly remoteSelectors: readonly TrafficSelector[]
+}
+
+/** Throws ExchangeFailure if the kernel would have to have too many policies for it. */
+function rejectScattered(
+  { sa }: Session,
+  { name, localSelectors, remoteSelectors }: ChildConnection,
+  traffic: Pick<Fit, 'localSelectors' | 'remoteSelectors'>,
+): void {
+  const count = outboundSelectorCount(traffic.localSelectors, traffic.remoteSelectors)
+  if (count <= PAIRS_MAX) return
+  const hosts = (side: 'local' | 'remote'): readonly IpAddress[] => dynamicHosts(sa, side)
+  const configured = [resolved(localSelectors, hosts('local')), resolved(remoteSelectors, hosts('remote'))] as const
+  const most = Math.max(PAIRS_MAX, outboundSelectorCount(...configured))
+  if (count <= most) return
+  throw new ExchangeFailure(
+    'policy',
+    'TS_UNACCEPTABLE',
+    `traffic selectors of the peer unacceptable: they come to ${count} pairs of networks, and child ${name} may have ${most}`,
+    NotifyType.TS_UNACCEPTABLE,
+  )
 }
 
 /** Two peers with the same selectors cannot be had: the kernel sends the packets of both to whoever came last. */

@@ -94,6 +94,17 @@ export function outboundSelectors(local: readonly TrafficSelector[], remote: rea
   return [...selectors.values()]
 }
 
+/** How many those are at most, without making them: ranges that are no prefix multiply. */
+export function outboundSelectorCount(local: readonly TrafficSelector[], remote: readonly TrafficSelector[]): number {
+  const counts = remote.map(({ range }) => ({ family: range.family, prefixes: prefixesOf(range).length }))
+  let count = 0
+  for (const { range } of local) {
+    const prefixes = prefixesOf(range).length
+    for (const theirs of counts) if (theirs.family === range.family) count += prefixes * theirs.prefixes
+  }
+  return count
+}
+
 /** The selector of a transport mode state: addresses only, as strongSwan installs it; protocol and ports are the policy's business. */
 export function addressSelector(source: IpRange, destination: IpRange): Selector {
   return { source, destination, protocol: 0, sourcePorts: ANY_PORT, destinationPorts: ANY_PORT }

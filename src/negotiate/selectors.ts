@@ -57,9 +57,13 @@ function rangeOf(address: IpAddress): IpRange {
   return address.isAny ? IpRange.ofPrefix(address, 0) : new IpRange(address, address)
 }
 
+/** A TS payload has no more: their number has 8 bits (RFC 7296 3.13). */
+const SELECTORS_MAX = 255
+
 /**
  * What a responder answers (RFC 7296 2.9): the intersections of what is configured with what was offered, in the
- * order of the offer, without those that another one already contains. Empty means TS_UNACCEPTABLE.
+ * order of the offer, without those that another one already contains, and no more than can be answered. Empty means
+ * TS_UNACCEPTABLE.
  */
 export function narrow(configured: readonly TrafficSelector[], offered: readonly TrafficSelector[]): TrafficSelector[] {
   const found: TrafficSelector[] = []
@@ -69,6 +73,7 @@ export function narrow(configured: readonly TrafficSelector[], offered: readonly
       if (both === null || found.some((known) => isSubset(both, known))) continue
       for (let i = found.length - 1; i >= 0; i--) if (isSubset(found[i]!, both)) found.splice(i, 1)
       found.push(both)
+      if (found.length === SELECTORS_MAX) return found
     }
   }
   // A copy has no room to grow into, which what is kept as long as a CHILD_SA does not need.

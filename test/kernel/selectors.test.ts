@@ -3,7 +3,14 @@ import { test } from 'node:test'
 
 import fc from 'fast-check'
 
-import { outboundSelectors, policyKey, portMaskOf, portRangeOf, reversed } from '../../src/kernel/selectors.ts'
+import {
+  outboundSelectorCount,
+  outboundSelectors,
+  policyKey,
+  portMaskOf,
+  portRangeOf,
+  reversed,
+} from '../../src/kernel/selectors.ts'
 import { ANY_PORT } from '../../src/kernel/vocabulary.ts'
 import { selector, traffic } from './fixtures.ts'
 
@@ -30,6 +37,15 @@ test('every pair of selectors that can meet becomes a policy selector, ranges ar
     [traffic('10.2.0.1-10.2.0.3'), traffic('2001:db8:2::/48')],
   ).map((one) => `${one.source.toString()} ${one.destination.toString()}`)
   assert.deepEqual(texts, ['10.1.0.0/16 10.2.0.1/32', '10.1.0.0/16 10.2.0.2/31', '2001:db8:1::/48 2001:db8:2::/48'])
+})
+
+test('how many policy selectors there are at most is known without making them', () => {
+  const ranges = (text: string, count: number): ReturnType<typeof traffic>[] =>
+    Array.from({ length: count }, (_, i) => traffic(`10.${text}.${i}.1-10.${text}.${i}.254`))
+  assert.equal(outboundSelectorCount(ranges('1', 3), ranges('2', 4)), 3 * 14 * 4 * 14)
+  assert.equal(outboundSelectors(ranges('1', 3), ranges('2', 4)).length, 3 * 14 * 4 * 14)
+  assert.equal(outboundSelectorCount(ranges('1', 255), ranges('2', 255)), (255 * 14) ** 2)
+  assert.equal(outboundSelectorCount([traffic('10.1.0.0/16')], [traffic('2001:db8:2::/48')]), 0)
 })
 
 test('protocols that exclude each other make no policy, any takes that of the other side', () => {

@@ -167,6 +167,13 @@ describe('narrowing (RFC 7296 2.9)', () => {
     assert.deepEqual(narrowed(['10.0.0.0/8[udp/0-65534]'], ['10.0.0.0/8[udp/opaque]']), [])
   })
 
+  test('of more than an answer can have the first ones are kept', () => {
+    const offer = Array.from({ length: 255 }, (_, i) => `10.0.0.${i}`)
+    const both = narrowed(['10.0.0.0/8[tcp]', '10.0.0.0/8[udp]'], offer)
+    assert.equal(both.length, 255)
+    assert.deepEqual([both[0], both[1], both.at(-1)], ['10.0.0.0/32[tcp]', '10.0.0.0/32[udp]', '10.0.0.127/32[tcp]'])
+  })
+
   test('subsets', () => {
     assert.ok(isSubset(parse('10.1.0.0/16[tcp/80]'), parse('10.0.0.0/8')))
     assert.ok(isSubset(parse('10.1.0.0/16[udp/opaque]'), parse('10.0.0.0/8[udp]')))

@@ -18,8 +18,8 @@ import type { NotifyPayload, Payload } from '../../src/message/ikev2/payload.ts'
 import type { SimulatedNode } from './node.ts'
 import { ikeBytes } from './packet.ts'
 import { addClient, addGateway, CLIENT, GATEWAY } from './places.ts'
-import { assertOne, standing } from './standing.ts'
-import { Stranger } from './stranger.ts'
+import { assertOne, beginChildRekey, standing } from './standing.ts'
+import { selector, Stranger } from './stranger.ts'
 import { scenario, type World } from './world.ts'
 
 const NAMES = Object.fromEntries(Object.entries(NotifyType).map(([name, type]) => [type, name]))
@@ -202,6 +202,49 @@ scenario('a peer that goes on replacing a CHILD_SA and deletes none: TEMPORARY_F
   await peer.answer()
   await world.pass(10 * SECOND)
   assert.equal(await rekey(), null)
+})
+
+/** A TS payload of ranges that are fourteen prefixes each. */
+const scattered = (kind: 'TSi' | 'TSr', network: string, count: number): Payload => ({
+  kind,
+  selectors: Array.from({ length: count }, (_, i) => selector(`${network}.${i}.1-${network}.${i}.254`)),
+})
+
+scenario('traffic that would be thousands of policies: TS_UNACCEPTABLE', async (world) => {
+  const { gateway, peer } = await established(world)
+  const [offer] = peer.childOffer(0xcafe_0002)
+  const ask = (messageId: number, count: number): Promise<NotifyPayload | null> =>
+    refusal(peer, messageId, [offer!, NONCE, scattered('TSi', '10.2', count), scattered('TSr', '10.3', count)])
+  const before = gateway.kernel.policies().length
+  for (const [messageId, count] of [
+    [2, 255],
+    [3, 20],
+    [4, 3],
+  ] as const)
+    assert.equal((await ask(messageId, count))?.notifyType, NotifyType.TS_UNACCEPTABLE)
+  assert.match(gateway.eventsOf('create-refused').at(-1)!.error.message, /1764 pairs of networks, and child more may have 1024$/)
+  assert.deepEqual([gateway.kernel.policies().length, gateway.gateway.books.installed.spis], [before, 0])
+  // A part of it can be had.
+  assert.equal(await ask(5, 2), null)
+  assert.equal(gateway.kernel.policies().length, before + 3 * 28 * 28)
+})
+
+scenario('the same in the answer to what we ask for: it is told that there is none', async (world) => {
+  const gateway = addGateway(world)
+  const client = addClient(world)
+  await world.initiate(client)
+  const { exchanges } = standing(gateway)
+  const respond = exchanges.respond.bind(exchanges)
+  const spoil = (payload: Payload): Payload =>
+    payload.kind === 'TSi' || payload.kind === 'TSr'
+      ? scattered(payload.kind, payload.kind === 'TSi' ? '10.2' : '10.1', 20)
+      : payload
+  exchanges.respond = (request, payloads) => respond(request, payloads.map(spoil))
+  await world.outcome(beginChildRekey(client))
+  exchanges.respond = respond
+  assert.match(client.eventsOf('child-rekey-failed')[0]!.error.message, /78400 pairs of networks/)
+  await world.pass(31 * SECOND)
+  await assertOne(world, { client, gateway })
 })
 
 scenario('nothing in common: NO_PROPOSAL_CHOSEN, TS_UNACCEPTABLE; the CHILD_SA there is stays', async (world) => {

@@ -374,7 +374,7 @@ export class Stranger implements Attachment {
   }
 }
 
-function selector(range: string): {
+export function selector(range: string): {
   tsType: number
   selector: { range: IpRange; protocol: number; firstPort: number; lastPort: number }
   body: Uint8Array
