@@ -13,7 +13,7 @@ import { findNotify, notify } from '../../src/message/ikev2/find.ts'
 import type { NotifyPayload, Payload } from '../../src/message/ikev2/payload.ts'
 import type { SimulatedNode } from './node.ts'
 import { addClient, addGateway, CLIENT, flows, GATEWAY } from './places.ts'
-import { standing } from './standing.ts'
+import { assertOne, beginIkeRekey, standing } from './standing.ts'
 import { scenario, scenarioOverSeeds, type World } from './world.ts'
 
 const SECOND_ADDRESS = '198.51.100.77'
@@ -538,6 +538,40 @@ scenario('addresses change while another exchange is under way: that finds the n
   assert.deepEqual(places(gateway), [`${GATEWAY}[4500] ${SECOND_ADDRESS}[4500]`, `${GATEWAY} ${SECOND_ADDRESS}`])
   assert.ok(await flows(world, client, gateway))
 })
+
+for (const mover of ['client', 'gateway'] as const) {
+  for (const rekeyer of ['client', 'gateway'] as const) {
+    for (const [how, more, moments] of [
+      ['CREATE_CHILD_SA', '', [0, 10, 30]],
+      ['IKE_FOLLOWUP_KE', '-ke1_mlkem512', [10, 30, 50, 70]],
+    ] as const) {
+      for (const moment of moments) {
+        // At 10 ms CREATE_CHILD_SA is answered, at 50 ms IKE_FOLLOWUP_KE: that answer is lost with the address.
+        const when = `${moment} ms after the ${rekeyer} has begun to rekey the IKE_SA by ${how}`
+        scenario(`the ${mover} loses its address ${when}: both are elsewhere at once, and it is rekeyed`, async (world) => {
+          const words = { ikeProposals: [`aes128gcm16-prfsha256-curve25519${more}`] }
+          const nodes = { gateway: addGateway(world, words), client: addClient(world, words) }
+          plug(world, nodes[mover], mover === 'client' ? SECOND_ADDRESS : GATEWAY_ELSEWHERE)
+          await world.pass(SECOND)
+          await world.initiate(nodes.client)
+          const rekeyed = beginIkeRekey(nodes[rekeyer])
+          await world.pass(moment)
+          nodes[mover].interfaces.set('eth0', { isUp: false })
+          await world.pass(5 * SECOND)
+          const ends = mover === 'client' ? [GATEWAY, SECOND_ADDRESS] : [GATEWAY_ELSEWHERE, CLIENT]
+          assert.equal(places(nodes.gateway).at(-1), ends.join(' '))
+          assert.equal(places(nodes.client).at(-1), ends.toReversed().join(' '))
+          assert.ok(await flows(world, nodes.client, nodes.gateway))
+          // It may have been told TEMPORARY_FAILURE over that, and is tried again.
+          await world.outcome(rekeyed)
+          await world.pass(MINUTE)
+          assert.equal(nodes[rekeyer].eventsOf('ike-rekeyed').length, 1)
+          await assertOne(world, nodes)
+        })
+      }
+    }
+  }
+}
 
 scenario('a rekeyed IKE_SA inherits it all, and moves as the old one did', async (world) => {
   const { client, gateway } = await twoWays(world)
