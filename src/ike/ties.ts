@@ -102,9 +102,10 @@ export function broughtUpSince(
   return candidates.find(isBroughtUp) ?? null
 }
 
-/** What has come in the place of `old`, with a CHILD_SA for `asked`, of `candidates`. */
+/** What has come in the place of `old`, of `candidates`: with a CHILD_SA for `asked`, unless `old` is gone and one is enough. */
 export function renewed(old: Session, asked: AskedTraffic, candidates: readonly Session[]): Session | null {
   const { sa } = old
+  const isAnyOne = sa.state === 'closed' && sa.connection?.unique !== 'never'
   const isRenewal = (other: Session): boolean =>
     other !== old.last &&
     // Where there may be any number it is the peer that has renewed it.
@@ -114,7 +115,7 @@ export function renewed(old: Session, asked: AskedTraffic, candidates: readonly 
     isThere(other) &&
     sa.remoteId !== null &&
     isWith(other, sa.remoteId, sa) &&
-    other.sa.children.some((child) => isUsable(child) && isCarriedBy(child, asked, other.sa))
+    (isAnyOne || other.sa.children.some((child) => isUsable(child) && isCarriedBy(child, asked, other.sa)))
   return candidates.find(isRenewal) ?? null
 }
 

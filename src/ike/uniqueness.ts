@@ -123,8 +123,10 @@ async function goFor(session: Session, other: Session): Promise<void> {
     (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
   )
   await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
-  // It may have been lost over that.
-  if (to.last.sa.state === 'established') deleteOld(session.last)
+  // That may have been lost over this, or be lost before the turn comes.
+  void session.last.runExchange(async (current) => {
+    if (to.last.sa.state === 'established') await deleteIkeSa(current, 'deleted-by-us')
+  }, 'expire-ike')
 }
 
 /** Another IKE_SA has taken its place under `unique`; one that was rekeyed since is another one. */

@@ -11,6 +11,7 @@ import { probe } from '../../src/ike/liveness.ts'
 import { reauthenticate } from '../../src/ike/reauthenticate.ts'
 import { rekeyChild } from '../../src/ike/rekey-child.ts'
 import { rekeyIkeSa } from '../../src/ike/rekey-ike.ts'
+import type { Session } from '../../src/ike/session.ts'
 import type { ChildWords } from './configuration.ts'
 import type { SimulatedNode } from './node.ts'
 import { summaryOf, type Packet } from './packet.ts'
@@ -623,6 +624,31 @@ scenarioOverSeeds(
   },
 )
 
+scenarioOverSeeds(
+  'of two that were begun at once the one that stays is lost before the other is deleted: that stays',
+  4,
+  async (world) => {
+    const both = { gateway: addGateway(world, { remoteAddresses: [CLIENT] }), client: addClient(world) }
+    const nodes = [both.client, both.gateway]
+    await world.outcome(Promise.all(nodes.map((node) => node.gateway.initiate('home', 'net'))))
+    const isGoing = ({ sa, yields }: Session): boolean => yields !== null && sa.role === 'initiator'
+    const owner = nodes.find((node) => node.sessions().some(isGoing))!
+    const going = owner.sessions().find(isGoing)!
+    // What is under way holds up the delete.
+    const heal = losing(world, owner, (summary) => summary === 'INFORMATIONAL request 2')
+    const probed = going.runExchange(probe)
+    await world.pass(30 * SECOND)
+    const isOther = ({ sa }: Session): boolean => ![sa.ownSpi, sa.peerSpi].includes(going.sa.ownSpi)
+    const lost = nodes.flatMap((node) => node.sessions().filter(isOther))
+    await world.outcome(Promise.all(lost.map((session) => session.close('failed'))))
+    heal()
+    await world.outcome(probed)
+    await world.pass(5 * MINUTE)
+    await assertOne(world, both)
+    assert.equal(standing(owner), going)
+  },
+)
+
 scenario('one side asks for a tunnel twice at once, from two causes: one stays', async (world) => {
   const { client, gateway } = await tunnel(world, { dpdAction: 'start' })
   const asked = client.gateway.initiate('home', 'net')
@@ -631,6 +657,21 @@ scenario('one side asks for a tunnel twice at once, from two causes: one stays',
   await world.pass(5 * MINUTE)
   await assertOne(world, { client, gateway })
 })
+
+scenario(
+  'what is broken before it is made anew comes back in what was brought up meanwhile, with what that has',
+  async (world) => {
+    const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN }, { settings: { makeBeforeBreak: false } })
+    await world.initiate(client)
+    const heal = losing(world, gateway, (summary) => summary === 'INFORMATIONAL response 2')
+    reauthenticate(standing(client))
+    await world.outcome(client.gateway.initiate('home', 'lab'))
+    heal()
+    await world.pass(MINUTE)
+    assert.deepEqual(carried({ client, gateway }), [['lab and net'], ['lab and net']])
+  },
+)
 
 for (const [dpdAction, makesIt] of [
   ['start', true],
