@@ -18,10 +18,10 @@ import type { Payload, WireProposal } from '../message/ikev2/payload.ts'
 import { natDetectionHashes, natFacts, type NatFacts } from '../nat/detection.ts'
 import { detectionOf, type Way } from '../nat/path.ts'
 import { floated, floats } from '../nat/ports.ts'
+import { Choices } from '../negotiate/choices.ts'
 import {
   additionalKeyExchanges,
   checkChosen,
-  chooseProposal,
   proposesAdditional,
   suiteOf,
   toWire,
@@ -179,8 +179,9 @@ export interface InitRequest {
 export function readInitRequest(received: Received, initiatorSpi: bigint, candidates: readonly Connection[]): InitRequest {
   rejectUnknownCritical(received)
   const { proposals, keyData, group, peerNonce } = required(received)
+  const choices = new Choices(proposals)
   for (const connection of candidates) {
-    const choice = chooseProposal(connection.proposals, proposals)
+    const choice = choices.of(connection.proposals)
     if (choice === null) continue
     // strongSwan: it has to say so, if it proposes them (RFC 9370 2.2.1).
     if (additionalKeyExchanges(choice.chosen).length > 0 && !supportsIntermediate(received)) continue
@@ -188,9 +189,8 @@ export function readInitRequest(received: Received, initiatorSpi: bigint, candid
     if (suite.ke !== group) throw otherGroupWanted(group, suite.ke)
     const answerProposal = toWireChosen(choice.chosen, choice.number, new Uint8Array())
     // Another connection that would have agreed to the same suite may turn out to be the right one.
-    const fitting = candidates.filter(
-      (other) => other === connection || chooseProposal(other.proposals, [answerProposal]) !== null,
-    )
+    const answered = new Choices([answerProposal])
+    const fitting = candidates.filter((other) => other === connection || answered.of(other.proposals) !== null)
     return { received, initiatorSpi, candidates: fitting, suite, chosen: choice.chosen, answerProposal, keyData, peerNonce }
   }
   const { local, remote } = received
