@@ -200,8 +200,6 @@ export function formatProposalText(proposal: SuiteProposal): string {
 }
 
 export interface ChoiceOptions {
-  /** The order of the offer decides instead of ours (strongSwan: prefer_configured_proposals = no). */
-  readonly preferOffered?: boolean
   /** Key exchange transforms are as good as not there: an ESP proposal in IKE_AUTH (RFC 7296 1.2). */
   readonly ignoreKe?: boolean
 }
@@ -217,23 +215,14 @@ export function chooseProposal(
   offered: readonly WireProposalLike[],
   options: ChoiceOptions = {},
 ): Choice | null {
-  const preferOffered = options.preferOffered ?? false
-  for (const [ours, theirs] of pairs(configured, offered, preferOffered)) {
-    if (theirs.protocol !== PROTOCOL_IDS[ours.protocol]) continue
-    const [preferred, others] = preferOffered ? [theirs.transforms, ours.transforms] : [ours.transforms, theirs.transforms]
-    const transforms = agree(ours.protocol, preferred, others, options)
-    if (transforms !== null) return { number: theirs.number, spi: theirs.spi, chosen: { protocol: ours.protocol, transforms } }
+  for (const { protocol, transforms: ours } of configured) {
+    for (const { number, spi, protocol: offeredProtocol, transforms: theirs } of offered) {
+      if (offeredProtocol !== PROTOCOL_IDS[protocol]) continue
+      const transforms = agree(protocol, ours, theirs, options)
+      if (transforms !== null) return { number, spi, chosen: { protocol, transforms } }
+    }
   }
   return null
-}
-
-function* pairs(
-  configured: readonly SuiteProposal[],
-  offered: readonly WireProposalLike[],
-  preferOffered: boolean,
-): Generator<readonly [SuiteProposal, WireProposalLike]> {
-  if (preferOffered) for (const theirs of offered) for (const ours of configured) yield [ours, theirs]
-  else for (const ours of configured) for (const theirs of offered) yield [ours, theirs]
 }
 
 /**
@@ -244,9 +233,11 @@ function* pairs(
 export function checkChosen(
   answer: WireProposalLike,
   offered: readonly SuiteProposal[],
-  options: Pick<ChoiceOptions, 'ignoreKe'> = {},
+  options: ChoiceOptions = {},
 ): ChosenTransforms | null {
-  const real = answer.transforms.filter((transform) => !isNone(transform) && !(options.ignoreKe === true && isKe(transform.type)))
+  const real = answer.transforms.filter(
+    (transform) => !isOfferedNone(transform) && !(options.ignoreKe === true && isKe(transform.type)),
+  )
   for (const { protocol, transforms } of offered) {
     if (answer.protocol !== PROTOCOL_IDS[protocol]) continue
     const agreed = agree(protocol, transforms, answer.transforms, options)
@@ -304,32 +295,31 @@ export function childSuiteOf(chosen: ChosenTransforms): ChildSuite {
   }
 }
 
-/** One transform of each type that either side has, in the order of `preferred`, NONE left out; null where they do not agree. */
+/** One transform of each type that either side has, in the order of ours, NONE left out; null where they do not agree. */
 function agree(
   protocol: 'ike' | 'esp',
-  preferred: readonly (Transform | WireTransformLike)[],
-  others: readonly (Transform | WireTransformLike)[],
+  ours: readonly Transform[],
+  theirs: readonly WireTransformLike[],
   options: ChoiceOptions,
 ): Transform[] | null {
   const chosen: Transform[] = []
-  for (const type of typesOf(preferred, others)) {
+  for (const type of typesOf(ours, theirs)) {
     if (options.ignoreKe === true && isKe(type)) continue
     if (type === INTEG && chosen.some((transform) => transform.type === ENCR && isAeadId(transform.id))) continue
     // strongSwan: the first that is left in the order of types, though another choice there might leave more.
     const isTaken = (id: number): boolean => isKe(type) && chosen.some((other) => isKe(other.type) && other.id === id)
-    const common = preferred.find(
-      (transform) => transform.type === type && !isTaken(transform.id) && others.some((other) => isSame(transform, other)),
+    const common = ours.find(
+      (own) => own.type === type && !isTaken(own.id) && theirs.some((other) => isSame(own, other) && !other.otherAttributes),
     )
     if (common !== undefined) {
-      // Ours are all the same to every SA; a peer's hang on its message.
-      const own = 'otherAttributes' in common ? { type, id: common.id, keyLength: common.keyLength } : common
-      if (!isNone(common)) chosen.push(own)
+      if (!isNone(common)) chosen.push(common)
       continue
     }
-    const ofType = (transform: Transform | WireTransformLike): boolean => transform.type === type
-    const isDisputed = preferred.some(ofType) && others.some(ofType)
-    const noneOfType = (transform: Transform | WireTransformLike): boolean => ofType(transform) && isNone(transform)
-    if (!mayBeLeftOut(protocol, type) || isDisputed || !(preferred.some(noneOfType) || others.some(noneOfType))) return null
+    const ofType = (transform: Transform): boolean => transform.type === type
+    const isDisputed = ours.some(ofType) && theirs.some(ofType)
+    const hasNone =
+      ours.some((own) => ofType(own) && isNone(own)) || theirs.some((other) => ofType(other) && isOfferedNone(other))
+    if (!mayBeLeftOut(protocol, type) || isDisputed || !hasNone) return null
   }
   // A copy has no room to grow into, which what is kept as long as an SA does not need.
   return [...chosen]
@@ -342,17 +332,18 @@ function typesOf(...lists: readonly (readonly { readonly type: number }[])[]): r
   return types.toSorted((a, b) => rankOf(a) - rankOf(b))
 }
 
-function isSame(a: Transform | WireTransformLike, b: Transform | WireTransformLike): boolean {
-  return a.type === b.type && a.id === b.id && a.keyLength === b.keyLength && !isUnknown(a) && !isUnknown(b)
-}
-
-function isUnknown(transform: Transform | WireTransformLike): boolean {
-  return 'otherAttributes' in transform && transform.otherAttributes
+function isSame(a: Transform, b: Transform): boolean {
+  return a.type === b.type && a.id === b.id && a.keyLength === b.keyLength
 }
 
 /** Transform ID 0 of the types that have a NONE; 0 of ESN is a choice like another. */
-function isNone(transform: Transform): boolean {
-  return transform.id === 0 && (transform.type === INTEG || isKe(transform.type)) && !isUnknown(transform)
+function isNone({ type, id }: Transform): boolean {
+  return id === 0 && (type === INTEG || isKe(type))
+}
+
+/** The same of one that may be chosen. */
+function isOfferedNone(theirs: WireTransformLike): boolean {
+  return isNone(theirs) && !theirs.otherAttributes
 }
 
 function isKe(type: number): boolean {

@@ -125,11 +125,6 @@ function formatProtocol(selector: SelectorTemplate): string {
   return `[${name}${isAnyPort(selector) ? '' : `/${formatPorts(selector)}`}]`
 }
 
-/** The selectors of prefixes only that together are `selector`: the kernel's policies know no other address ranges. */
-export function toKernelPrefixes(selector: TrafficSelector): TrafficSelector[] {
-  return prefixesOf(selector.range).map((range) => ({ ...selector, range }))
-}
-
 /** The fewest prefixes that together are exactly `range`, in order: at most 62 for IPv4, 254 for IPv6. */
 export function prefixesOf(range: IpRange): IpRange[] {
   // As nearly all of them are.

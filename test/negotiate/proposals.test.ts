@@ -166,7 +166,6 @@ const CHOICES: readonly (readonly [Protocol, string, string, string | null, Choi
   ['esp', 'aes128-aes256-sha256', 'aes256-aes128-sha256', 'aes128-sha256'],
   ['esp', 'aes256-aes128-sha256', 'aes128-aes256-sha256', 'aes256-sha256'],
   ['esp', 'aes128-aes256-sha1-sha256', 'aes256-aes128-sha256-sha1', 'aes128-sha1'],
-  ['esp', 'aes128-aes256-sha1-sha256', 'aes256-aes128-sha256-sha1', 'aes256-sha256', { preferOffered: true }],
   ['esp', 'aes128-sha256-modp3072', 'aes128-sha256', null],
   ['esp', 'aes128-sha256-modp3072', 'aes128-sha256', 'aes128-sha256', { ignoreKe: true }],
   ['esp', 'aes128-sha256', 'aes128-sha256-modp3072', null],
@@ -211,13 +210,12 @@ for (const [protocol, configured, offered, chosen, options = {}] of CHOICES) {
   })
 }
 
-test('the responder goes by its own list, or by the order of the offer', () => {
+test('the responder goes by its own list', () => {
   const configured = ['aes128-sha256-x25519', 'aes256-sha256-x25519'].map((text) => parseProposal(text, 'ike'))
   const offered = ['aes192-sha256-x25519', 'aes256-sha256-x25519', 'aes128-sha256-x25519'].map((text, i) =>
     toWire(parseProposal(text, 'ike'), i + 1, NO_SPI),
   )
   assert.equal(chooseProposal(configured, offered)?.number, 3)
-  assert.equal(chooseProposal(configured, offered, { preferOffered: true })?.number, 2)
   assert.equal(chooseProposal([], offered), null)
   assert.equal(chooseProposal(configured, []), null)
 })
@@ -454,13 +452,13 @@ test('whatever is chosen is offered, configured, one of each type, and acceptabl
   )
   const list = fc.array(fc.uniqueArray(common, { minLength: 3, maxLength: 9 }), { minLength: 1, maxLength: 4 })
   fc.assert(
-    fc.property(list, list, protocols, fc.boolean(), fc.boolean(), (ours, theirs, protocol, preferOffered, ignoreKe) => {
+    fc.property(list, list, protocols, fc.boolean(), (ours, theirs, protocol, ignoreKe) => {
       const configured = ours.map((words) => tryParse(words.join('-'), protocol)).filter((proposal) => proposal !== null)
       const offered = theirs.map((words) => tryParse(words.join('-'), protocol)).filter((proposal) => proposal !== null)
       const choice = chooseProposal(
         configured,
         offered.map((proposal, i) => toWire(proposal, i + 1, NO_SPI)),
-        { preferOffered, ignoreKe },
+        { ignoreKe },
       )
       if (choice === null) return
       matches++

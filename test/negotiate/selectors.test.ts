@@ -13,7 +13,6 @@ import {
   parseSelectorTemplate,
   prefixesOf,
   resolveTemplate,
-  toKernelPrefixes,
   type TrafficSelector,
 } from '../../src/negotiate/selectors.ts'
 
@@ -300,12 +299,5 @@ describe('prefixes', () => {
         }
       }),
     )
-  })
-
-  test('of a selector keep its protocol and ports', () => {
-    assert.deepEqual(toKernelPrefixes(parse('10.0.0.1-10.0.0.3[tcp/80]')).map(formatSelector), [
-      '10.0.0.1/32[tcp/80]',
-      '10.0.0.2/31[tcp/80]',
-    ])
   })
 })

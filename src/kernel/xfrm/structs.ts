@@ -8,7 +8,6 @@ import { portMaskOf, portRangeOf } from '../selectors.ts'
 import type { Encapsulation, Limits, Selector } from '../vocabulary.ts'
 import { AF_INET, AF_INET6, IPPROTO_ESP, LITTLE_ENDIAN, UDP_ENCAP_ESPINUDP, XFRM_INF } from './constants.ts'
 
-export const SELECTOR_LENGTH = 56
 export const USERSA_INFO_LENGTH = 224
 export const USERSA_ID_LENGTH = 24
 export const USERSPI_INFO_LENGTH = 232
