@@ -57,6 +57,8 @@ export interface Controlled {
   sessionsOf(connection: string): readonly Session[]
   readonly open: Open
   readonly traps: Traps
+  /** Resolves when the virtual addresses and routes of what stands are there. */
+  inPlace(): Promise<void>
 }
 
 export type ControlCode =
@@ -101,8 +103,9 @@ export class Control {
   }
 
   /**
-   * Brings up what the filter names. `opened` hears of every IKE_SA that is begun for it. Resolves when it stands, or as
-   * soon as it is under way for who has no patience, or to TIMED_OUT; it goes on then. Rejects with an EspalierError.
+   * Brings up what the filter names. `opened` hears of every IKE_SA that is begun for it. Resolves when it stands and
+   * packets find their way into it (strongSwan: virtual addresses and routes are there before the answer), or as soon as
+   * it is under way for who has no patience, or to TIMED_OUT; it goes on then. Rejects with an EspalierError.
    */
   async initiate(
     filter: ConfigurationFilter,
@@ -118,7 +121,7 @@ export class Control {
       opened(session.sa.uniqueId)
       // strongSwan: what stands is what was asked for.
       if (child === null) return
-      const added = addChild(session, child).then(() => undefined)
+      const added = addChild(session, child).then(() => this.#controlled.inPlace())
       // Nobody may be listening any more when it fails.
       added.catch(() => undefined)
       return options.patience === 'not-at-all' ? undefined : this.#wait(options.patience, added)
@@ -137,6 +140,7 @@ export class Control {
         // The IKE_SA may stand all the same; why its CHILD_SA does not was reported.
         if (child !== null && !sa.children.some((candidate) => candidate.connection.name === child.name))
           throw new ControlRefused('CHILD_FAILED', `the IKE_SA is up, but CHILD_SA ${child.name} failed`)
+        return this.#controlled.inPlace()
       })
     // Nobody may be listening any more when it fails.
     standing.catch(() => undefined)

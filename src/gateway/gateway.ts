@@ -229,6 +229,7 @@ export class Gateway {
         sessionsOf: (connection) => this.sessionsOf(connection),
         traps: this.traps,
         open,
+        inPlace: async () => void (await this.#tunnelRoutes?.settled()),
       },
       this.#timeouts,
     )
