@@ -2,7 +2,7 @@
  * A shard: the table of IKE_SAs, who gets which datagram, and what a stranger must show before anything is spent on it.
  *
  * The way of a datagram: marker -> header -> table by our own SPI (or IKE_SA_INIT) -> the IKE_SA's queue -> window and
- * protection (exchange.ts) -> the exchange's step -> answer.
+ * protection (exchange.ts) -> the exchange's step -> answer (answering.ts).
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
@@ -17,46 +17,41 @@ import { findNotify, notify } from '../message/ikev2/find.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
 import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
-import type { NotifyPayload, Payload } from '../message/ikev2/payload.ts'
+import type { Payload } from '../message/ikev2/payload.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
 import type { Datagram } from '../ports.ts'
-import { endAtMistake, followChildDelete, followDelete, losePeer } from './actions.ts'
+import { endAtMistake, followChildDelete, losePeer } from './actions.ts'
+import { answerRequest } from './answering.ts'
 import { configuredTraffic, isCarriedBy, type AskedTraffic } from './asked-traffic.ts'
-import { respondAuth } from './auth.ts'
 import type { ChildConnection, Connection } from './connection.ts'
-import { childRefusalNotify } from './child.ts'
 import { handleChildDeadlines, handleHardExpiry, handleSoftExpiry } from './child-life.ts'
 import { Cookies } from './cookies.ts'
 import { addChildLater } from './create-child.ts'
-import { respondCreateChild } from './create-child-answer.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
-import { deleteIkeSa, endLife, respondInformational } from './delete.ts'
+import { deleteIkeSa, endLife } from './delete.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
 import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { AUTH_TOO_LATE, authTooLate, misbehaved, notifyFor, refusedByPeer, told } from './failure.ts'
+import { authTooLate, notifyFor, refusedByPeer, told } from './failure.ts'
 import { Farewells } from './farewells.ts'
-import { forgetHalfMade, handleFollowUpDeadline, respondFollowUp } from './follow-up.ts'
+import { forgetHalfMade, handleFollowUpDeadline } from './follow-up.ts'
 import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
 import { readInitRequest, respondInit } from './init.ts'
-import { respondIntermediate } from './intermediate.ts'
 import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
 import { handleKeepalives, startKeepalives, type KeepaliveDue } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
 import { isSoftLimitReached } from './lifetimes.ts'
 import { connectionsBetween } from './matching.ts'
-import { respondMobike } from './mobike-answer.ts'
 import { runMobike } from './mobike.ts'
 import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
 import { reauthenticate } from './reauthenticate.ts'
-import { heedRedirect } from './redirect.ts'
 import { redirectionsOf } from './redirection.ts'
 import { recordOf, resume, resumedChild, type IkeRecord } from './record.ts'
-import { confirmByUse, isIkeRekey, rekeyIkeSa, respondRekeyIkeSa, yieldToRival } from './rekey-ike.ts'
+import { rekeyIkeSa } from './rekey-ike.ts'
 import { roam, settle } from './roam.ts'
 import { IkeSa, isUsable, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
@@ -429,83 +424,7 @@ export class Shard implements SessionKeeper {
     // What the answer makes, a CHILD_SA say, is made where the IKE_SA is then.
     const moving = this.heard(session, arrival)
     if (moving !== null) await moving
-    await this.#answer(session, request)
-  }
-
-  /** Answers an authentic request that is next in line. */
-  async #answer(session: Session, request: Received): Promise<void> {
-    const { sa, exchanges } = session
-    try {
-      if (request.malformed !== null) throw misbehaved(request.malformed.message)
-      if (request.exchangeType === ExchangeType.IKE_AUTH && sa.role === 'responder' && session.opening !== null) {
-        session.answering = request.messageId
-        const answer = await respondAuth(session, request).finally(() => (session.answering = null))
-        exchanges.respond(request, answer)
-        if (sa.state === 'established') startKeepalives(session)
-        return
-      }
-      if (request.exchangeType === ExchangeType.IKE_INTERMEDIATE && sa.role === 'responder' && session.opening !== null) {
-        const { payloads, conclude } = await respondIntermediate(session, request)
-        exchanges.respond(request, payloads)
-        return conclude()
-      }
-      if (sa.state === 'connecting') await confirmByUse(session, request)
-      if (sa.state === 'connecting' && session.predecessor === null)
-        throw misbehaved(`exchange type ${request.exchangeType} before IKE_AUTH`)
-      switch (request.exchangeType) {
-        case ExchangeType.INFORMATIONAL: {
-          const { payloads, closes } = await respondInformational(session, request)
-          const mobike = closes === null ? await respondMobike(session, request) : []
-          const answer = exchanges.respond(request, [...payloads, ...mobike])
-          if (closes === null) return heedRedirect(session, request.payloads)
-          this.#farewells.keep(sa.ownSpi, request.bytes, answer, this.#env.clock.now())
-          if (closes !== 'deleted-by-peer') await session.close(closes)
-          else if (yieldToRival(session)) await session.close('rekeyed')
-          else await followDelete(session)
-          return
-        }
-        case ExchangeType.CREATE_CHILD_SA:
-        case ExchangeType.IKE_FOLLOWUP_KE:
-          return await this.#answerCreateChild(session, request)
-        default:
-          throw misbehaved(`exchange type ${request.exchangeType} is not known`)
-      }
-    } catch (error) {
-      if (!(error instanceof EspalierError)) throw error
-      // What fails before the peer is authenticated ends the IKE_SA (RFC 7296 2.21.2).
-      const isOpening = sa.state === 'connecting'
-      const said = notifyFor(error) ?? notify(NotifyType.AUTHENTICATION_FAILED)
-      if (isOpening || said.notifyType === NotifyType.INVALID_SYNTAX) this.#env.report({ event: 'ike-failed', sa, error })
-      if (!isOpening) return this.#refuse(session, request, said)
-      exchanges.respond(request, [said])
-      await session.close(error.code === AUTH_TOO_LATE ? 'half-open-timeout' : 'failed')
-    }
-  }
-
-  /** CREATE_CHILD_SA, and IKE_FOLLOWUP_KE behind it. What fails leaves the IKE_SA as it was, unless it was malformed (RFC 7296 2.21.3). */
-  async #answerCreateChild(session: Session, request: Received): Promise<void> {
-    const { sa, exchanges } = session
-    try {
-      const isFollowUp = request.exchangeType === ExchangeType.IKE_FOLLOWUP_KE
-      if (!isFollowUp && !isIkeRekey(request)) return void exchanges.respond(request, await respondCreateChild(session, request))
-      const { payloads, conclude } = await (isFollowUp ? respondFollowUp : respondRekeyIkeSa)(session, request)
-      exchanges.respond(request, payloads)
-      conclude()
-    } catch (error) {
-      if (!(error instanceof EspalierError)) throw error
-      this.#env.report({ event: 'create-refused', sa, error })
-      // What failed here and is not the peer's doing may work later.
-      const otherwise = error.accused === 'system' ? NotifyType.TEMPORARY_FAILURE : NotifyType.INVALID_SYNTAX
-      return this.#refuse(session, request, childRefusalNotify(error) ?? notify(otherwise))
-    }
-  }
-
-  /** Answers a request of an IKE_SA that stands with an error, which is the end of it for both if that is INVALID_SYNTAX (RFC 7296 2.21.3). */
-  async #refuse(session: Session, request: Received, said: NotifyPayload): Promise<void> {
-    const answer = session.exchanges.respond(request, [said])
-    if (said.notifyType !== NotifyType.INVALID_SYNTAX) return
-    this.#farewells.keep(session.sa.ownSpi, request.bytes, answer, this.#env.clock.now())
-    await endAtMistake(session)
+    await answerRequest(session, request, this.#farewells)
   }
 
   #handleInitRequest(arrival: Arrival): void {
