@@ -185,8 +185,13 @@ export class Shard implements SessionKeeper {
     // strongSwan: whoever asks again while its answer takes its time gets one answer, and costs nothing.
     if (session.isElsewhere && !header.response && header.messageId === session.answering)
       return this.#drop(datagram, 'being-answered', header)
-    if (session.turns.waiting >= QUEUE_MAX) return this.#drop(datagram, 'queue-full', header)
-    session.enqueue(() => this.#handleMessage(session, arrival))
+    this.#enqueue(session, arrival, () => this.#handleMessage(session, arrival))
+  }
+
+  /** What is to be done with a datagram, when it is its turn. */
+  #enqueue(session: Session, arrival: Arrival, work: () => void | Promise<void>): void {
+    if (session.turns.waiting >= QUEUE_MAX) return this.#drop(arrival, 'queue-full', arrival.message.header)
+    session.enqueue(work)
   }
 
   /** To a peer that did not hear our last answer; whatever else comes for an IKE_SA that is over is dropped. */
@@ -433,7 +438,7 @@ export class Shard implements SessionKeeper {
       return this.#drop(arrival, 'unexpected', arrival.message.header)
     const hash = toHex(sha1(arrival.bytes))
     const known = this.#byInitHash.get(hash)
-    if (known !== undefined) return known.enqueue(() => this.#repeatInit(known, arrival))
+    if (known !== undefined) return this.#enqueue(known, arrival, () => this.#repeatInit(known, arrival))
     if (this.#isStopping) return this.#drop(arrival, 'unexpected', arrival.message.header)
 
     const { remote, local } = arrival

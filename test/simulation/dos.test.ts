@@ -300,6 +300,20 @@ scenario('while the kernel takes its time one IKE_SA keeps a bounded queue, and 
   assert.equal(peer.received.length, 1 + 33)
 })
 
+scenario('nor do repetitions of its IKE_SA_INIT wait for it without end, whoever sends them', async (world) => {
+  const gateway = addGateway(world)
+  const peer = new Stranger(world, CLIENT, GATEWAY)
+  const first = peer.initRequest()
+  await peer.init()
+  world.kernelLatency = 2 * SECOND
+  peer.send(peer.authRequest())
+  for (let i = 0; i < 100; i++) peer.send(first)
+  await world.pass(SECOND)
+  assert.equal(gateway.session.turns.waiting, 32)
+  await world.pass(10 * SECOND)
+  assert.deepEqual([gateway.session.sa.state, gateway.session.turns.waiting], ['established', 0])
+})
+
 scenario('content that is no message ends the IKE_SA that it came in, of IKE_AUTH and later, and no other', async (world) => {
   const gateway = addGateway(world)
   const peer = new Stranger(world, CLIENT, GATEWAY)
