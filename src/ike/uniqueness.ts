@@ -104,7 +104,7 @@ export function deleteSuperseded(session: Session): void {
   const to = yields === null ? session.twins[0] : left(session, yields)
   if (to?.sa.state !== 'established') return
   if (yields?.isTie === true) void goFor(session, to)
-  else deleteOld(session)
+  else giveWay(session, to)
 }
 
 /** Of two that were begun at once, the other may have been reauthenticated, or be gone for a third. */
@@ -123,9 +123,16 @@ async function goFor(session: Session, other: Session): Promise<void> {
     (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
   )
   await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
-  // That may have been lost over this, or be lost before the turn comes.
-  void session.last.runExchange(async (current) => {
-    if (to.last.sa.state === 'established') await deleteIkeSa(current, 'deleted-by-us')
+  giveWay(session.last, to)
+}
+
+/**
+ * It is deleted, unless the other one is lost before its turn comes. A peer that does not answer has forgotten it: what it
+ * has not brought along goes as its dpd_action says, as with INITIAL_CONTACT.
+ */
+function giveWay(session: Session, other: Session): void {
+  void session.runExchange(async (current) => {
+    if (other.last.sa.state === 'established') await deleteIkeSa(current, 'deleted-by-us')
   }, 'expire-ike')
 }
 

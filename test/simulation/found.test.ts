@@ -677,24 +677,24 @@ for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],
 ] as const) {
-  scenario(
-    `a peer that says INITIAL_CONTACT brings one of two CHILD_SAs: the other one is ${makesIt ? '' : 'not '}made again with dpd_action = ${dpdAction}`,
-    async (world) => {
-      const children = CHILDREN.map((words) => ({ ...mirrored(words), dpdAction }))
-      const gateway = addGateway(world, { children })
-      const client = addClient(world, { children: CHILDREN })
-      await world.initiate(client)
-      await world.outcome(addChild(standing(client), standing(client).sa.connection!.children[1]!))
-      client.boot()
-      await world.initiate(client)
-      await world.pass(MINUTE)
-      for (const node of [client, gateway])
-        assert.deepEqual(
-          standing(node).sa.children.map(({ connection }) => connection.name),
-          makesIt ? ['net', 'lab'] : ['net'],
-        )
-    },
-  )
+  for (const unique of ['no', 'replace'] as const) {
+    const isKnown = unique === 'no'
+    scenario(
+      `a peer that ${isKnown ? 'says INITIAL_CONTACT' : 'comes back, with unique = replace,'} brings one of two CHILD_SAs: the other one is ${makesIt ? '' : 'not '}made again with dpd_action = ${dpdAction}`,
+      async (world) => {
+        const children = CHILDREN.map((words) => ({ ...mirrored(words), dpdAction }))
+        const gateway = addGateway(world, { unique, children })
+        const client = addClient(world, { children: CHILDREN, ...(isKnown ? {} : { remoteId: '%any' }) })
+        await world.initiate(client)
+        await world.outcome(addChild(standing(client), standing(client).sa.connection!.children[1]!))
+        client.boot()
+        await world.initiate(client)
+        // Until it is clear that nobody answers in the old one.
+        await world.pass(5 * MINUTE)
+        for (const node of [client, gateway]) assert.deepEqual(namesOf(node), makesIt ? ['net', 'lab'] : ['net'])
+      },
+    )
+  }
 }
 
 for (const who of ['client', 'gateway'] as const) {

@@ -80,7 +80,7 @@ scenario(
     assert.ok(await flows(world, client, gateway))
     // The client has forgotten it and does not answer.
     await world.pass(3 * MINUTE)
-    assert.deepEqual(closed(gateway), [[1, 'deleted-by-us']])
+    assert.deepEqual(closed(gateway), [[1, 'peer-silent']])
     assert.equal(gateway.kernel.states().length, 2)
     assert.ok(await flows(world, client, gateway))
   },
