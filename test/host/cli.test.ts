@@ -233,7 +233,8 @@ describe('the command', () => {
     })
     await place.client.stop()
     assert.equal(await log.waitFor(/^espalier: /), 'espalier: the daemon closed the connection')
-    await log.stop()
+    // It has said so, and ends by itself.
+    await eventually('log has ended', () => !log.running || undefined)
     assert.equal(log.status, 3)
   })
 

@@ -60,5 +60,8 @@ test('edge case 19: forty clients behind one address that begin at once all get 
   const remotes = new Set(established.map(({ remote }) => remote))
   assert.equal(remotes.size, CLIENTS.length, 'each comes from a port of its own')
   for (const remote of remotes) assert.match(String(remote), /^192\.0\.2\.1\[\d+\]$/)
-  assert.equal((await server.swanctl('--stats')).match(/IKE_SAs: 40 total, 0 half-open/)?.length, 1)
+  // A request that was sent again may have left half an IKE_SA, for a while.
+  await eventually('nothing else is left', async () =>
+    (await server.swanctl('--stats')).includes('IKE_SAs: 40 total, 0 half-open') ? true : undefined,
+  )
 })

@@ -282,7 +282,7 @@ for i in range(${count}):
         setInterval(() => void spawnSync('python3', ['-c', send]), 100)`
       const { stdout, status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
         encoding: 'utf8',
-        timeout: 20_000,
+        timeout: 60_000,
       })
       assert.deepEqual({ stdout, status, signal }, { stdout: 'open\nmine\n', status: 7, signal: null })
     })

@@ -42,11 +42,11 @@ async function until<T>(isSo: () => T | Promise<T>, what: string): Promise<NonNu
   }
 }
 
-/** Waits until a count stays as it is for half a second. */
+/** Waits until a count stays as it is for a second and a half: the kernel tells of links once in a second. */
 async function settled(count: () => number): Promise<void> {
   for (let before = -1; before !== count();) {
     before = count()
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await new Promise((resolve) => setTimeout(resolve, 1500))
   }
 }
 

@@ -202,6 +202,8 @@ interface Step {
   readonly instead?: Readonly<Record<Program, RegExp>> & { readonly because: string }
   /** What has to be so before it goes on: a pattern for `--list-sas --raw`. */
   readonly until?: RegExp
+  /** It goes on when another CHILD_SA is in the place of the one there was, which is listed for some seconds still. */
+  readonly renews?: true
 }
 
 const {
@@ -264,8 +266,6 @@ const WITHOUT_SAS: readonly Step[] = [
 /** One IKE_SA of the connection, one CHILD_SA in it, and nothing of what they replaced. */
 const ONE_OF_EACH = /^list-sa event \{gw \{[^}]*?child-sas \{net-\d+ \{[^}]*?state=INSTALLED[^}]*\}\}\}\}\nlist-sas reply \{\}\n$/
 const NONE = /^list-sas reply \{\}\n$/
-/** The old CHILD_SA is remembered for a while. */
-const REKEYED = /state=DELETED[^}]*\} net-\d+ \{[^}]*state=INSTALLED/
 
 const UP = { args: ['--initiate', '--child', 'net'], until: ONE_OF_EACH }
 const DOWN = { args: ['--terminate', '--ike', 'gw'], until: NONE }
@@ -280,7 +280,7 @@ const WITH_SAS: readonly Step[] = [
   { args: ['--counters', '--name', 'gw'] },
   { args: ['--counters', '--all'] },
   { args: ['--counters', '--name', 'nobody'] },
-  { args: ['--rekey', '--child', 'net'], until: REKEYED },
+  { args: ['--rekey', '--child', 'net'], renews: true },
   { args: ['--rekey', '--ike', 'gw'], until: ONE_OF_EACH },
   { args: ['--list-sas'], apart: [reqids] },
   { args: ['--terminate', '--child', 'net'], apart: [logged, closing] },
@@ -417,9 +417,16 @@ class World {
   /** Asks both and compares; goes on when both have come to what the step says. */
   async take(t: TestContext, step: Step, format: readonly string[]): Promise<void> {
     const args = [...step.args, ...format]
+    const before = await Promise.all(PROGRAMS.map(async (program) => (step.renews ? await this.#inUse(program) : null)))
     const said = await Promise.all(PROGRAMS.map((program) => this.ask(program, args)))
     const { until } = step
     if (until !== undefined) await this.settled(until)
+    for (const [i, program] of PROGRAMS.entries())
+      if (step.renews)
+        await eventually(`${program} has another CHILD_SA than ${before[i]}`, async () => {
+          const now = await this.#inUse(program)
+          return now !== null && now !== before[i] ? true : undefined
+        })
     const title = `swanctl ${args.join(' ')}`
     const apart = (step.apart ?? []).filter((exception) => this.#version === 'installed' || !UNTIL_6.includes(exception))
     if (step.instead === undefined) return compare(t, title, said, apart)
@@ -428,6 +435,13 @@ class World {
       subtest.diagnostic(`apart: ${because}`)
       for (const [i, program] of PROGRAMS.entries()) assert.match(said[i]!, instead[program])
     })
+  }
+
+  /** The number of the one CHILD_SA, beside which there is none but what has been deleted; null as long as it is not so. */
+  async #inUse(program: Program): Promise<string | null> {
+    const listed = await this.ask(program, ['--list-sas', '--raw'])
+    const found = [...listed.matchAll(/ net-(\d+) \{[^}]*?state=(\w+)/g)].filter(([, , state]) => state !== 'DELETED')
+    return found.length === 1 && found[0]![2] === 'INSTALLED' ? found[0]![1]! : null
   }
 
   async settled(state: RegExp): Promise<void> {
