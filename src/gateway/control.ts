@@ -231,6 +231,8 @@ export class Control {
     { patience, force }: { readonly patience: Patience; readonly force: boolean },
   ): Promise<boolean> {
     const isForced = force && (patience === 'for-ever' || patience === 'not-at-all')
+    // One that is deleted to be made anew is not (strongSwan makes it anew).
+    session.isReauthenticating = false
     // What is not established, or deleted already, goes without notification (strongSwan).
     const isUnheard = isForced || session.sa.state !== 'established' || session.sa.isStale
     const ended = isUnheard
@@ -254,22 +256,25 @@ export class Control {
   }
 
   /**
-   * The IKE_SA of its connection that a child is brought up in, null if there is none (strongSwan). Throws when the
-   * child is up already, or on its way.
+   * The IKE_SA of its connection that a child is brought up in, null if there is none (strongSwan: the first that is not
+   * to be deleted). Throws when the child is up already, or on its way.
    */
   #usableSession(connection: Connection, child: ChildConnection | null): Session | null {
-    const session = this.#controlled.sessionsOf(connection.name).find(({ sa }) => {
-      const isUsable = sa.state === 'connecting' || sa.state === 'established'
+    const [session, ...others] = this.#controlled.sessionsOf(connection.name).filter(({ sa, isLeaving, isSuccessor }) => {
+      const isUsable = sa.state === 'connecting' ? !isSuccessor : sa.state === 'established' && !isLeaving
       return isUsable && isDeepStrictEqual(sa.connection, connection)
     })
     if (session === undefined) return null
-    const twin = session.sa.children.find((candidate) => isStanding(candidate) && candidate.connection.name === child?.name)
-    // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA.
-    if (twin !== undefined)
-      throw new ControlRefused(
-        'ALREADY_UP',
-        `it is up already, as ${twin.connection.name}{${twin.uniqueId}} of ${session.toString()}`,
-      )
+    const { twins } = session
+    for (const candidate of [session, ...others.filter((other) => twins.includes(other))]) {
+      const up = candidate.sa.children.find((made) => isStanding(made) && made.connection.name === child?.name)
+      // strongSwan (from 5.9.6): no second CHILD_SA of the same kind is made in one IKE_SA. Here in no two with the same peer.
+      if (up !== undefined)
+        throw new ControlRefused(
+          'ALREADY_UP',
+          `it is up already, as ${up.connection.name}{${up.uniqueId}} of ${candidate.toString()}`,
+        )
+    }
     if (session.sa.state === 'connecting')
       throw new ControlRefused('ALREADY_UP', `IKE_SA ${session.toString()} is being established already`)
     return session

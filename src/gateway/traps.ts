@@ -201,8 +201,8 @@ export class Traps implements TrapKeeper {
 
   /** The IKE_SA of the connection that stands, or is being made by us (strongSwan: checkout_by_config). */
   #usable(connection: Connection): Session | null {
-    const isUsable = ({ sa }: Session): boolean =>
-      (sa.state === 'established' || (sa.state === 'connecting' && sa.role === 'initiator')) &&
+    const isUsable = ({ sa, isLeaving, isSuccessor }: Session): boolean =>
+      (sa.state === 'connecting' ? sa.role === 'initiator' && !isSuccessor : sa.state === 'established' && !isLeaving) &&
       isDeepStrictEqual(sa.connection, connection)
     return this.#env.sessionsOf(connection.name).find(isUsable) ?? null
   }

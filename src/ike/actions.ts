@@ -132,9 +132,9 @@ async function endWithActions(
   else void reestablish(session, first, further).then(heir.resolve)
 }
 
-/** What was made in the one that is lost may be made in this one, which goes for no other. */
-function takesOn({ sa, yields }: Session, lost: Session): boolean {
-  return yields === null && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
+/** What was made in the one that is lost may be made in this one, which is there to stay. */
+function takesOn({ sa, isLeaving }: Session, lost: Session): boolean {
+  return !isLeaving && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
 }
 
 /**

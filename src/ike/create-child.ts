@@ -134,8 +134,15 @@ export async function inLasting<Outcome>(
   if (!isPutOff && (at.heir === null || !isUndone)) return outcome
   if (where === 'there' && at.last.sa.state === 'closed') return outcome
   // When no other one came about, this one may stand all the same.
-  const next = (await at.heir) ?? at.last
+  const heir = (await at.heir) ?? at.last
+  const next = (wanted === undefined ? null : withChild(heir, wanted)) ?? heir
   return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, where, isPutOff ? patience - 1 : patience)
+}
+
+/** Whoever has made it meanwhile in another IKE_SA with the same peer, one is enough. */
+function withChild(session: Session, { connection, asked }: WantedChild): Session | null {
+  const has = ({ sa }: Session): boolean => sa.children.some((child) => isDuplicate(sa, child, connection, asked))
+  return [session, ...session.twins.filter(({ isLeaving }) => !isLeaving)].find(has) ?? null
 }
 
 /** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */

@@ -59,6 +59,8 @@ async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): 
 async function breakBeforeMake(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   // Whether or not the peer answers: what follows shows whether it is there.
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
+  // Somebody has terminated it meanwhile.
+  if (!session.last.isReauthenticating) return null
   const renewed = await makeAnew(session, children, 'anywhere', (child, asked) => session.initiateAnew(child, asked))
   if (renewed === null) fail(session, 'failed', null)
   return renewed

@@ -106,7 +106,7 @@ export interface WantedChild {
 /** One IKE_SA of a peer goes for another. */
 export interface Yield {
   readonly to: Session
-  /** Both sides began one at once, and both know which goes; what it becomes by rekeys goes as well. */
+  /** Both were begun at once, and it is settled which goes; what it becomes by rekeys goes as well. */
   readonly isTie: boolean
 }
 
@@ -209,7 +209,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
   yields: Yield | null = null
   /** It is made from the beginning to replace another, which may not be gone. */
   isRenewal = false
-  /** Another IKE_SA is being made from the beginning, to replace this one. */
+  /** Another IKE_SA is being made from the beginning, to replace this one, or is to be when this one is gone. */
   isReauthenticating = false
   /**
    * The IKE_SA that is being made from the beginning in the place of this one, which stands or is lost; resolves to null
@@ -365,6 +365,12 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** The IKE_SA that it has become by rekeys, which may be itself. */
   get last(): Session {
     return this.successor?.last ?? this
+  }
+
+  /** It stands and is about to go: it is to be deleted when what is under way is over, or goes for another one. */
+  get isLeaving(): boolean {
+    const to = this.yields?.to.last.sa.state
+    return to === 'established' || this.#runningTask === 'delete-ike' || this.#tasks.some(({ task }) => task === 'delete-ike')
   }
 
   /** The CHILD_SAs that somebody waits for: the one that is being made, and those that come after it. */

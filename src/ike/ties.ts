@@ -78,7 +78,7 @@ function firstSpiOf({ sa }: Session): bigint {
   return sa.begun === null ? sa.spis.initiatorSpi : sa.firstSpi
 }
 
-/** Of an IKE_SA that has been made, and what the peer has made as well, the one that stays. */
+/** Of an IKE_SA that has been made, and another one made as well, the one that stays. */
 export function staying(made: Session): Session {
   const to = made.yields?.isTie === true ? made.yields.to.last : made
   return to.sa.state === 'established' ? to : made
@@ -120,8 +120,8 @@ export function renewed(old: Session, asked: AskedTraffic, candidates: readonly 
 }
 
 /** It stands and is to stay. */
-function isThere({ sa, yields }: Session): boolean {
-  return sa.state === 'established' && yields === null
+function isThere({ sa, isLeaving }: Session): boolean {
+  return sa.state === 'established' && !isLeaving
 }
 
 function isWith({ sa: other }: Session, remoteId: Identity, { remote }: IkeSa): boolean {

@@ -723,6 +723,66 @@ for (const who of ['client', 'gateway'] as const) {
   )
 }
 
+scenario(
+  'what waits in an IKE_SA that is lost, and the peer has made in another one meanwhile, is not made again',
+  async (world) => {
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT], children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN.map((words) => ({ ...words, dpdAction: 'start' })) })
+    await world.initiate(client)
+    gateway.boot()
+    const added = addChild(standing(client), standing(client).sa.connection!.children[1]!)
+    await world.initiate(gateway, 'home', 'lab')
+    await world.outcome(added)
+    await world.pass(MINUTE)
+    for (const node of [client, gateway]) assert.deepEqual(allNamesOf(node), ['lab', 'net'])
+  },
+)
+
+scenario('an IKE_SA is terminated while it is being deleted in order to be made anew: it is not', async (world) => {
+  const { client, gateway } = await tunnel(world)
+  const heal = losing(world, gateway, (summary) => summary === 'INFORMATIONAL response 2')
+  reauthenticate(standing(client))
+  await world.pass(SECOND)
+  const filter = { ike: 'home', ikeId: null, child: null, childId: null }
+  await world.outcome(client.gateway.control.terminate(filter, { patience: 'for-ever', force: false }).carryOut())
+  heal()
+  await world.pass(MINUTE)
+  assert.deepEqual([client.sessions(), gateway.sessions()], [[], []])
+})
+
+scenario('what is initiated while the IKE_SA waits to be deleted is made in another one', async (world) => {
+  const { client, gateway } = await tunnel(world)
+  const heal = losing(world, client, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
+  const rekeyed = standing(client).runExchange(rekeyIkeSa, 'rekey-ike')
+  const filter = { ike: 'home', ikeId: null, child: null, childId: null }
+  await client.gateway.control.terminate(filter, { patience: 'not-at-all', force: false }).carryOut()
+  await world.outcome(initiated(client, 'net'))
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(MINUTE)
+  await assertOne(world, { client, gateway })
+})
+
+scenario('what is initiated, and is up in the second of two IKE_SAs, is not made in the first', async (world) => {
+  addGateway(world, { children: CHILDREN.map(mirrored) })
+  const client = addClient(world, { children: CHILDREN })
+  await world.initiate(client, 'home', 'net')
+  await world.initiate(client, 'home', 'lab')
+  const { code, message } = await world.failure(initiated(client, 'lab'))
+  assert.equal(code, 'ALREADY_UP')
+  assert.match(message, /lab\{2\} of home\[2\]$/)
+})
+
+function initiated({ gateway: { control } }: Both[keyof Both], child: string): Promise<unknown> {
+  return control.initiate({ ike: 'home', child }, { patience: 'for-ever', limits: false }, () => undefined)
+}
+
+/** Those of all its CHILD_SAs that stand, in whatever IKE_SA. */
+function allNamesOf(node: Both[keyof Both]): readonly string[] {
+  const children = node.sessions().flatMap(({ sa }) => sa.children.filter(({ state }) => state === 'installed'))
+  return children.map(({ connection }) => connection.name).toSorted()
+}
+
 function namesOf(node: Both[keyof Both]): readonly string[] {
   return standing(node).sa.children.map(({ connection }) => connection.name)
 }
