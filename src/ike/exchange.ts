@@ -18,6 +18,7 @@ import type { IkeKeys } from '../crypto/keys.ts'
 import type { Suite } from '../crypto/protection.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { findNotify } from '../message/ikev2/find.ts'
+import type { Header } from '../message/ikev2/header.ts'
 import type { Payload, SkfPayload } from '../message/ikev2/payload.ts'
 import type { Way } from '../nat/path.ts'
 import { withMarker } from '../nat/ports.ts'
@@ -441,6 +442,11 @@ export function receivedEvent(sa: IkeSa | null, received: Received, isResponse: 
     isRetransmission,
     isReassembled,
   }
+}
+
+/** Tells of a datagram that is not heard; `header` null where it has none. */
+export function droppedEvent({ local, remote }: Way, reason: DropReason, header: Header | null): IkeEvent {
+  return { event: 'datagram-dropped', remote, local, reason, header }
 }
 
 function isSame(some: readonly Way[] | null, others: readonly Way[] | null): boolean {

@@ -1,23 +1,20 @@
 /**
- * A shard: the table of IKE_SAs, who gets which datagram, and what a stranger must show before anything is spent on it.
+ * A shard: the table of IKE_SAs, and who gets which datagram and which deadline.
  *
- * The way of a datagram: marker -> header -> table by our own SPI (or IKE_SA_INIT) -> the IKE_SA's queue -> window and
+ * The way of a datagram: marker -> header -> table by our own SPI (or strangers.ts) -> the IKE_SA's queue -> window and
  * protection (exchange.ts) -> the exchange's step -> answer (answering.ts).
  */
 import type { Identity } from '../auth/identity.ts'
 import { assert } from '../base/assert.ts'
-import { Reader, toHex } from '../base/bytes.ts'
+import { Reader } from '../base/bytes.ts'
 import { EspalierError } from '../base/errors.ts'
 import { Endpoint, type IpAddress } from '../base/ip.ts'
 import type { Milliseconds } from '../base/time.ts'
-import { sha1 } from '../crypto/digest.ts'
 import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
 import { KernelError, type KernelEvent } from '../kernel/vocabulary.ts'
-import { findNotify, notify } from '../message/ikev2/find.ts'
 import type { Header } from '../message/ikev2/header.ts'
 import { MalformedMessage } from '../message/ikev2/malformed.ts'
-import { parseMessage, writeMessage } from '../message/ikev2/message.ts'
-import type { Payload } from '../message/ikev2/payload.ts'
+import { parseMessage } from '../message/ikev2/message.ts'
 import type { GatewayIdentity } from '../message/ikev2/redirect.ts'
 import { initialLocalPort, isMarkedMessage, KEEPALIVE, withMarker, withoutMarker } from '../nat/ports.ts'
 import type { Way } from '../nat/path.ts'
@@ -27,25 +24,21 @@ import { answerRequest } from './answering.ts'
 import { configuredTraffic, isCarriedBy, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection, Connection } from './connection.ts'
 import { handleChildDeadlines, handleHardExpiry, handleSoftExpiry } from './child-life.ts'
-import { Cookies } from './cookies.ts'
 import { addChildLater } from './create-child.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
 import { deleteIkeSa, endLife } from './delete.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
-import { receivedEvent, type Arrival, type Received } from './exchange.ts'
-import { authTooLate, notifyFor, refusedByPeer, told } from './failure.ts'
+import { droppedEvent, type Arrival } from './exchange.ts'
+import { authTooLate, refusedByPeer, told } from './failure.ts'
 import { Farewells } from './farewells.ts'
 import { forgetHalfMade, handleFollowUpDeadline } from './follow-up.ts'
-import { HalfOpen } from './half-open.ts'
 import { HealthWatch, type Watched } from './health.ts'
-import { readInitRequest, respondInit } from './init.ts'
 import { initiate, wayTo, type InitiationOptions, type OpenSession } from './initiate.ts'
 import { handleKeepalives, startKeepalives, type KeepaliveDue } from './keepalive.ts'
 import { handleLiveness } from './liveness.ts'
 import { isSoftLimitReached } from './lifetimes.ts'
-import { connectionsBetween } from './matching.ts'
 import { runMobike } from './mobike.ts'
 import { followMessage, handleMapping, handleMoveDeadline } from './moves.ts'
 import { reauthenticate } from './reauthenticate.ts'
@@ -56,6 +49,7 @@ import { roam, settle } from './roam.ts'
 import { IkeSa, isUsable, type ChildSa, type Role } from './sa.ts'
 import { SessionIndex } from './session-index.ts'
 import { Session, type SessionKeeper } from './session.ts'
+import { Strangers, type Host } from './strangers.ts'
 import { broughtUpSince, renewed } from './ties.ts'
 import { deleteSuperseded, exactRemoteId } from './uniqueness.ts'
 
@@ -68,20 +62,17 @@ const QUEUE_MAX = 32
  */
 const DEADLINES_AT_ONCE = 500
 
-export class Shard implements SessionKeeper {
+export class Shard implements SessionKeeper, Host {
   readonly #env: Environment
   readonly #deadlines: Deadlines<Session>
-  readonly #cookies: Cookies
   readonly #table = new Map<bigint, Session>()
   /** What is in the table, while that stays as it is. */
   #listed: readonly Session[] | null = null
-  readonly #halfOpen = new HalfOpen<Session>()
-  /** By Session.initHash. */
-  readonly #byInitHash = new Map<string, Session>()
   /** By inbound SPI, which is unique among all of ours: a flood of kernel events must not search every IKE_SA. */
   readonly #byChildSpi = new Map<number, Watched>()
   readonly #health: HealthWatch
   readonly #established = new Established()
+  readonly #strangers: Strangers
   /** By the name of its connection, which a responder's has when the peer has authenticated. */
   readonly #byConnection = new SessionIndex()
   readonly #farewells = new Farewells()
@@ -97,7 +88,7 @@ export class Shard implements SessionKeeper {
     this.#upstream = (event) => env.report(event)
     this.#deadlines = new Deadlines(armed)
     this.#health = new HealthWatch(this.#env, this.#byChildSpi, armed)
-    this.#cookies = new Cookies(env.entropy)
+    this.#strangers = new Strangers(this.#env, this)
   }
 
   sessions(): readonly Session[] {
@@ -114,8 +105,13 @@ export class Shard implements SessionKeeper {
     return this.#table.size
   }
 
+  /** Part of Host. */
+  get isStopping(): boolean {
+    return this.#isStopping
+  }
+
   get halfOpenCount(): number {
-    return this.#halfOpen.size
+    return this.#strangers.halfOpenCount
   }
 
   /** Deadlines set, of all IKE_SAs. */
@@ -177,19 +173,19 @@ export class Shard implements SessionKeeper {
       return this.#drop(datagram, 'malformed', null)
     }
     const { header } = arrival.message
-    if (header.majorVersion !== 2) return this.#refuseVersion(arrival)
-    if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#handleInitRequest(arrival)
+    if (header.majorVersion !== 2) return this.#strangers.refuseVersion(arrival)
+    if (header.exchangeType === ExchangeType.IKE_SA_INIT && !header.response) return this.#strangers.handleInit(arrival)
     const session = this.#table.get(header.fromInitiator ? header.responderSpi : header.initiatorSpi)
     if (session === undefined) return this.#sayFarewellAgain(arrival)
     if (header.fromInitiator !== (session.sa.role === 'responder')) return this.#drop(datagram, 'unknown-spi', header)
     // strongSwan: whoever asks again while its answer takes its time gets one answer, and costs nothing.
     if (session.isElsewhere && !header.response && header.messageId === session.answering)
       return this.#drop(datagram, 'being-answered', header)
-    this.#enqueue(session, arrival, () => this.#handleMessage(session, arrival))
+    this.queue(session, arrival, () => this.#handleMessage(session, arrival))
   }
 
-  /** What is to be done with a datagram, when it is its turn. */
-  #enqueue(session: Session, arrival: Arrival, work: () => void | Promise<void>): void {
+  /** Part of Host: has a datagram wait for its turn. */
+  queue(session: Session, arrival: Arrival, work: () => void | Promise<void>): void {
     if (session.turns.waiting >= QUEUE_MAX) return this.#drop(arrival, 'queue-full', arrival.message.header)
     session.enqueue(work)
   }
@@ -328,7 +324,7 @@ export class Shard implements SessionKeeper {
     if (!resume(session, record, connection, later)) return false
     this.connected(session)
     this.#table.set(ownSpi, session)
-    if (session.initHash !== null) this.#byInitHash.set(session.initHash, session)
+    this.#strangers.resumed(session)
     this.#established.add(session)
     sa.leases = record.leases.filter((lease) => leases.resume(lease, remote))
     this.#env.report({ event: 'ike-resumed', sa })
@@ -432,121 +428,11 @@ export class Shard implements SessionKeeper {
     await answerRequest(session, request, this.#farewells)
   }
 
-  #handleInitRequest(arrival: Arrival): void {
-    const { header, payloads } = arrival.message
-    if (!header.fromInitiator || header.responderSpi !== 0n || header.initiatorSpi === 0n || header.messageId !== 0)
-      return this.#drop(arrival, 'unexpected', arrival.message.header)
-    const hash = toHex(sha1(arrival.bytes))
-    const known = this.#byInitHash.get(hash)
-    if (known !== undefined) return this.#enqueue(known, arrival, () => this.#repeatInit(known, arrival))
-    if (this.#isStopping) return this.#drop(arrival, 'unexpected', arrival.message.header)
-
-    const { remote, local } = arrival
-    const received = receivedInTheClear(arrival)
-    const now = this.#env.clock.now()
-    const cookie = findNotify(payloads, NotifyType.COOKIE)?.data ?? null
-    const verdict = this.#halfOpen.judge(
-      remote.address.toString(),
-      this.#cookies.judge(cookie, header.initiatorSpi, remote.address, now),
-      this.#env.settings(),
-      { ikeSas: this.#table.size, waiting: () => this.sessions().reduce((sum, { turns }) => sum + turns.waiting, 0) },
-      now,
-    )
-    if (verdict === 'cookie') {
-      this.#env.report(receivedEvent(null, received, false, false))
-      this.#env.report({ event: 'cookie-demanded', remote })
-      return this.#answerUnprotected(
-        arrival,
-        notify(NotifyType.COOKIE, this.#cookies.bake(header.initiatorSpi, remote.address, now)),
-      )
-    }
-    if (verdict !== 'heard') return this.#drop(arrival, verdict, header)
-    try {
-      const request = readInitRequest(
-        received,
-        header.initiatorSpi,
-        connectionsBetween(this.#env.connections(), { local, remote }),
-      )
-      const session = this.#beginResponding(received, header.initiatorSpi, hash)
-      session.enqueue(async () => {
-        try {
-          await respondInit(session, request)
-        } catch (error) {
-          this.#refuseInit(arrival, error)
-          await session.close('failed')
-        }
-      })
-    } catch (error) {
-      this.#env.report(receivedEvent(null, received, false, false))
-      this.#refuseInit(arrival, error)
-    }
-  }
-
-  /** From here on the stranger costs us something: an entry in every table, and soon a key exchange. */
-  #beginResponding(request: Received, initiatorSpi: bigint, hash: string): Session {
-    const session = this.#newSession('responder', null, request.local, request.remote)
-    session.sa.peerSpi = initiatorSpi
-    session.initHash = hash
+  /** Part of Host. */
+  admit(local: Endpoint, remote: Endpoint): Session {
+    const session = this.#newSession('responder', null, local, remote)
     this.#enter(session)
-    this.#byInitHash.set(hash, session)
-    this.#halfOpen.add(session, request.remote.address.toString())
-    session.setDeadline('half-open', this.#env.clock.now() + this.#env.settings().halfOpenTimeout)
-    this.#env.report(receivedEvent(session.sa, request, false, false))
-    this.#env.report({ event: 'ike-responding', sa: session.sa })
     return session
-  }
-
-  #refuseInit(arrival: Arrival, error: unknown): void {
-    if (!(error instanceof EspalierError)) throw error
-    this.#env.report({ event: 'request-refused', remote: arrival.remote, local: arrival.local, error })
-    this.#answerUnprotected(arrival, notifyFor(error) ?? notify(NotifyType.INVALID_SYNTAX))
-  }
-
-  #repeatInit(session: Session, arrival: Arrival): void {
-    // Once another request was answered the kept response is another one, and this datagram a straggler or replayed.
-    if (session.opening === null || !session.exchanges.hasAnsweredOnlyInit)
-      return this.#drop(arrival, 'out-of-window', arrival.message.header)
-    this.#env.report(receivedEvent(session.sa, receivedInTheClear(arrival), false, true))
-    session.exchanges.repeatResponse(arrival)
-  }
-
-  /** RFC 7296 2.5: a request of another major version hears which one we speak. */
-  #refuseVersion(arrival: Arrival): void {
-    const { header } = arrival.message
-    this.#drop(arrival, 'version', arrival.message.header)
-    if (!header.response && header.majorVersion > 2) this.#answerUnprotected(arrival, notify(NotifyType.INVALID_MAJOR_VERSION))
-  }
-
-  /** One unprotected notify to a stranger, with the SPIs and the message ID it used. */
-  #answerUnprotected(arrival: Arrival, payload: Payload): void {
-    const { header } = arrival.message
-    const answer: Omit<Header, 'nextPayload' | 'length'> = {
-      initiatorSpi: header.initiatorSpi,
-      responderSpi: header.responderSpi,
-      majorVersion: 2,
-      minorVersion: 0,
-      exchangeType: header.exchangeType,
-      fromInitiator: !header.fromInitiator,
-      higherVersion: false,
-      response: true,
-      messageId: header.messageId,
-    }
-    const { local, remote } = arrival
-    const bytes = writeMessage(answer, [payload])
-    this.#env.report({
-      event: 'message-sent',
-      sa: null,
-      exchangeType: header.exchangeType,
-      isResponse: true,
-      messageId: header.messageId,
-      payloads: [payload],
-      length: bytes.length,
-      fragmentLengths: null,
-      local,
-      remote,
-      isRetransmission: false,
-    })
-    this.#env.network.send(withMarker(bytes, local.port, this.#env.ports), local, remote)
   }
 
   #newSession(role: Role, connection: Connection | null, local: Endpoint, remote: Endpoint): Session {
@@ -711,8 +597,7 @@ export class Shard implements SessionKeeper {
   closed(session: Session): void {
     this.#table.delete(session.sa.ownSpi)
     this.#listed = null
-    if (session.initHash !== null) this.#byInitHash.delete(session.initHash)
-    this.#halfOpen.remove(session)
+    this.#strangers.closed(session)
     this.#established.remove(session)
     const { connection } = session.sa
     if (connection !== null) this.#byConnection.remove(connection.name, session)
@@ -733,19 +618,13 @@ export class Shard implements SessionKeeper {
     if (event.event === 'ike-established') {
       const session = this.#table.get(event.sa.ownSpi)
       assert(session !== undefined, 'an IKE_SA is in the table when it is established')
-      this.#halfOpen.remove(session)
+      this.#strangers.established(session)
       this.#established.add(session)
     }
     this.#upstream(event)
   }
 
   #drop(way: { readonly local: Endpoint; readonly remote: Endpoint }, reason: DropReason, header: Header | null): void {
-    this.#env.report({ event: 'datagram-dropped', remote: way.remote, local: way.local, reason, header })
+    this.#env.report(droppedEvent(way, reason, header))
   }
-}
-
-/** An IKE_SA_INIT: nothing of it is protected. */
-function receivedInTheClear({ message, bytes, local, remote }: Arrival): Received {
-  const { header, payloads, unknownCritical } = message
-  return { ...header, payloads, unknownCritical, malformed: null, bytes, isReassembled: false, octets: null, local, remote }
 }
