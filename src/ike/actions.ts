@@ -101,24 +101,27 @@ async function endWithActions(
   const { running, queued } = session.tasks
   const hasStood = sa.state === 'established' || (sa.state === 'deleting' && running === 'expire-ike')
   const isToBeKept = hasStood && !session.isReauthenticating && !queued.includes('delete-ike')
-  // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
-  const others = session.twins.flatMap(({ sa: twin }) => twin.children)
-  const restarted: ChildSa[] = []
+  const started: ChildSa[] = []
   for (const child of isToBeKept ? sa.children : []) {
     if (child.state === 'rekeyed' || child.state === 'deleted') continue
     const { trap, start } = isConfigured(session, child) ? kind(child.connection) : NO_ACTION
     // Before its own policies go, so that no packet leaves in the clear.
     if (trap) await env.traps.set(sa, child.connection)
-    const isThere = ({ traffic, state }: ChildSa): boolean => state === 'installed' && traffic === child.traffic
-    if (start && !restarted.some(({ traffic }) => traffic === child.traffic) && !others.some(isThere)) restarted.push(child)
+    if (start && !started.some(({ traffic }) => traffic === child.traffic)) started.push(child)
   }
   const [awaited] = isToBeKept ? [...session.wanted, ...session.wantedLater].filter((child) => isConfigured(session, child)) : []
   // They find their way to the IKE_SA that takes the place of this one (strongSwan: adopt_child_tasks).
   const heir = Promise.withResolvers<Session | null>()
   if (awaited !== undefined) session.heir = heir.promise
+  await session.close(reason)
+  // Others may have been lost in the same moment.
   const twin = [instead, ...session.twins].find((other) => other !== null && takesOn(other, session)) ?? null
   const isHeard = reason === 'deleted-by-peer' || twin === instead || (twin?.sa.lastInbound ?? 0) > sa.lastInbound
-  await session.close(reason)
+  // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
+  const others = session.twins.flatMap((other) => other.sa.children)
+  const isElsewhere = (child: ChildSa): boolean =>
+    others.some(({ traffic, state }) => state === 'installed' && traffic === child.traffic)
+  const restarted = started.filter((child) => !isElsewhere(child))
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
   const children = restarted.map((child) => ({ connection: child.connection, asked: sameTrafficElsewhere(child, sa) }))
   if (twin !== null && isHeard) {
@@ -134,7 +137,8 @@ async function endWithActions(
 
 /** What was made in the one that is lost may be made in this one, which is there to stay. */
 function takesOn({ sa, isLeaving }: Session, lost: Session): boolean {
-  return !isLeaving && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
+  const isThere = sa.state !== 'closed' && !isLeaving
+  return isThere && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
 }
 
 /**

@@ -673,6 +673,18 @@ scenario(
   },
 )
 
+scenario('the peer is found to be silent in two IKE_SAs at once: all that is wanted comes back, in one', async (world) => {
+  const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+  const client = addClient(world, { children: CHILDREN.map((words) => ({ ...words, dpdAction: 'start' })) })
+  const [first, second] = [await world.initiate(client), await world.initiate(client)]
+  await world.outcome(addChild(first, first.sa.connection!.children[1]!))
+  await world.outcome(second.runExchange(probe))
+  await world.outcome(Promise.all(gateway.sessions().map((session) => session.close('peer-silent'))))
+  await world.outcome(Promise.all([first, second].map((session) => session.losePeer())))
+  await world.pass(5 * MINUTE)
+  for (const node of [client, gateway]) assert.deepEqual(namesOf(node).toSorted(), ['lab', 'net'])
+})
+
 for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],
