@@ -354,12 +354,15 @@ sys.stdin.read()`
     assert.equal(old.reqid, young.reqid)
     const [heardBefore, droppedBefore] = [echoesHeard(), inboundDrops()]
     // The peer sends on the old one; nobody answers.
-    const args = ['netns', 'exec', PEER, 'ping', '-q', '-c', '500', '-i', '0.004', '-W', '1', '-I', '10.2.0.1', '10.1.0.1']
-    const flood = spawn('ip', args, { stdio: 'ignore' })
-
-    const end = once(flood, 'exit')
+    const args = ['netns', 'exec', PEER, 'ping', '-q', '-i', '0.004', '-W', '1', '-I', '10.2.0.1', '10.1.0.1']
+    const flood = spawn('ip', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    let said = ''
+    flood.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
+    const end = once(flood, 'close')
+    // Many times, and for as long as it takes to send many.
     let moves = 0
-    while (flood.exitCode === null && flood.signalCode === null) {
+    while (moves < 10 || echoesHeard() < heardBefore + 300) {
+      assert.ok(moves < 2000, `${echoesHeard() - heardBefore} packets in ${moves} moves`)
       const remote = moves % 2 === 0 ? IpAddress.parse('192.0.2.77') : plan.remote
       const to = { local: plan.local, remote, encapsulation: { localPort: 4500, remotePort: 4500 + (moves % 2) } }
       const dynamic = { local: false, remote: false }
@@ -371,9 +374,12 @@ sys.stdin.read()`
       moves++
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
+    // It tells how many it sent.
+    flood.kill('SIGINT')
     await end
-    assert.ok(moves > 3, `${moves} moves in the meantime`)
-    assert.deepEqual([echoesHeard() - heardBefore, inboundDrops()], [500, droppedBefore], `${moves} moves`)
+    const sent = Number(/^(\d+) packets transmitted/m.exec(said)?.[1])
+    for (let n = 0; n < 60 && echoesHeard() - heardBefore < sent; n++) await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.deepEqual([echoesHeard() - heardBefore, inboundDrops()], [sent, droppedBefore], `${moves} moves: ${said}`)
   })
 
   test('an update that the kernel would silently ignore is refused, one that it refuses is, too', async () => {
@@ -416,7 +422,8 @@ sys.stdin.read()`
   })
 
   test('time limits expire, softly and hard', async () => {
-    const limits = { ...NO_LIMITS, softSeconds: 1, hardSeconds: 3 }
+    // Far enough apart for a machine that stands still in between: the kernel does not tell of the first after the second.
+    const limits = { ...NO_LIMITS, softSeconds: 1, hardSeconds: 6 }
     const plan = await child(GCM, { limits: { in: limits, out: limits } })
     const installed = await books.install(plan)
     const expiries = (hard: boolean): readonly number[] =>
@@ -450,9 +457,12 @@ sys.stdin.read()`
     })
     assert.equal(codeOf(await perform({ op: 'set-policy', policy: trap })), 'done')
     poke('10.1.0.1', '10.2.0.1', 2)
-    await until(() => events.length > 0, 'an acquire comes')
-    const [event] = events
-    assert.ok(event?.event === 'acquire' && events.length === 1)
+    // Of a state that another test had there may be news on its way still.
+    const acquires = (): readonly Extract<KernelEvent, { event: 'acquire' }>[] =>
+      events.filter((event) => event.event === 'acquire')
+    await until(() => acquires().length > 0, 'an acquire comes')
+    const [event] = acquires()
+    assert.ok(event !== undefined && acquires().length === 1)
     assert.deepEqual([event.reqid, event.source.toString(), event.destination.toString()], [7, '192.0.2.1', '192.0.2.2'])
     assert.deepEqual([event.packet.source.toString(), event.policy.destination.toString()], ['10.1.0.1/32', THEIR_NET])
     assert.match(ip('xfrm', 'state'), /spi 0x00000000/)

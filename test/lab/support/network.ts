@@ -25,6 +25,8 @@ export interface LabOwner {
   after(action: () => Promise<void>): void
   readonly passed: boolean
   diagnostic(text: string): void
+  /** Of a test that has parts. */
+  test?: unknown
 }
 
 /** The world of one test. */
@@ -33,6 +35,7 @@ export class Lab {
   readonly #undo: (() => Promise<unknown>)[] = []
   readonly #test: LabOwner
   readonly #notes: string[] = []
+  #hasFailedPart = false
   #directory: Promise<string> | null = null
 
   constructor(test: LabOwner) {
@@ -40,6 +43,7 @@ export class Lab {
     this.#prefix = `esp${process.pid}-${++labs}-`
     this.#test = test
     test.after(() => this.#close())
+    this.#watchParts(test)
     this.tellIfFailed('noted on the way', async () => this.#notes.slice(-NOTES_TOLD).join('\n'))
   }
 
@@ -51,7 +55,7 @@ export class Lab {
   /** Shown with the test's result if it fails, for instance a daemon's log. */
   tellIfFailed(title: string, text: () => Promise<string>): void {
     this.atEnd(async () => {
-      if (this.#test.passed) return
+      if (this.#test.passed && !this.#hasFailedPart) return
       const told = await text()
       if (told !== '') this.#test.diagnostic(`${title}:\n${told}`)
     })
@@ -124,6 +128,24 @@ export class Lab {
     await host.run('ip', ['link', 'set', 'lo', 'up'])
     // Addresses are used right after they are given; waiting for duplicates to answer only costs time.
     await host.run('sysctl', ['-q', '-w', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0'])
+  }
+
+  /** A test whose part has failed still says that it passed when it ends and would be told of that: it is noted here. */
+  #watchParts(owner: LabOwner): void {
+    if (typeof owner.test !== 'function') return
+    const begin = owner.test.bind(owner) as (...args: unknown[]) => unknown
+    const watched = (part: unknown): unknown =>
+      typeof part !== 'function'
+        ? part
+        : async (context: unknown): Promise<void> => {
+            try {
+              await part(context)
+            } catch (error) {
+              this.#hasFailedPart = true
+              throw error
+            }
+          }
+    owner.test = (...args: unknown[]) => begin(...args.map(watched))
   }
 
   async #close(): Promise<void> {

@@ -133,6 +133,7 @@ if ($destination) {
   connect $socket, $there->{addr} or die "connect: $!\n";
   sends($socket);
   receives($socket);
+  exit if $file eq '';
   # Until the other end has closed as well: nothing of this is to come later, when the tunnel may be gone.
   shutdown $socket, 1;
   sysread $socket, my $more, 1;
