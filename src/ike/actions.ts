@@ -88,12 +88,12 @@ export async function followInitialContact(session: Session, other: Session): Pr
   await endWithActions(session, 'replaced', (child) => child.dpdAction, other)
 }
 
-/** `instead` has taken its place. */
+/** `instead` has taken its place, or is what it was to go for. */
 async function endWithActions(
   session: Session,
   reason: 'peer-silent' | 'deleted-by-peer' | 'failed' | 'replaced',
   kind: (child: ChildConnection) => Action,
-  instead: Session | null = null,
+  instead: Session = staying(session),
 ): Promise<void> {
   const { sa, env } = session
   // One that is being reauthenticated is replaced anyway; one that never stood has its keyingtries; one that is to be
@@ -115,7 +115,7 @@ async function endWithActions(
   if (awaited !== undefined) session.heir = heir.promise
   await session.close(reason)
   // Others may have been lost in the same moment.
-  const twin = [instead, ...session.twins].find((other) => other !== null && takesOn(other, session)) ?? null
+  const twin = [instead, ...session.twins].find((other) => takesOn(other, session)) ?? null
   const isHeard = reason === 'deleted-by-peer' || twin === instead || (twin?.sa.lastInbound ?? 0) > sa.lastInbound
   // What it was replaced by, perhaps, and the peer's delete was lost: one that is up elsewhere is not made again.
   const others = session.twins.flatMap((other) => other.sa.children)
@@ -125,7 +125,7 @@ async function endWithActions(
   for (const child of restarted) env.report({ event: 'child-restarting', sa, child })
   const children = restarted.map((child) => ({ connection: child.connection, asked: sameTrafficElsewhere(child, sa) }))
   if (twin !== null && isHeard) {
-    // A peer that comes back is about to make it itself, perhaps, and is given the time for that.
+    // There the peer is about to make it itself, perhaps, and is given the time for that.
     const make = twin === instead ? addChildLater : addChild
     for (const { connection, asked } of children) make(twin, connection, asked).catch(told)
     return heir.resolve(twin)

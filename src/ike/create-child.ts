@@ -74,22 +74,19 @@ export async function createChild(session: Session, connection: ChildConnection,
   return twin
 }
 
-/** Where a CHILD_SA is made when the IKE_SA that it is asked for in is lost: nowhere else, or in the one that comes after it. */
-export type Where = 'there' | 'anywhere'
-
 /**
  * Makes another CHILD_SA when the exchanges before it are over. What it comes to is reported; resolves to it, or to one
  * that is there already, rejects with the EspalierError. If the IKE_SA is lost or replaced before that, it is made in
- * the one that comes after it, unless it is wanted there alone.
+ * the one that comes after it, unless it is to come in the place of one of `old`, which still has that.
  */
 export async function addChild(
   session: Session,
   connection: ChildConnection,
   asked?: AskedTraffic,
-  where: Where = 'anywhere',
+  old: Session | null = null,
 ): Promise<ChildSa> {
   const make = (current: Session): Promise<ChildSa | EspalierError> => tryCreateChild(current, connection, asked)
-  const outcome = await inLasting(session, make, { connection, asked }, where)
+  const outcome = await inLasting(session, make, { connection, asked }, old)
   if (outcome === null) throw new EspalierError('caller', 'NOT_ESTABLISHED', `the IKE_SA of child ${connection.name} is gone`)
   if (outcome instanceof EspalierError) throw outcome
   return outcome
@@ -115,7 +112,7 @@ export async function inLasting<Outcome>(
   session: Session,
   make: (current: Session) => Promise<Outcome | EspalierError>,
   wanted?: WantedChild,
-  where: Where = 'anywhere',
+  old: Session | null = null,
   patience = PUT_OFF_MAX,
 ): Promise<Outcome | EspalierError | null> {
   let at = session
@@ -132,11 +129,11 @@ export async function inLasting<Outcome>(
   if (isPutOff) await at.putOff(retryDelay(at.env.entropy), wanted)
   const isUndone = outcome === null || isLost(outcome)
   if (!isPutOff && (at.heir === null || !isUndone)) return outcome
-  if (where === 'there' && at.last.sa.state === 'closed') return outcome
+  if (old !== null && old.last.sa.state !== 'closed' && at.last.sa.state === 'closed') return outcome
   // When no other one came about, this one may stand all the same.
   const heir = (await at.heir) ?? at.last
   const next = (wanted === undefined ? null : withChild(heir, wanted)) ?? heir
-  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, where, isPutOff ? patience - 1 : patience)
+  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, old, isPutOff ? patience - 1 : patience)
 }
 
 /** Whoever has made it meanwhile in another IKE_SA with the same peer, one is enough. */

@@ -10,7 +10,7 @@
 import type { Milliseconds } from '../base/time.ts'
 import { sameTrafficElsewhere, type AskedTraffic } from './asked-traffic.ts'
 import type { ChildConnection } from './connection.ts'
-import { addChild, type Where } from './create-child.ts'
+import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
 import type { IkeEvent } from './events.ts'
 import { told } from './failure.ts'
@@ -41,7 +41,7 @@ export function reauthenticate(session: Session): void {
 /** Resolves to the IKE_SA that is left in the place of the old one; null if that stays, or none is left. */
 async function makeBeforeBreak(session: Session, children: readonly ChildSa[]): Promise<Session | null> {
   const { env } = session
-  const renewed = await makeAnew(session, children, 'there', (child, asked) => session.initiateAnew(child, asked))
+  const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
   // It may have been rekeyed meanwhile.
   const old = session.last
   if (renewed === null) {
@@ -61,7 +61,7 @@ async function breakBeforeMake(session: Session, children: readonly ChildSa[]): 
   await session.runExchange((current) => deleteIkeSa(current, 'deleted-by-us'), 'reauth-ike')
   // Somebody has terminated it meanwhile.
   if (!session.last.isReauthenticating) return null
-  const renewed = await makeAnew(session, children, 'anywhere', (child, asked) => session.initiateAnew(child, asked))
+  const renewed = await makeAnew(session, children, (child, asked) => session.initiateAnew(child, asked))
   if (renewed === null) fail(session, 'failed', null)
   return renewed
 }
@@ -71,15 +71,10 @@ type Begin = (child: ChildConnection | null, asked: AskedTraffic | undefined) =>
 
 /**
  * An IKE_SA from the beginning, with these CHILD_SAs, which carry what they carried (strongSwan: recreate_sa). Resolves to
- * the one that is left of that, null if there is none. `where`: 'there' as long as the old one has its CHILD_SAs; they
- * would be looked for in that one, which waits for them.
+ * the one that is left of that, null if there is none. As long as the old one has its CHILD_SAs they are made nowhere else:
+ * they would be looked for in that one, which waits for them.
  */
-export async function makeAnew(
-  session: Session,
-  children: readonly ChildSa[],
-  where: Where,
-  begin: Begin,
-): Promise<Session | null> {
+export async function makeAnew(session: Session, children: readonly ChildSa[], begin: Begin): Promise<Session | null> {
   const { sa } = session
   const isFirst = (child: ChildSa, at: number): boolean =>
     children.findIndex(({ connection, traffic }) => connection === child.connection && traffic === child.traffic) === at
@@ -88,7 +83,7 @@ export async function makeAnew(
     const asked = first === undefined ? undefined : sameTrafficElsewhere(first, sa)
     const renewed = await begin(first?.connection ?? null, asked)
     await Promise.all(
-      others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa), where).catch(told)),
+      others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa), session).catch(told)),
     )
     const left = staying(renewed).last
     return left.sa.state === 'established' ? left : null

@@ -34,7 +34,7 @@ export function heedRedirect(session: Session, request: readonly Payload[]): voi
 
 /** Resolves to the IKE_SA at the other gateway; null if that did not come about, and the old one stays as long as it may. */
 async function moveTo(session: Session, gateway: GatewayIdentity, children: readonly ChildSa[]): Promise<Session | null> {
-  const renewed = await makeAnew(session, children, 'there', (child, asked) => session.initiateRedirected(gateway, child, asked))
+  const renewed = await makeAnew(session, children, (child, asked) => session.initiateRedirected(gateway, child, asked))
   const old = session.last
   if (renewed === null) {
     old.isReauthenticating = false

@@ -685,6 +685,45 @@ scenario('the peer is found to be silent in two IKE_SAs at once: all that is wan
   for (const node of [client, gateway]) assert.deepEqual(namesOf(node).toSorted(), ['lab', 'net'])
 })
 
+scenarioOverSeeds(
+  'of two that were begun at once the one that goes is lost, with what the other has not: that is made there',
+  4,
+  async (world) => {
+    const children = CHILDREN.map((words) => ({ ...words, dpdAction: 'start' }))
+    const gatewayChildren = children.map((words) => ({ ...words, ...mirrored(words) }))
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT], children: gatewayChildren })
+    const client = addClient(world, { children })
+    const nodes = [client, gateway]
+    await world.outcome(Promise.all([client.gateway.initiate('home', 'net'), gateway.gateway.initiate('home', 'lab')]))
+    const lost = nodes.flatMap((node) => node.sessions().filter(({ yields }) => yields !== null))
+    assert.equal(lost.length, 2)
+    await world.outcome(Promise.all(lost.map((session) => session.losePeer())))
+    await world.pass(MINUTE)
+    for (const node of nodes) {
+      assert.deepEqual(namesOf(node).toSorted(), ['lab', 'net'])
+      assert.equal(node.eventsOf('ike-established').length, 2)
+    }
+  },
+)
+
+scenario(
+  'the peer deletes the old IKE_SA before all of it is made anew, and the new one is lost over the rest: that is made all the same',
+  async (world) => {
+    const gateway = addGateway(world, { unique: 'replace', children: CHILDREN.map(mirrored) })
+    const children = CHILDREN.map((words) => ({ ...words, dpdAction: 'start' }))
+    const client = addClient(world, { children }, { settings: { makeBeforeBreak: true } })
+    const old = await world.initiate(client)
+    await world.outcome(addChild(old, old.sa.connection!.children[1]!))
+    const heal = losing(world, gateway, (summary) => summary.startsWith('CREATE_CHILD_SA'))
+    reauthenticate(old)
+    await world.until(() => old.sa.state === 'closed', 'the gateway takes away the old one')
+    await world.outcome(Promise.all([client, gateway].map((node) => standing(node).losePeer())))
+    heal()
+    await world.pass(5 * MINUTE)
+    for (const node of [client, gateway]) assert.deepEqual(namesOf(node), ['net', 'lab'])
+  },
+)
+
 for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],
