@@ -4,15 +4,12 @@
  * the IKE_SA is made anew. With no way at all it is stale: it waits.
  */
 import { Endpoint, type IpAddress } from '../base/ip.ts'
-import { ExchangeType, NotifyType } from '../iana/ikev2.ts'
-import { notify } from '../message/ikev2/find.ts'
 import type { Way } from '../nat/path.ts'
 import { IKE_PORT, NAT_T_PORT } from '../nat/ports.ts'
+import { tellInElder } from './elder.ts'
 import type { RoamFinding } from './events.ts'
-import { told } from './failure.ts'
 import { startKeepalives } from './keepalive.ts'
 import { probe } from './liveness.ts'
-import { ownAddressList } from './mobike-answer.ts'
 import { moveEndpoints } from './moves.ts'
 import { watchesMapping } from './nat-mapping.ts'
 import { reauthenticate } from './reauthenticate.ts'
@@ -34,24 +31,11 @@ export async function roam(session: Session, addressesChanged: boolean): Promise
   becomeStale(session, ways.length === 0)
   exchanges.tryWays(ways)
   if (ways.length === 0) return tell(session, 'no-route')
-  const isElder = sa.state === 'rekeyed' && session.successor?.sa.role === 'responder'
-  if (isElder && session.tasks.running === null) return void session.runExchange(tellInElder, 'mobike')
+  if (session.successor?.elder === session) tellInElder(session.successor)
   if (sa.state !== 'established') return
   const isResponder = sa.originalRole === 'responder'
   tell(session, isResponder ? 'list-wanted' : 'update-wanted')
   session.wantMobike({ check: true, addresses: addressesChanged || isResponder })
-}
-
-/**
- * The peer has replaced this IKE_SA, and may not have heard that we have the new one: it asks again where we are not, and
- * does not know the keys that we speak with. In the one that both have it hears where we are.
- */
-async function tellInElder(session: Session): Promise<void> {
-  const { sa, exchanges } = session
-  if (sa.state !== 'rekeyed' || exchanges.ways === null) return
-  // Hashes would be those of one way; they are told with the update in the new one.
-  const where = sa.originalRole === 'initiator' ? [notify(NotifyType.UPDATE_SA_ADDRESSES)] : ownAddressList(session)
-  await exchanges.request(ExchangeType.INFORMATIONAL, where).catch(told)
 }
 
 /** The peer has answered along one of the ways that were tried: that is where the IKE_SA is now, and the peer hears of it. */

@@ -27,6 +27,7 @@ import { handleChildDeadlines, handleHardExpiry, handleSoftExpiry } from './chil
 import { addChildLater } from './create-child.ts'
 import { Deadlines, type DeadlineName } from './deadlines.ts'
 import { deleteIkeSa, endLife } from './delete.ts'
+import { tellInElder } from './elder.ts'
 import type { Environment } from './environment.ts'
 import { Established } from './established.ts'
 import type { CloseReason, DropReason, IkeEvent } from './events.ts'
@@ -386,6 +387,7 @@ export class Shard implements SessionKeeper, Host {
       case 'half-open':
         return session.close('half-open-timeout')
       case 'liveness':
+        tellInElder(session)
         return handleLiveness(session)
       case 'children':
         return handleChildDeadlines(session)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 
 import { Endpoint, IpAddress } from '../../src/base/ip.ts'
-import { SECOND, type Milliseconds } from '../../src/base/time.ts'
+import { MINUTE, SECOND, type Milliseconds } from '../../src/base/time.ts'
 import { ExchangeType, NotifyType } from '../../src/iana/ikev2.ts'
 import { probe } from '../../src/ike/liveness.ts'
 import { moveEndpoints } from '../../src/ike/moves.ts'
@@ -30,7 +30,11 @@ interface Scene {
 
 const WITHOUT_MOBIKE = { mobike: false }
 
-async function behindNat(world: World, words: { mobike?: boolean } = {}, options: NatOptions = {}): Promise<Scene> {
+async function behindNat(
+  world: World,
+  words: { mobike?: boolean; dpdDelay?: number } = {},
+  options: NatOptions = {},
+): Promise<Scene> {
   const nat = world.addNat('router', '192.0.2.1', options)
   const gateway = addGateway(world, words)
   const client = addClient(world, words, { behind: nat })
@@ -656,3 +660,24 @@ scenario('selectors do not follow to traffic that another peer has', async (worl
   assert.ok(await world.ping(other, CLIENT, GATEWAY))
   world.expectsAgreement = false
 })
+
+for (const mobike of [true, false]) {
+  const how = `mobike = ${mobike ? 'yes' : 'no'}`
+  scenario(
+    `edge case 51: the answer to a rekey of the IKE_SA is lost with the NAT’s mapping, and there is no traffic: the next sign of life tells where we are, ${how}`,
+    async (world) => {
+      const scene = await behindNat(world, { mobike, dpdDelay: 20 })
+      const { client, gateway, nat } = scene
+      const heal = world.network.tap((sent) => (summaryOf(sent) === 'CREATE_CHILD_SA response 0' ? [] : [sent]))
+      const rekeyed = standing(gateway).runExchange(rekeyIkeSa, 'rekey-ike')
+      await world.until(() => client.eventsOf('ike-rekeyed').length > 0, 'the client has the new one')
+      nat.flush()
+      heal()
+      await world.outcome(rekeyed)
+      await world.pass(MINUTE)
+      for (const node of [client, gateway])
+        assert.deepEqual([node.eventsOf('ike-rekeyed').length, node.eventsOf('ike-established').length], [1, 1])
+      await assertOne(world, scene)
+    },
+  )
+}
