@@ -22,7 +22,6 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     initiateAnew: () => assert.fail('nothing is reauthenticated here'),
     initiateRedirected: () => assert.fail('nobody is sent elsewhere here'),
     initiateElsewhere: () => assert.fail('nothing is restarted here'),
-    settle: () => assert.fail('nothing is made anew here'),
     childLost: () => assert.fail('nothing is deleted here'),
     foundMalformed: () => assert.fail('no request of ours is malformed here'),
     peerLost: () => assert.fail('no peer is silent here'),
@@ -63,3 +62,16 @@ test('an own exchange that throws costs its IKE_SA, is reported, and keeps nobod
   assert.equal(session.sa.state, 'closed')
   assert.deepEqual(names(events), ['broken', 'ike-closed'])
 })
+
+for (const task of ['delete-ike', 'expire-ike'] as const) {
+  test(`an IKE_SA is leaving from the moment on that its end is planned: ${task}`, async () => {
+    const { session } = idleSession()
+    const other = Promise.withResolvers<void>()
+    const before = session.runExchange(() => other.promise)
+    assert.equal(session.isLeaving, false)
+    const end = session.runExchange(() => Promise.resolve(), task)
+    assert.equal(session.isLeaving, true)
+    other.resolve()
+    await Promise.all([before, end])
+  })
+}
