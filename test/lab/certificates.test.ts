@@ -15,6 +15,7 @@ import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
 import { Lab, type Host } from './support/network.ts'
 import { currentTimes, PkiServer } from './support/pki-server.ts'
+import { eventually } from './support/process.ts'
 
 const PEERS = ['charon', 'espalier'] as const
 type Peer = (typeof PEERS)[number]
@@ -131,17 +132,22 @@ test('tunnels by certificates, by RSASSA-PSS with revocation under strict, in tw
         await daemon.swanctl('--initiate', '--child', name, '--timeout', '60')
         for (const from of PEERS) await ping(from)
         // What was proved once is not proved again: a rekeyed IKE_SA goes on.
+        const rekeyed = espalier.events('ike-rekeyed').length
         await daemon.swanctl('--rekey', '--ike', name)
+        await eventually('the IKE_SA is rekeyed', () => (espalier.events('ike-rekeyed').length > rekeyed ? true : undefined))
         for (const from of PEERS) await ping(from)
         await daemon.swanctl('--terminate', '--ike', name, '--timeout', '60')
       })
   await t.test('revoked: refused, with the certificate in the log and AUTHENTICATION_FAILED to the peer', async () => {
     await assert.rejects(charon.swanctl('--initiate', '--child', 'revoked', '--timeout', '60'))
     assert.match(await charon.log(), /received AUTHENTICATION_FAILED notify error/)
-    const said = espalier.events('ike-failed').map(({ msg }) => msg)
-    assert.ok(
-      said.some((msg) => /certificate 'C=CH, O=lab, CN=revoked\.charon\.example' .* was revoked on/.test(msg)),
-      said.join('\n'),
+    const said = (): readonly string[] => espalier.events('ike-failed').map(({ msg }) => msg)
+    await eventually(
+      () => `that it was revoked is told of: ${said().join('\n')}`,
+      () =>
+        said().some((msg) => /certificate 'C=CH, O=lab, CN=revoked\.charon\.example' .* was revoked on/.test(msg))
+          ? true
+          : undefined,
     )
   })
   const messages = espalier.daemon.lines.join('\n')

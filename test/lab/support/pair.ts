@@ -96,7 +96,9 @@ const ADDRESS: Readonly<Record<Arrangement, typeof OUTSIDE>> = {
 const INTERFACE: Readonly<Record<Arrangement, string>> = { direct: 'wan', nat: 'lan', nats: 'lan' }
 const ECHOES = 2
 /** Seconds. What passes takes no longer, and what does not pass is waited for. */
-const HASTE = { interval: 0.02, patience: 1 }
+const HASTE = { interval: 0.2, patience: 1 }
+/** keep_alive unless told, of either. */
+const KEEPALIVE_SECONDS = 20
 /** Of TCP, that `onlyPort` does not let through. */
 const OTHER_PORT = 7778
 const SECRET = 'the gardener keeps the key'
@@ -145,6 +147,7 @@ export class Pair {
 
   async #tryOnce(what: Case, initiator: Peer, begun: number): Promise<void> {
     const name = `c${++this.#connections}`
+    const since = performance.now()
     // Espalier begins as soon as it has read that it shall, so charon has to know the connection before.
     await this.#charon.reload(this.#configuration(name, what, 'charon', initiator))
     if (what.afterStranger === true && initiator === 'espalier') await this.#strangerAt('charon')
@@ -152,17 +155,14 @@ export class Pair {
     this.#espalier.daemon.signal('SIGHUP')
     await this.#event('reloaded', begun)
     if (what.afterStranger === true && initiator === 'charon') await this.#strangerAt('espalier')
-    const initiated = initiator === 'charon' ? this.#charon.initiate('net', 20) : null
+    const initiated = initiator === 'charon' ? this.#charon.initiate('net') : null
 
     if (what.fails === true) {
       if (initiated !== null) await assert.rejects(initiated)
-      await eventually(
-        'espalier says that it failed',
-        () =>
-          ['ike-failed', 'child-failed', 'request-refused'].some((event) => this.#events(event, begun).length > 0)
-            ? true
-            : undefined,
-        15_000,
+      await eventually('espalier says that it failed', () =>
+        ['ike-failed', 'child-failed', 'request-refused'].some((event) => this.#events(event, begun).length > 0)
+          ? true
+          : undefined,
       )
       await this.#charon.swanctl('--terminate', '--ike', name).catch(() => 'there is none: it failed before')
     } else {
@@ -180,7 +180,7 @@ export class Pair {
     )
     for (const peer of PEERS) {
       await this.#empty(peer)
-      this.#lookAtWire(what, peer, await takeWire(this.hosts[peer]))
+      this.#lookAtWire(what, peer, await takeWire(this.hosts[peer]), (performance.now() - since) / 1000)
     }
   }
 
@@ -192,7 +192,7 @@ export class Pair {
       return
     }
     await this.hosts.espalier.run('swanctl', [...args, '--uri', this.#espalier.uri], this.#charon.swanctlOptions())
-    await this.#charon.waitForLog(new RegExp(`received DELETE for IKE_SA ${name}\\[`), 5_000)
+    await this.#charon.waitForLog(new RegExp(`received DELETE for IKE_SA ${name}\\[`))
   }
 
   /** What goes through the tunnel: the initiator's end and the responder's, for each IP version. */
@@ -274,7 +274,7 @@ export class Pair {
   }
 
   /** In which form everything left this peer. */
-  #lookAtWire(what: Case, peer: Peer, wire: Wire): void {
+  #lookAtWire(what: Case, peer: Peer, wire: Wire, seconds: number): void {
     const at = (kind: string): string => `${kind} from ${peer}: ${JSON.stringify(wire)}`
     const bytes = what.fails === true ? 0 : (what.inside ?? [4]).length * TRANSFER_BYTES
     const isEncapsulated = this.#isEncapsulated(what)
@@ -285,20 +285,17 @@ export class Pair {
     assert.ok(wire.ike500.packets > 0, at('IKE on port 500'))
     if (what.floats === false) assert.equal(wire.ike4500.packets, 0, at('IKE on port 4500'))
     else if (what.fails !== true) assert.ok(wire.ike4500.packets > 0, at('IKE on port 4500'))
-    assert.equal(wire.keepalives.packets, 0, at('keepalives'))
+    // One for each interval at the most: usually the case is over before the first.
+    assert.ok(wire.keepalives.packets <= Math.floor(seconds / KEEPALIVE_SECONDS), at(`keepalives in ${seconds.toFixed(1)} s`))
     // What the selectors leave out goes unprotected, and so does the word that a stranger has no port open any more.
     if (what.onlyPort === undefined && what.afterStranger !== true) assert.equal(wire.clear.packets, 0, at('anything else'))
   }
 
   async #empty(peer: Peer): Promise<void> {
-    await eventually(
-      `nothing is left at ${peer}`,
-      async () => {
-        const left = [...(await xfrmStates(this.hosts[peer])), ...(await xfrmPolicies(this.hosts[peer]))]
-        return left.length === 0 ? true : undefined
-      },
-      5_000,
-    )
+    await eventually(`nothing is left at ${peer}`, async () => {
+      const left = [...(await xfrmStates(this.hosts[peer])), ...(await xfrmPolicies(this.hosts[peer]))]
+      return left.length === 0 ? true : undefined
+    })
   }
 
   async #seen(begun: number, charonSaid: number, seen: Seen | undefined): Promise<void> {
@@ -362,6 +359,11 @@ secrets {
     // Not by espalier's codec, and cheaper than one more Node.js: bash can send datagrams.
     const bytes = strangersRequest().replaceAll(/../g, String.raw`\x$&`)
     await from.run('bash', ['-c', `printf '${bytes}' >/dev/udp/${OUTSIDE[peer][4]}/500`])
+    // charon may be about something else in another thread, and take the next request for the first.
+    const daemon = { charon: this.#charon, espalier: this.#espalier }[peer]
+    await eventually(`the stranger is half-open at ${peer}`, async () =>
+      /\b1 half-open/.test(await daemon.swanctl('--stats')) ? true : undefined,
+    )
   }
 
   #now(): number {
@@ -376,7 +378,7 @@ secrets {
   }
 
   async #event(name: string, since: number): Promise<LogLine> {
-    return await eventually(`${name} in espalier's log`, () => this.#events(name, since)[0], 20_000)
+    return await eventually(`${name} in espalier's log`, () => this.#events(name, since)[0])
   }
 
   /** After a case that failed, so that it spoils no other. */
