@@ -16,11 +16,11 @@ const TIMEOUTS_MAX = 2
 const TWINS_END_WITHIN: Milliseconds = 15 * MINUTE
 
 export class StepChecks {
-  readonly #plan: Plan
+  readonly #plan: Pick<Plan, 'world'>
   /** Since when an IKE_SA there, or the one that took its place, has had two CHILD_SAs with the same traffic. */
   readonly #twins = new Map<SimulatedNode, Milliseconds>()
 
-  constructor(plan: Plan) {
+  constructor(plan: Pick<Plan, 'world'>) {
     this.#plan = plan
   }
 
@@ -77,7 +77,7 @@ function isThere({ state, expiry }: ChildSa): boolean {
 }
 
 /** Nothing is under way and nothing is wrong with the wires. */
-export function checkRest({ nodes }: Plan): void {
+export function checkRest({ nodes }: Pick<Plan, 'nodes'>): void {
   checkKernelsAgree(nodes)
   for (const node of nodes) {
     checkOwners(node)

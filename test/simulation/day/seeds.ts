@@ -1,6 +1,7 @@
-/** Plays days, one seed after another. */
+/** Plays days, or harsh quarters of an hour, one seed after another. */
 import { play, type World } from '../world.ts'
 import { day } from './day.ts'
+import { harsh } from './harsh.ts'
 
 export interface Played {
   readonly seed: string
@@ -10,12 +11,20 @@ export interface Played {
   readonly steps: number
 }
 
-/** Null when all that must hold held, else what did not, with the end of the story and how to see it again. */
-export async function playDay(seed: string, hours: number): Promise<Played> {
+export function playDay(seed: string, hours: number): Promise<Played> {
+  return playFrom(seed, (world) => day(world, hours))
+}
+
+export function playHarsh(seed: string): Promise<Played> {
+  return playFrom(seed, harsh)
+}
+
+/** What does not hold is told with the end of the story and how to see it again. */
+async function playFrom(seed: string, plan: (world: World) => Promise<void>): Promise<Played> {
   let steps = 0
   const body = (world: World): Promise<void> => {
     world.checks.push(() => void steps++)
-    return day(world, hours)
+    return plan(world)
   }
   try {
     await play(seed, body, { isLong: true, remembers: false })
