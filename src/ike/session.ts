@@ -205,7 +205,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
   elder: Session | null = null
   /** How it came to be where it is (redirection.ts). */
   redirections: Redirections = NOT_REDIRECTED
-  /** Another IKE_SA with the peer, for which this one goes when it is 'superseded' (uniqueness.ts). */
+  /** Another IKE_SA with the peer, for which this one goes when it is 'superseded', unless that is lost by then (uniqueness.ts). */
   yields: Yield | null = null
   /** It is made from the beginning to replace another, which may not be gone. */
   isRenewal = false
@@ -370,8 +370,7 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** It stands and is about to go: it is to be deleted when what is under way is over, or goes for another one. */
   get isLeaving(): boolean {
     const isToGo = (task: Task | null): boolean => task === 'delete-ike' || task === 'expire-ike'
-    const to = this.yields?.to.last.sa.state
-    return to === 'established' || isToGo(this.#runningTask) || this.#tasks.some(({ task }) => isToGo(task))
+    return this.yields !== null || isToGo(this.#runningTask) || this.#tasks.some(({ task }) => isToGo(task))
   }
 
   /** The CHILD_SAs that somebody waits for: the one that is being made, and those that come after it. */
@@ -530,10 +529,10 @@ export class Session implements DeadlineOwner, WireDeadlines {
     const halfMade = this.halfMade
     this.setHalfMade([])
     for (const half of halfMade) void half.abandon()
-    const superseded = this.deadlines.superseded?.at
-    if (this.yields?.isTie === true && superseded !== undefined) {
+    if (this.yields?.isTie === true) {
       successor.yields = this.yields
-      successor.setDeadline('superseded', superseded)
+      const superseded = this.deadlines.superseded?.at
+      if (superseded !== undefined) successor.setDeadline('superseded', superseded)
     }
     env.report({ event: 'ike-rekeyed', old: sa, sa: successor.sa })
     this.successor = successor

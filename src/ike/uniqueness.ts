@@ -99,11 +99,10 @@ function replace(session: Session, old: Session): void {
 /** Its time is over: it goes, unless it is the one that is left. */
 export function deleteSuperseded(session: Session): void {
   const { yields } = session
-  session.yields = null
   // After a change of programs it is not known which one it goes for.
   const to = yields === null ? session.twins[0] : left(session, yields)
-  if (to?.sa.state !== 'established') return
-  if (yields?.isTie === true) void goFor(session, to)
+  if (to?.sa.state !== 'established') session.yields = null
+  else if (yields?.isTie === true) void goFor(session, to)
   else giveWay(session, to)
 }
 
@@ -118,7 +117,10 @@ async function goFor(session: Session, other: Session): Promise<void> {
   const { sa } = session
   await other.runExchange(probe)
   const to = other.last
-  if (to.sa.state !== 'established') return
+  if (to.sa.state !== 'established') {
+    session.last.yields = null
+    return
+  }
   const children = sa.children.filter(
     (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
   )
@@ -133,6 +135,7 @@ async function goFor(session: Session, other: Session): Promise<void> {
 function giveWay(session: Session, other: Session): void {
   void session.runExchange(async (current) => {
     if (other.last.sa.state === 'established') await deleteIkeSa(current, 'deleted-by-us')
+    else current.yields = null
   }, 'expire-ike')
 }
 

@@ -801,6 +801,27 @@ scenario('an IKE_SA is terminated while it is being deleted in order to be made 
   assert.deepEqual([client.sessions(), gateway.sessions()], [[], []])
 })
 
+scenarioOverSeeds(
+  'of two that were begun at once the one that stays is reauthenticated while it is asked whether it does: the other one goes all the same',
+  8,
+  async (world) => {
+    const settings = { makeBeforeBreak: true }
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT] }, { settings })
+    const client = addClient(world, {}, { settings })
+    const nodes = [client, gateway]
+    await world.outcome(Promise.all(nodes.map((node) => node.gateway.initiate('home', 'net'))))
+    const owner = nodes.find((node) => node.sessions().some(({ sa, yields }) => yields !== null && sa.role === 'initiator'))!
+    const stays = owner.sessions().find(({ yields }) => yields === null)!
+    const heal = losing(world, owner, (summary) => summary.startsWith('INFORMATIONAL request'))
+    await world.until(() => stays.tasks.running === 'probe', 'the other one is about to go')
+    reauthenticate(stays)
+    await world.pass(SECOND)
+    heal()
+    await world.pass(2 * MINUTE)
+    await assertOne(world, { client, gateway })
+  },
+)
+
 scenario('what is initiated while the IKE_SA waits to be deleted is made in another one', async (world) => {
   const { client, gateway } = await tunnel(world)
   const heal = losing(world, client, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
