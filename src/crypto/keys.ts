@@ -139,8 +139,9 @@ export interface ChildKeys {
 
 /**
  * KEYMAT = prf+(SK_d, [SK(0) |] Ni | Nr [| SK(1) | ... | SK(n)]), SK(0) being g^ir (new), cut into the initiator's
- * encryption and integrity keys, then the responder's (RFC 7296 2.17, RFC 9370 2.2.4). `sharedSecret` is null without a key exchange of its own. Nonces and roles are those of
- * the exchange that makes the CHILD_SA: IKE_AUTH uses the nonces of IKE_SA_INIT.
+ * encryption and integrity keys, then the responder's (RFC 7296 2.17, RFC 9370 2.2.4). `sharedSecret` is null without a key
+ * exchange of its own. Nonces and roles are those of the exchange that makes the CHILD_SA: IKE_AUTH uses the nonces of
+ * IKE_SA_INIT.
  */
 export function deriveChildKeys(values: {
   readonly prf: number

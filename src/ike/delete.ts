@@ -44,10 +44,8 @@ export async function respondInformational(
       return { payloads: [], closes: sa.state === 'rekeyed' ? 'rekeyed' : 'deleted-by-peer' }
     }
     if (payload.protocol !== ProtocolId.ESP) continue
-    for (const spi of payload.spis) {
-      const child = sa.children.find(
-        ({ outboundSpi, state }) => spi.length === 4 && outboundSpi === new Reader(spi).u32() && state !== 'deleted',
-      )
+    for (const spi of payload.spis.map(espSpi)) {
+      const child = sa.children.find(({ outboundSpi, state }) => outboundSpi === spi && state !== 'deleted')
       if (child === undefined) {
         noteEarlyDelete(session, spi)
         continue
@@ -74,9 +72,14 @@ export async function respondInformational(
  * The peer deletes a CHILD_SA that we do not know. Perhaps it has just made it, at our request, and its answer has not
  * come to us: requests of the two sides do not wait for each other. Then there is one that is over when it begins.
  */
-function noteEarlyDelete({ childRequest }: Session, spi: Uint8Array): void {
-  if (childRequest === null || spi.length !== 4 || childRequest.deletedEarly.size >= DELETED_EARLY_MAX) return
-  childRequest.deletedEarly.add(new Reader(spi).u32())
+function noteEarlyDelete({ childRequest }: Session, spi: number | null): void {
+  if (childRequest === null || spi === null || childRequest.deletedEarly.size >= DELETED_EARLY_MAX) return
+  childRequest.deletedEarly.add(spi)
+}
+
+/** Null for what is no SPI of ESP. */
+function espSpi(bytes: Uint8Array): number | null {
+  return bytes.length === 4 ? new Reader(bytes).u32() : null
 }
 
 /**
