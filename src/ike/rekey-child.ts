@@ -146,7 +146,8 @@ export function childToRekey(session: Session, request: readonly Payload[]): Chi
       `the peer wants to rekey a CHILD_SA that we do not have: SPI ${toHex(rekey.spi)}`,
       NotifyType.CHILD_SA_NOT_FOUND,
       undefined,
-      rekey.spi.slice(),
+      // One of anything else has no place in our answer, which is about ESP.
+      isEsp ? rekey.spi.slice() : undefined,
     )
   }
   if (!mayBeReplaced(session, child))

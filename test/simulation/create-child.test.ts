@@ -155,6 +155,23 @@ scenario('a rekey of a CHILD_SA that we do not have: CHILD_SA_NOT_FOUND, with it
   assert.equal(gateway.session.sa.children.at(-1)?.outboundSpi, 0xcafe_0002)
 })
 
+scenario('a rekey of what is no CHILD_SA of ESP: CHILD_SA_NOT_FOUND, and nothing else changes', async (world) => {
+  const { gateway, peer } = await established(world)
+  for (const [messageId, protocol, spi] of [
+    [2, ProtocolId.IKE, new Uint8Array(8)],
+    [3, ProtocolId.AH, spiOf(FIRST_SPI)],
+    [4, ProtocolId.NONE, new Uint8Array()],
+    [5, ProtocolId.ESP, new Uint8Array()],
+    [6, 77, new Uint8Array(3)],
+    [7, 77, new Uint8Array(255)],
+  ] as const) {
+    const rekey: Payload = { kind: 'Notify', protocol, spi, notifyType: NotifyType.REKEY_SA, data: new Uint8Array() }
+    const said = await refusal(peer, messageId, [rekey, ...peer.childOffer(0xcafe_0002), NONCE])
+    assert.equal(said?.notifyType, NotifyType.CHILD_SA_NOT_FOUND, `protocol ${protocol}`)
+  }
+  assert.deepEqual([gateway.session.sa.children.length, gateway.session.sa.state], [1, 'established'])
+})
+
 scenario('anything about a CHILD_SA while we rekey the IKE_SA: TEMPORARY_FAILURE', async (world) => {
   const { gateway, peer } = await established(world)
   void gateway.session.runExchange(rekeyIkeSa, 'rekey-ike')
