@@ -270,8 +270,8 @@ export async function respondAuth(session: Session, request: Received): Promise<
   const { sa, opening } = session
   assert(opening !== null && sa.suite !== null, 'IKE_SA_INIT comes before IKE_AUTH')
   rejectUnknownCritical(request)
-  requireAllIntermediate(opening)
   heedRefusal(request)
+  requireAllIntermediate(opening)
   const isFirst = session.responding === null
   const state = (session.responding ??= beginResponding(session, request))
   const { peer, first } = state

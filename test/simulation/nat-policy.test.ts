@@ -147,6 +147,17 @@ scenario(
   },
 )
 
+scenario('nat = refuse at an initiator that has agreed on additional key exchanges: they do not take place', async (world) => {
+  const ikeProposals = ['aes128gcm16-prfsha256-curve25519-ke1_mlkem512']
+  const gateway = addCloudGateway(world, { ikeProposals })
+  const client = addClient(world, { ikeProposals, nat: 'refuse' })
+  await assert.rejects(world.outcome(client.gateway.initiate('home', 'net')), REFUSED)
+  await world.pass(SECOND)
+  assert.match(whyFailed(gateway), TOLD)
+  assert.equal(world.countSent('IKE_INTERMEDIATE'), 0)
+  assertNothing(client, gateway)
+})
+
 scenario(
   'edge case 60: nat = refuse at a responder: the same, and where it is behind the NAT the remedy is told',
   async (world) => {
