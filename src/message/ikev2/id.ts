@@ -14,6 +14,7 @@
 import { assert } from '../../base/assert.ts'
 import { Writer, type Reader } from '../../base/bytes.ts'
 import { IdType } from '../../iana/ikev2.ts'
+import { MAX_ID_LENGTH } from './limits.ts'
 import { MalformedMessage } from './malformed.ts'
 import { checkFits, putU8 } from './put.ts'
 
@@ -22,7 +23,7 @@ export type IdKind = 'IDi' | 'IDr'
 export interface IdPayload<Kind extends IdKind = IdKind> {
   readonly kind: Kind
   readonly idType: number
-  /** 4 bytes for ID_IPV4_ADDR, 16 for ID_IPV6_ADDR, otherwise any number, none included. */
+  /** 4 bytes for ID_IPV4_ADDR, 16 for ID_IPV6_ADDR, otherwise any number up to our limit, none included. */
   readonly data: Uint8Array
   /** The 24 bits of RESERVED, only there when a peer sent something else than zero. */
   readonly reserved?: number
@@ -46,7 +47,7 @@ export function restOfIdPayload(payload: IdPayload): Uint8Array {
 }
 
 export function writeId(writer: Writer, payload: IdPayload): void {
-  assert(problemWithId(payload.idType, payload.data) === null, 'an identification that is an address has its length')
+  assert(problemWithId(payload.idType, payload.data) === null, 'an identification has the length of its type')
   putU8(writer, payload.idType, 'ID type')
   const reserved = payload.reserved ?? 0
   checkFits(reserved, 0xff_ffff, 'reserved bits')
@@ -59,5 +60,6 @@ export function writeId(writer: Writer, payload: IdPayload): void {
 function problemWithId(idType: number, data: Uint8Array): string | null {
   if (idType === IdType.ID_IPV4_ADDR && data.length !== 4) return `an IPv4 address of ${data.length} bytes`
   if (idType === IdType.ID_IPV6_ADDR && data.length !== 16) return `an IPv6 address of ${data.length} bytes`
+  if (data.length > MAX_ID_LENGTH) return `an identity of ${data.length} bytes, more than ${MAX_ID_LENGTH}`
   return null
 }

@@ -28,6 +28,8 @@ export const MAX_PAYLOADS = 128
 export const MAX_PROPOSALS = 128
 /** Transforms in all proposals of an SA payload: choosing walks them once per configured proposal. */
 export const MAX_TRANSFORMS = 1024
+/** Bytes of an identity: a distinguished name has some hundreds. It is kept as long as its IKE_SA, and ours may be what the peer asks for. */
+export const MAX_ID_LENGTH = 4096
 /** Attributes of a transform: one is defined (Key Length), the rest only make the transform unacceptable. */
 export const MAX_TRANSFORM_ATTRIBUTES = 8
 /** Attributes in a CP payload: gateways announce a route per INTERNAL_IP4_SUBNET, some of them hundreds. */

@@ -45,8 +45,13 @@ test('an address that is no address', () => {
   assertBodyMalformed(IDR, '05 000000 c0000201', 'IDr', 4, /IPv6 address of 4 bytes/)
 })
 
+test('an identity that nobody has', () => {
+  sameBothWays(IDI, `0b 000000 ${'07'.repeat(4096)}`, { kind: 'IDi', idType: 11, data: new Uint8Array(4096).fill(7) })
+  assertBodyMalformed(IDI, `0b 000000 ${'07'.repeat(4097)}`, 'IDi', 4, /an identity of 4097 bytes, more than 4096/)
+})
+
 test('our own mistakes are not written', () => {
-  assertRefusesToWrite({ kind: 'IDi', idType: 1, data: new Uint8Array(16) }, /has its length/)
+  assertRefusesToWrite({ kind: 'IDi', idType: 1, data: new Uint8Array(16) }, /has the length of its type/)
   assertRefusesToWrite({ kind: 'IDr', idType: 256, data: new Uint8Array(1) }, /ID type 256/)
   assertRefusesToWrite({ kind: 'IDr', idType: 2, data: new Uint8Array(1), reserved: 0x100_0000 }, /reserved bits/)
 })
