@@ -29,8 +29,8 @@ export function reauthenticate(session: Session): void {
   if (session.wanted.length > 0)
     return void session.runExchange((current) => Promise.resolve(reauthenticate(current)), 'reauth-ike')
   const children = sa.children.filter(isStanding)
-  // strongSwan: while something changes it is not clear what there is to make anew; nor whether there is anything, in one that goes for another.
-  const isChanging = session.opening !== null || session.yields !== null || children.some(({ state }) => state !== 'installed')
+  // strongSwan: while something changes it is not clear what there is to make anew; nor whether there is anything, in one that is about to go.
+  const isChanging = session.opening !== null || session.isLeaving || children.some(({ state }) => state !== 'installed')
   if (sa.state !== 'established' || isChanging) return postpone(session, 'busy', retryDelay(env.entropy))
   if (children.length === 0) return fail(session, 'childless', null)
   session.isReauthenticating = true

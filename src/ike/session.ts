@@ -369,8 +369,8 @@ export class Session implements DeadlineOwner, WireDeadlines {
 
   /** It stands and is about to go: it is to be deleted when what is under way is over, or goes for another one. */
   get isLeaving(): boolean {
-    const isToGo = (task: Task | null): boolean => task === 'delete-ike' || task === 'expire-ike'
-    return this.yields !== null || isToGo(this.#runningTask) || this.#tasks.some(({ task }) => isToGo(task))
+    const isToGo = this.#runningTask === 'delete-ike' || this.#tasks.some(({ task }) => task === 'delete-ike')
+    return isToGo || this.yields !== null
   }
 
   /** The CHILD_SAs that somebody waits for: the one that is being made, and those that come after it. */

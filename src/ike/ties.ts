@@ -37,9 +37,9 @@ export function settleTies(session: Session, asked: Milliseconds): void {
 }
 
 /** Whether we have brought up the other one ourselves since `asked`, from another cause; of that the peer can know nothing. */
-function isSecond({ sa, yields }: Session, { sa: other }: Session, asked: Milliseconds): boolean {
+function isSecond({ sa, isLeaving }: Session, { sa: other }: Session, asked: Milliseconds): boolean {
   return (
-    yields === null &&
+    !isLeaving &&
     other.originalRole === 'initiator' &&
     other.begun !== null &&
     other.begun >= asked &&
@@ -65,7 +65,7 @@ export function isTie(ours: Session, theirs: Session, earlier: Session, asked: M
 export function settleTie(ours: Session, theirs: Session): void {
   const isOurs = firstSpiOf(ours) < firstSpiOf(theirs)
   const [going, to] = isOurs ? [ours, theirs] : [theirs, ours]
-  if (going.yields === null) goesFor(going, to, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
+  if (!going.isLeaving) goesFor(going, to, isOurs ? OWN_TIE_TIME : PEERS_TIE_TIME)
 }
 
 function goesFor(going: Session, to: Session, patience: Milliseconds): void {

@@ -109,7 +109,7 @@ export function deleteSuperseded(session: Session): void {
 /** Of two that were begun at once, the other may have been reauthenticated, or be gone for a third. */
 function left(session: Session, { to: { last }, isTie }: Yield): Session | undefined {
   if (last.sa.state === 'established' || !isTie) return last
-  return session.twins.find((twin) => twin.yields === null && isOfSamePolicy(twin, session))
+  return session.twins.find((twin) => !twin.isLeaving && isOfSamePolicy(twin, session))
 }
 
 /** If the peer has the other one; what that does not have is made there before. */

@@ -724,6 +724,19 @@ scenario(
   },
 )
 
+scenario('an IKE_SA is rekeyed when its time is over: it is not about to go, and nothing is begun beside it', async (world) => {
+  const { client, gateway } = await tunnel(world)
+  const heal = losing(world, gateway, (summary) => summary.startsWith('CREATE_CHILD_SA'))
+  const rekeyed = standing(client).runExchange(rekeyIkeSa, 'rekey-ike')
+  await endLife(standing(client))
+  const asked = client.gateway.control.initiate({ ike: 'home', child: 'net' }, { patience: 'for-ever', limits: false }, () => {})
+  assert.match((await world.failure(asked)).message, /^it is up already/)
+  heal()
+  await world.outcome(rekeyed)
+  await world.pass(MINUTE)
+  await assertOne(world, { client, gateway })
+})
+
 for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],

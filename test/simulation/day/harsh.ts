@@ -47,7 +47,7 @@ class Harsh {
     this.#world = world
     const dice = world.entropyFor('harsh')
     this.#dice = dice
-    this.#networks = NETWORKS.slice(0, 1 + dice.below(2))
+    this.#networks = NETWORKS.slice(0, dice.chance(0.25) ? 1 : 2)
     const connection: ConnectionWords = {
       unique: (['no', 'replace', 'keep'] as const)[dice.below(3)]!,
       keyingTries: 0,
@@ -96,10 +96,10 @@ class Harsh {
     const loss = dice.fraction() * 0.35
     for (const { link } of this.#nodes)
       Object.assign(link, { loss, latency: 1 + dice.below(60), jitter: dice.below(60), duplication: dice.fraction() * 0.1 })
-    const acts = 1 + dice.below(8)
+    const acts = 4 + dice.below(9)
     for (let i = 0; i < acts; i++) {
       await this.#act(this.#nodes[dice.below(2)]!)
-      await world.pass(dice.chance(0.5) ? dice.below(3000) : dice.below(60) * SECOND)
+      await world.pass(dice.chance(0.6) ? dice.below(3000) : dice.below(60) * SECOND)
     }
     for (const { link } of this.#nodes) Object.assign(link, { loss: 0, duplication: 0, jitter: 0 })
     await world.pass(REST)
