@@ -13,15 +13,7 @@ import { Charon } from './support/charon.ts'
 import { Espalier } from './support/espalier.ts'
 import type { Host } from './support/network.ts'
 import { eventually } from './support/process.ts'
-import {
-  assertKernelEmpty,
-  clientConfiguration,
-  GATEWAY,
-  gatewayConfiguration,
-  OFFICE,
-  pingBothWays,
-  scene,
-} from './support/scene.ts'
+import { becomesEmpty, clientConfiguration, GATEWAY, gatewayConfiguration, OFFICE, pingBothWays, scene } from './support/scene.ts'
 import { startStream } from './support/stream.ts'
 import { xfrmPolicies, xfrmStates, type XfrmState } from './support/xfrm.ts'
 
@@ -190,13 +182,7 @@ for (const [clientKind, gatewayKind] of [
     }
 
     await here.swanctl('--terminate', '--ike', 'gateway')
-    for (const host of [gateway, client.host])
-      await eventually(
-        `nothing on ${host.name}`,
-        async () => ((await xfrmStates(host)).length === 0 ? true : undefined),
-        PATIENCE_MS,
-      )
-    for (const host of [gateway, client.host]) await assertKernelEmpty(host)
+    for (const host of [gateway, client.host]) await becomesEmpty(host, PATIENCE_MS)
     assert.ok(there.host === gateway)
   })
 }

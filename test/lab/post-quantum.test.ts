@@ -13,7 +13,7 @@ import { comesTo, listedSas, type Peer } from './support/listed.ts'
 import type { Host } from './support/network.ts'
 import { eventually } from './support/process.ts'
 import { FLOATS_AT_INTERMEDIATE, watchOpening } from './support/opening.ts'
-import { assertKernelEmpty, clientConfiguration, GATEWAY, gatewayConfiguration, OFFICE, scene } from './support/scene.ts'
+import { becomesEmpty, clientConfiguration, GATEWAY, gatewayConfiguration, OFFICE, scene } from './support/scene.ts'
 import { withoutStrongswan6 } from './support/strongswan.ts'
 import { xfrmStates } from './support/xfrm.ts'
 
@@ -95,10 +95,7 @@ for (const client of ['espalier', 'charon'] as const)
 
       await initiator.swanctl('--terminate', '--ike', 'gateway', '--timeout', '100')
       for (const peer of peers) await comesTo(peer, 0, 0)
-      for (const host of [a.host, gateway]) {
-        await eventually(`no state on ${host.name}`, async () => ((await xfrmStates(host)).length === 0 ? true : undefined))
-        await assertKernelEmpty(host)
-      }
+      for (const host of [a.host, gateway]) await becomesEmpty(host)
       const complaints = [...complaintsOfEspalier(espalier.daemon.lines), ...complaintsOfCharon(await charon.log())]
       assert.deepEqual(unexplained(explain(complaints, EXPLAINED)), [])
     },

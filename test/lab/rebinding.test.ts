@@ -149,7 +149,10 @@ async function rebind(t: TestContext, { gateway, router, inside: [client] }: Sce
   // What was replaced a while ago may have gone meanwhile; nothing is new where nobody rekeyed.
   const known = new Set(before.map(({ spi }) => spi))
   if (how.first === 'ESP')
-    assert.ok(after.length >= 2 && after.every(({ spi }) => known.has(spi)), 'the states are those of before')
+    assert.ok(
+      after.length >= 2 && after.every(({ spi }) => known.has(spi)),
+      `the states are those of before, ${[...known].join(' ')}:\n${after.map(({ text }) => text).join('\n')}`,
+    )
   for (const { direction, templates } of await xfrmPolicies(gateway)) {
     const [template] = templates
     assert.equal(direction === 'out' ? template?.destination : template?.source, address)

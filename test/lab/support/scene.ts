@@ -12,6 +12,7 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 
 import { type Host, Lab, type Router } from './network.ts'
+import { eventually } from './process.ts'
 import { transferBothWays } from './transfer.ts'
 import { xfrmPolicies, xfrmStates } from './xfrm.ts'
 
@@ -158,6 +159,18 @@ export async function pingBothWays(client: Client, gateway: Host): Promise<void>
 export async function carryBothWays(client: Client, gateway: Host): Promise<void> {
   await pingBothWays(client, gateway)
   await transferBothWays({ from: client.host, source: client.home, to: gateway, destination: OFFICE })
+}
+
+/**
+ * Waits until nothing is left in this host's kernel: of a daemon that goes on, which takes out one thing after the other
+ * when its peer says that it leaves.
+ */
+export async function becomesEmpty(host: Host, timeoutMs?: number): Promise<void> {
+  const isEmpty = async (): Promise<true | undefined> =>
+    (await xfrmStates(host)).length + (await xfrmPolicies(host)).length === 0 ? true : undefined
+  // Then it is said what there is.
+  await eventually('', isEmpty, timeoutMs).catch(() => undefined)
+  await assertKernelEmpty(host)
 }
 
 /** Nothing of ours, or of anybody's, is left in this host's kernel. */
