@@ -15,7 +15,7 @@ import {
   type Limit,
 } from '../ike/connection.ts'
 import { defaultProposals, parseProposals } from '../negotiate/proposals.ts'
-import { parseSelectorTemplate } from '../negotiate/selectors.ts'
+import { parseSelectorTemplate, SELECTORS_MAX, type SelectorTemplate } from '../negotiate/selectors.ts'
 import type { Values } from './section-values.ts'
 import {
   parseAction,
@@ -45,8 +45,8 @@ export function readChild(values: Values, settings: IkeSettings, remoteAddresses
     name: values.name,
     proposals: values.readItems('esp_proposals', (items) => parseProposals(items, 'esp'), defaultProposals('esp')),
     mode,
-    localSelectors: values.readList('local_ts', parseSelectorTemplate, DEFAULT_CHILD.localSelectors),
-    remoteSelectors: values.readList('remote_ts', parseSelectorTemplate, DEFAULT_CHILD.remoteSelectors),
+    localSelectors: readSelectors(values, 'local_ts', mode, DEFAULT_CHILD.localSelectors),
+    remoteSelectors: readSelectors(values, 'remote_ts', mode, DEFAULT_CHILD.remoteSelectors),
     startAction: readStartAction(values, mode, remoteAddresses),
     dpdAction: action('dpd_action'),
     closeAction: action('close_action'),
@@ -97,6 +97,19 @@ function readMode(values: Values): ChildConnection['mode'] {
   if (mode === 'tunnel' || mode === 'transport' || mode === 'pass' || mode === 'drop') return mode
   values.refuse('mode', `mode = ${mode} is not supported yet, only tunnel, transport, pass and drop are`)
   return 'tunnel'
+}
+
+/** Those of a pass or drop policy are told to nobody. */
+function readSelectors(
+  values: Values,
+  key: 'local_ts' | 'remote_ts',
+  mode: ChildConnection['mode'],
+  fallback: readonly SelectorTemplate[],
+): readonly SelectorTemplate[] {
+  const selectors = values.readList(key, parseSelectorTemplate, fallback)
+  if ((mode === 'tunnel' || mode === 'transport') && selectors.length > SELECTORS_MAX)
+    values.refuse(key, `${key} has ${selectors.length} traffic selectors, more than the ${SELECTORS_MAX} that can be negotiated`)
+  return selectors
 }
 
 /** A trap that cannot be set does not hold traffic back, so the warning says so. */

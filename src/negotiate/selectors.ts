@@ -58,7 +58,7 @@ function rangeOf(address: IpAddress): IpRange {
 }
 
 /** A TS payload has no more: their number has 8 bits (RFC 7296 3.13). */
-const SELECTORS_MAX = 255
+export const SELECTORS_MAX = 255
 
 /**
  * What a responder answers (RFC 7296 2.9): the intersections of what is configured with what was offered, in the

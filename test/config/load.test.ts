@@ -375,6 +375,11 @@ describe('errors', () => {
       child(' local_ts = 10.0.0.0/8, 10.0.0.0/8[tcpp]'),
       /:5: connections\.c\.children\.net\.local_ts: 'tcpp' is no IP protocol/,
     ],
+    [
+      'remote_ts of a child that is negotiated',
+      child(` remote_ts = ${Array.from({ length: 256 }, (_, i) => `10.0.0.${i}`).join(', ')}`),
+      /:5: connections\.c\.children\.net\.remote_ts: remote_ts has 256 traffic selectors, more than the 255/,
+    ],
     ['remote_ts', child(' remote_ts = moon'), /:5: connections\.c\.children\.net\.remote_ts: 'moon' is no address/],
     ['mode', child(' mode = tunel'), /:5: connections\.c\.children\.net\.mode: expected tunnel, transport, .*not 'tunel'$/],
     [
