@@ -86,10 +86,23 @@ export async function makeAnew(session: Session, children: readonly ChildSa[], b
       others.map((child) => addChild(renewed, child.connection, sameTrafficElsewhere(child, sa), session).catch(told)),
     )
     const left = staying(renewed).last
-    return left.sa.state === 'established' ? left : null
+    // The peer may have made others in the old one meanwhile.
+    await makeMissing(session.last, left)
+    return left.last.sa.state === 'established' ? left.last : null
   } catch (error) {
     return told(error)
   }
+}
+
+/** What an IKE_SA that is to go has, and the other one has not, is made there. */
+export async function makeMissing(session: Session, other: Session): Promise<void> {
+  const { sa } = session
+  const isMissing = (child: ChildSa): boolean =>
+    isStanding(child) && !other.sa.children.some(({ traffic }) => traffic === child.traffic)
+  const children = sa.children.filter(isMissing)
+  await Promise.all(
+    children.map((child) => addChild(other, child.connection, sameTrafficElsewhere(child, sa), session).catch(told)),
+  )
 }
 
 function postpone(session: Session, why: Reason, retryIn: Milliseconds): void {

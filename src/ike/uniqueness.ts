@@ -17,14 +17,12 @@ import { assert } from '../base/assert.ts'
 import { SECOND, type Milliseconds } from '../base/time.ts'
 import { NotifyType } from '../iana/ikev2.ts'
 import { followInitialContact } from './actions.ts'
-import { sameTrafficElsewhere } from './asked-traffic.ts'
 import { firstRounds, type Connection } from './connection.ts'
-import { addChild } from './create-child.ts'
 import { deleteIkeSa } from './delete.ts'
-import { ExchangeFailure, told } from './failure.ts'
+import { ExchangeFailure } from './failure.ts'
 import { probe } from './liveness.ts'
+import { makeMissing } from './reauthenticate.ts'
 import { isSamePolicy } from './same-policy.ts'
-import { isStanding } from './sa.ts'
 import type { Session, Yield } from './session.ts'
 import { isTie, settleTie, supersede } from './ties.ts'
 
@@ -114,17 +112,13 @@ function left(session: Session, { to: { last }, isTie }: Yield): Session | undef
 
 /** If the peer has the other one; what that does not have is made there before. */
 async function goFor(session: Session, other: Session): Promise<void> {
-  const { sa } = session
   await other.runExchange(probe)
   const to = other.last
   if (to.sa.state !== 'established') {
     session.last.yields = null
     return
   }
-  const children = sa.children.filter(
-    (child) => isStanding(child) && !to.sa.children.some(({ traffic }) => traffic === child.traffic),
-  )
-  await Promise.all(children.map((child) => addChild(to, child.connection, sameTrafficElsewhere(child, sa)).catch(told)))
+  await makeMissing(session, to)
   giveWay(session.last, to)
 }
 

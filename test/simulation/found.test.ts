@@ -737,6 +737,22 @@ scenario('an IKE_SA is rekeyed when its time is over: it is not about to go, and
   await assertOne(world, { client, gateway })
 })
 
+scenario(
+  'the peer makes another CHILD_SA in an IKE_SA that is being made anew: it is made in the new one, too',
+  async (world) => {
+    const gateway = addGateway(world, { children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN }, { settings: { makeBeforeBreak: true } })
+    const old = await world.initiate(client)
+    const heal = losing(world, client, (summary) => summary === 'IKE_SA_INIT request 0')
+    reauthenticate(old)
+    await world.outcome(addChild(standing(gateway), standing(gateway).sa.connection!.children[1]!))
+    heal()
+    await world.pass(MINUTE)
+    assert.notEqual(standing(client), old)
+    for (const node of [client, gateway]) assert.deepEqual(namesOf(node), ['net', 'lab'])
+  },
+)
+
 for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],
