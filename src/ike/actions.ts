@@ -135,9 +135,9 @@ async function endWithActions(
   else void reestablish(session, first, further).then(heir.resolve)
 }
 
-/** What was made in the one that is lost may be made in this one, which is there to stay. */
-function takesOn({ sa, isLeaving }: Session, lost: Session): boolean {
-  const isThere = sa.state !== 'closed' && !isLeaving
+/** What was made in the one that is lost may be made in this one, which is there to stay, or was to go for that. */
+function takesOn({ sa, isLeaving, yields }: Session, lost: Session): boolean {
+  const isThere = sa.state !== 'closed' && (!isLeaving || yields?.to.last === lost)
   return isThere && sa.connection !== null && sa.connection.name === lost.sa.connection?.name
 }
 

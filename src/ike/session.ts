@@ -58,6 +58,8 @@ export interface SessionKeeper {
   peerLost(session: Session): Promise<void>
   /** Other IKE_SAs that stand, between our identity in this one and that of a peer, over the same IP version. */
   twinsOf(session: Session, remoteId: Identity): readonly Session[]
+  /** Others of its connection, whatever their state. */
+  siblingsOf(session: Session): readonly Session[]
   /** Does what is wanted of MOBIKE (mobike.ts): an own exchange. */
   runMobike(session: Session): Promise<void>
   /** Its peer says that a request of ours was malformed: closes it (actions.ts). */
@@ -481,6 +483,11 @@ export class Session implements DeadlineOwner, WireDeadlines {
   /** The same, before the peer has said who it is. */
   twinsWith(remoteId: Identity): readonly Session[] {
     return this.#keeper.twinsOf(this, remoteId)
+  }
+
+  /** Others of its connection, whatever their state. */
+  get siblings(): readonly Session[] {
+    return this.#keeper.siblingsOf(this)
   }
 
   /** From now on `successor` is the IKE_SA: it gets the CHILD_SAs and what waits to be done (RFC 7296 2.8). */

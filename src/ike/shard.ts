@@ -541,6 +541,12 @@ export class Shard implements SessionKeeper, Host {
   }
 
   /** Part of SessionKeeper. */
+  siblingsOf(session: Session): readonly Session[] {
+    const { connection } = session.sa
+    return connection === null ? [] : this.sessionsOf(connection.name).filter((other) => other !== session)
+  }
+
+  /** Part of SessionKeeper. */
   childAdopted(session: Session, child: ChildSa): void {
     this.#byChildSpi.set(child.inboundSpi, { session, child })
     this.#health.handleChange()

@@ -36,7 +36,9 @@ export function isInitialContact(session: Session): boolean {
   // One that renews another: the peer may be renewing it too, and would have to forget what it made.
   if (session.isRenewal || connection.unique === 'never') return false
   const id = exactRemoteId(connection)
-  return id !== null && session.twinsWith(id).length === 0
+  // Of one that has as good as begun the peer may have more by now than we do.
+  const isBegun = ({ sa }: Session): boolean => sa.role === 'initiator' && sa.state === 'connecting' && sa.keys !== null
+  return id !== null && session.twinsWith(id).length === 0 && !session.siblings.some(isBegun)
 }
 
 /** Whom a connection is with, if it is with nobody else. */

@@ -26,6 +26,7 @@ function idleSession(): { session: Session; events: IkeEvent[] } {
     foundMalformed: () => assert.fail('no request of ours is malformed here'),
     peerLost: () => assert.fail('no peer is silent here'),
     twinsOf: () => [],
+    siblingsOf: () => [],
     runMobike: () => assert.fail('there is no MOBIKE here'),
     wayFound: () => assert.fail('there is one way here'),
     heard: () => null,

@@ -753,6 +753,17 @@ scenario(
   },
 )
 
+scenario(
+  'one side asks for a tunnel twice at once: the second does not say INITIAL_CONTACT, by which the first would be lost',
+  async (world) => {
+    const both = { gateway: addGateway(world), client: addClient(world) }
+    await world.outcome(Promise.all(['net', 'net'].map((child) => both.client.gateway.initiate('home', child))))
+    await world.pass(5 * MINUTE)
+    await assertOne(world, both)
+    assert.equal(both.gateway.eventsOf('ike-closed').filter(({ reason }) => reason === 'replaced').length, 0)
+  },
+)
+
 for (const [dpdAction, makesIt] of [
   ['start', true],
   ['none', false],
