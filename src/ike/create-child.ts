@@ -115,9 +115,9 @@ export async function inLasting<Outcome>(
   old: Session | null = null,
   patience = PUT_OFF_MAX,
 ): Promise<Outcome | EspalierError | null> {
-  let at = session
+  let at = holderOf(session, wanted)
   let outcome: Outcome | EspalierError | null = null
-  await session.runExchange(
+  await at.runExchange(
     async (current) => {
       at = current
       if (current.heir === null) outcome = await make(current)
@@ -131,15 +131,19 @@ export async function inLasting<Outcome>(
   if (!isPutOff && (at.heir === null || !isUndone)) return outcome
   if (old !== null && old.last.sa.state !== 'closed' && at.last.sa.state === 'closed') return outcome
   // When no other one came about, this one may stand all the same.
-  const heir = (await at.heir) ?? at.last
-  const next = (wanted === undefined ? null : withChild(heir, wanted)) ?? heir
-  return next.sa.state === 'closed' ? outcome : inLasting(next, make, wanted, old, isPutOff ? patience - 1 : patience)
+  const next = (await at.heir) ?? at.last
+  return holderOf(next, wanted).sa.state === 'closed'
+    ? outcome
+    : inLasting(next, make, wanted, old, isPutOff ? patience - 1 : patience)
 }
 
-/** Whoever has made it meanwhile in another IKE_SA with the same peer, one is enough. */
-function withChild(session: Session, { connection, asked }: WantedChild): Session | null {
+/** Another IKE_SA with the same peer that has it, and is there to stay: one is enough, unless there may be any number. */
+function holderOf(session: Session, wanted: WantedChild | undefined): Session {
+  if (wanted === undefined || session.sa.connection?.unique === 'never') return session
+  const { connection, asked } = wanted
   const has = ({ sa }: Session): boolean => sa.children.some((child) => isDuplicate(sa, child, connection, asked))
-  return [session, ...session.twins.filter(({ isLeaving }) => !isLeaving)].find(has) ?? null
+  const staying = session.twins.filter(({ isLeaving, isReauthenticating }) => !isLeaving && !isReauthenticating)
+  return [session, ...staying].find(has) ?? session
 }
 
 /** Whether the IKE_SA was lost, rather than a CHILD_SA refused in it. */

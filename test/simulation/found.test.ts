@@ -862,6 +862,21 @@ scenarioOverSeeds(
   },
 )
 
+scenario(
+  'what is reauthenticated has come up meanwhile, in two IKE_SAs that the peer began: none of it is made again',
+  async (world) => {
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT], children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN })
+    const old = await world.initiate(client)
+    await world.outcome(addChild(old, old.sa.connection!.children[1]!))
+    gateway.boot()
+    for (const child of ['lab', 'net']) await world.initiate(gateway, 'home', child)
+    reauthenticate(old)
+    await world.pass(5 * MINUTE)
+    for (const node of [client, gateway]) assert.deepEqual(allNamesOf(node), ['lab', 'net'])
+  },
+)
+
 scenario('what is initiated while the IKE_SA waits to be deleted is made in another one', async (world) => {
   const { client, gateway } = await tunnel(world)
   const heal = losing(world, client, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
