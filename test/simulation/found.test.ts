@@ -877,6 +877,31 @@ scenario(
   },
 )
 
+scenario(
+  'of two that were begun at once the one that stays is lost when it is to have what the other one has: that stays',
+  async (world) => {
+    const gateway = addGateway(world, { remoteAddresses: [CLIENT], children: CHILDREN.map(mirrored) })
+    const client = addClient(world, { children: CHILDREN })
+    const nodes = [client, gateway]
+    await world.outcome(Promise.all(nodes.map((node) => node.gateway.initiate('home', 'net'))))
+    const owner = nodes.find((node) => node.sessions().some(({ sa, yields }) => yields !== null && sa.role === 'initiator'))!
+    const going = owner.sessions().find(({ yields }) => yields !== null)!
+    const stays = going.yields!.to
+    await world.outcome(addChild(going, going.sa.connection!.children[1]!))
+    const heal = losing(world, owner, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
+    await world.until(() => stays.tasks.running === 'create-child', 'the other one is about to go')
+    const others = nodes.find((node) => node !== owner)!.sessions()
+    const there = others.find(({ sa }) => sa.ownSpi === stays.sa.peerSpi)!
+    await world.outcome(others.find((session) => session !== there)!.runExchange(probe))
+    await world.outcome(there.close('peer-silent'))
+    await world.until(() => stays.sa.state === 'closed', 'its peer is found to be silent', 5 * MINUTE)
+    heal()
+    await world.pass(2 * MINUTE)
+    assert.deepEqual(owner.sessions(), [going])
+    for (const node of nodes) assert.deepEqual(allNamesOf(node), ['lab', 'net'])
+  },
+)
+
 scenario('what is initiated while the IKE_SA waits to be deleted is made in another one', async (world) => {
   const { client, gateway } = await tunnel(world)
   const heal = losing(world, client, (summary) => summary.startsWith('CREATE_CHILD_SA request'))
