@@ -94,14 +94,15 @@ export class TunnelRoutes {
 
   /** Links or routes have changed, and may have taken along what is ours. */
   refresh(): void {
-    this.#each([...this.#addresses.values()], async ({ address, interfaceIndex }) => {
-      await this.#network.addAddress(address, interfaceIndex)
-    })
-    this.#each([...this.#destinations.values()], async ({ installed }) => {
-      if (installed !== null) await this.#network.addRoute(installed)
-    })
+    this.#each([this], (routes) => routes.#restore())
+  }
+
+  /** What is there when it is its turn: what is removed before must not come back. */
+  async #restore(): Promise<void> {
+    for (const { address, interfaceIndex } of this.#addresses.values()) await this.#network.addAddress(address, interfaceIndex)
+    for (const { installed } of this.#destinations.values()) if (installed !== null) await this.#network.addRoute(installed)
     // The way to their peers may be another one: an IKE_SA is moved for that, but these have none.
-    this.#each([...this.#policiesNamed.values()], (policies) => this.#addRoutesOfPolicies(policies))
+    for (const policies of this.#policiesNamed.values()) await this.#addRoutesOfPolicies(policies)
   }
 
   #each<Thing>(things: readonly Thing[], change: (thing: Thing) => Promise<void>): void {

@@ -46,7 +46,8 @@ export function encodeAddressChange(
   sequence: number,
 ): Uint8Array {
   const { op, address, interfaceIndex } = change
-  const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_REPLACE : 0)
+  // Not NLM_F_REPLACE: the kernel tells everybody of an address that is put in the place of itself, us as well.
+  const flags = NLM_F_REQUEST | NLM_F_ACK | (op === 'add' ? NLM_F_CREATE | NLM_F_EXCL : 0)
   const message = new RequestMessage(op === 'add' ? RTM.NEWADDR : RTM.DELADDR, flags, sequence, IFADDRMSG_LENGTH)
   message.view.setUint8(16, familyNumber(address.family))
   message.view.setUint8(17, address.bytes.length * 8)

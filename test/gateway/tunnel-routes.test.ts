@@ -26,6 +26,8 @@ class NotedNetwork implements TunnelNetwork {
   /** What everything is refused with. */
   refusal: string | null = null
   changes = 0
+  /** Has the routes hear that the machine's network has changed. */
+  refresh = (): void => undefined
   /** Where the last address is. */
   interfaceIndex = 0
 
@@ -70,6 +72,7 @@ function follow(node: SimulatedNode, settings: Partial<IkeSettings> = {}): Noted
     (event) => void network.events.push(event),
   )
   node.listeners.push((event) => routes.handle(event))
+  network.refresh = () => routes.refresh()
   return network
 }
 
@@ -90,6 +93,23 @@ scenario('a virtual address and the route from it are there as long as the tunne
     network.events.map(({ event }) => event),
     ['virtual-address-installed', 'route-installed'],
   )
+  await world.outcome(client.session.runExchange((session) => deleteIkeSa(session, 'deleted-by-us')))
+  await world.pass(SECOND)
+  assert.deepEqual([network.addresses.size, network.routes.size], [0, 0])
+})
+
+scenario('what the machine has lost comes back, but nothing of a tunnel that has just gone', async (world) => {
+  const [, client] = pair(world)
+  const network = follow(client)
+  await world.initiate(client)
+  network.addresses.clear()
+  network.routes.clear()
+  network.refresh()
+  await world.pass(SECOND)
+  assert.deepEqual([...network.addresses], ['10.3.0.1'])
+  assert.deepEqual([...network.routes], [ROUTE])
+  // The news comes while the removal waits for its turn.
+  client.listeners.push(({ event }) => (event === 'ike-closed' ? network.refresh() : undefined))
   await world.outcome(client.session.runExchange((session) => deleteIkeSa(session, 'deleted-by-us')))
   await world.pass(SECOND)
   assert.deepEqual([network.addresses.size, network.routes.size], [0, 0])

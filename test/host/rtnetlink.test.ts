@@ -10,6 +10,7 @@ import { test } from 'node:test'
 import { IpAddress } from '../../src/base/ip.ts'
 import { native } from '../../src/edge/native.ts'
 import { openHostNetwork } from '../../src/edge/rtnetlink.ts'
+import { openTunnelNetwork } from '../../src/edge/tunnel-network.ts'
 
 const INSIDE = 'ESPALIER_TEST_NAMESPACE'
 
@@ -109,6 +110,41 @@ function inside(): void {
       assert.ok(changes > 0)
       assert.deepEqual(troubles, [])
     } finally {
+      await host.close()
+    }
+  })
+
+  test('an address that is put where it is already is no news', async () => {
+    ip('link add virtual type veth peer name virtual-peer')
+    for (const name of ['virtual', 'virtual-peer']) ip(`link set ${name} addrgenmode none up`)
+    let changes = 0
+    const host = await openHostNetwork({
+      onChange: () => void changes++,
+      onTrouble: assert.fail,
+      isIgnored: () => false,
+      prefersTemporary: false,
+      followsRoutes: true,
+      ownTable: 220,
+    })
+    const tunnels = await openTunnelNetwork({ table: 220, priority: 220, onTrouble: assert.fail })
+    try {
+      const addresses = ['192.0.2.55', '2001:db8:55::1'].map((text) => IpAddress.parse(text))
+      const add = async (): Promise<void> => {
+        for (const address of addresses)
+          assert.equal(await tunnels.addAddress(address, host.interfaceIndex('virtual')!), null, address.toString())
+      }
+      const isThere = (address: IpAddress): boolean => ip('-o address show dev virtual').includes(` ${address.toString()}/`)
+      await add()
+      assert.ok(addresses.every(isThere))
+      await settled(() => changes)
+      const before = changes
+      await add()
+      await settled(() => changes)
+      assert.equal(changes, before)
+      for (const address of addresses) await tunnels.removeAddress(address, host.interfaceIndex('virtual')!)
+      assert.ok(!addresses.some(isThere))
+    } finally {
+      await tunnels.close()
       await host.close()
     }
   })

@@ -111,6 +111,9 @@ test('as client of charon: the address is on the interface, the route has it for
   await here.swanctl('--rekey', '--ike', 'gateway')
   await here.swanctl('--rekey', '--child', 'net')
   await carries(client.host, gateway, '10.3.0.1', 'fd00:3::1')
+  // What it has changed itself is no news that it goes on looking after: that was ten times a second.
+  const news = here.events('roamed')
+  assert.ok(news.length < 10, news.map(({ time, msg }) => `${String(time)} ${msg}`).join('\n'))
 
   await here.swanctl('--terminate', '--ike', 'gateway')
   await eventually('addresses and routes are gone', async () => {
