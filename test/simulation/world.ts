@@ -340,7 +340,8 @@ export class World implements Driver {
 
   /** The end of a scenario: kernels agree, gateways stop, and nothing of them is left anywhere. */
   async end(): Promise<void> {
-    await this.until(() => this.isQuiet(), 'no exchange is under way any more')
+    // Of what is lost at both ends some may be asked for in vain, one after the other, on wires that lose a third.
+    await this.until(() => this.isQuiet(), 'no exchange is under way any more', 60 * MINUTE)
     if (this.expectsAgreement) checkKernelsAgree(this.nodes)
     for (const node of this.nodes) node.refuse = null
     await this.outcome(Promise.all(this.nodes.map((node) => node.gateway.stop('shutdown'))))
