@@ -94,7 +94,7 @@ export class TunnelRoutes {
 
   /** Links or routes have changed, and may have taken along what is ours. */
   refresh(): void {
-    this.#each([this], (routes) => routes.#restore())
+    this.#turn = this.#turn.then(() => this.#restore())
   }
 
   /** What is there when it is its turn: what is removed before must not come back. */

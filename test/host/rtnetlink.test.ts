@@ -9,7 +9,7 @@ import { test } from 'node:test'
 
 import { IpAddress } from '../../src/base/ip.ts'
 import { native } from '../../src/edge/native.ts'
-import { openHostNetwork } from '../../src/edge/rtnetlink.ts'
+import { openHostNetwork, type HostNetworkOptions, type OpenHostNetwork } from '../../src/edge/rtnetlink.ts'
 import { openTunnelNetwork } from '../../src/edge/tunnel-network.ts'
 
 const INSIDE = 'ESPALIER_TEST_NAMESPACE'
@@ -31,6 +31,19 @@ if (process.env[INSIDE] === undefined) {
 
 function ip(words: string): string {
   return execFileSync('ip', words.split(' '), { encoding: 'utf8' })
+}
+
+/** The network of this namespace, followed as the daemon does when nobody has configured otherwise. */
+function open(options: Partial<HostNetworkOptions> = {}): Promise<OpenHostNetwork> {
+  return openHostNetwork({
+    onChange: () => undefined,
+    onTrouble: assert.fail,
+    isIgnored: () => false,
+    prefersTemporary: false,
+    followsRoutes: true,
+    ownTable: 220,
+    ...options,
+  })
 }
 
 /** Waits until `isSo`, and gives what it gives; fails with `what` after a while that no machine needs. */
@@ -63,13 +76,10 @@ function inside(): void {
     for (const name of ['eth0', 'eth0-peer', 'aside', 'aside-peer']) ip(`link set ${name} up`)
     const troubles: string[] = []
     let changes = 0
-    const host = await openHostNetwork({
+    const host = await open({
       onChange: () => void changes++,
       onTrouble: (sentence) => void troubles.push(sentence),
       isIgnored: (name) => name === 'ignored',
-      prefersTemporary: false,
-      followsRoutes: true,
-      ownTable: 220,
     })
     try {
       const reaches = (local: string, remote: string): Promise<boolean> =>
@@ -118,14 +128,7 @@ function inside(): void {
     ip('link add virtual type veth peer name virtual-peer')
     for (const name of ['virtual', 'virtual-peer']) ip(`link set ${name} addrgenmode none up`)
     let changes = 0
-    const host = await openHostNetwork({
-      onChange: () => void changes++,
-      onTrouble: assert.fail,
-      isIgnored: () => false,
-      prefersTemporary: false,
-      followsRoutes: true,
-      ownTable: 220,
-    })
+    const host = await open({ onChange: () => void changes++ })
     const tunnels = await openTunnelNetwork({ table: 220, priority: 220, onTrouble: assert.fail })
     try {
       const addresses = ['192.0.2.55', '2001:db8:55::1'].map((text) => IpAddress.parse(text))
@@ -155,14 +158,7 @@ function inside(): void {
     writeFileSync('/proc/sys/net/ipv6/conf/private/use_tempaddr', '1')
     ip('address add 2001:db8:7::1/64 dev private nodad mngtmpaddr')
     const addressesOf = async (prefersTemporary: boolean): Promise<readonly string[]> => {
-      const host = await openHostNetwork({
-        onChange: () => undefined,
-        onTrouble: assert.fail,
-        isIgnored: (name) => name !== 'private',
-        prefersTemporary,
-        followsRoutes: true,
-        ownTable: 220,
-      })
+      const host = await open({ isIgnored: (name) => name !== 'private', prefersTemporary })
       await host.close()
       return host.addresses().map(({ address }) => address.toString())
     }
@@ -178,14 +174,7 @@ function inside(): void {
 
   test('where news of routes is not wanted, only addresses and links are followed, and routes are still there to be asked for', async () => {
     let changes = 0
-    const host = await openHostNetwork({
-      onChange: () => void changes++,
-      onTrouble: assert.fail,
-      isIgnored: () => false,
-      prefersTemporary: false,
-      followsRoutes: false,
-      ownTable: 220,
-    })
+    const host = await open({ onChange: () => void changes++, followsRoutes: false })
     try {
       ip('link add quiet type veth peer name quiet-peer')
       for (const name of ['quiet', 'quiet-peer']) ip(`link set ${name} addrgenmode none up`)
@@ -208,14 +197,7 @@ function inside(): void {
 
   test('a storm of changes does no harm: what is lost is read anew', async () => {
     const troubles: string[] = []
-    const host = await openHostNetwork({
-      onChange: () => undefined,
-      onTrouble: (sentence) => void troubles.push(sentence),
-      isIgnored: () => false,
-      prefersTemporary: false,
-      followsRoutes: true,
-      ownTable: 220,
-    })
+    const host = await open({ onTrouble: (sentence) => void troubles.push(sentence) })
     try {
       ip('link add storm type veth peer name storm-peer')
       // Without IPv6, whose addresses come by themselves, a while later.
